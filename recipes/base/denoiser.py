@@ -1,0 +1,112 @@
+"""Stage 5: the denoiser, a UNet that predicts v at zero terminal SNR from cached latents and token states."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from PIL import Image
+from torch import Tensor, nn
+
+from intarsia.train import Schedule, fit
+
+from .captions import TOKENS, WORDINGS, text_encoder
+
+SHAPE = {
+    "sample_size": 8,
+    "in_channels": 16,
+    "out_channels": 16,
+    "block_out_channels": [128, 160, 192],
+    "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+    "layers_per_block": 2,
+    "attention_head_dim": 4,  # the number of heads, by an old mistake of this class's config
+    "cross_attention_dim": 384,
+    "norm_num_groups": 16,
+}
+NOISE = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",
+    "clip_sample": False,
+}
+WORDLESS = 0.1  # share of captions dropped, so that guidance has something to guide away from
+WORDING_WEIGHTS = np.array([0.3, 0.2, 0.15, 0.15, 0.1, 0.1])
+SHOWN = (
+    "a fox in noto style", "a red apple in flat style", "a rocket in 3d style", "a cat face in twemoji style",
+    "a guitar in high contrast style", "a pizza in blob style", "a sunflower in shaded style", "an octopus in emojione style",
+    "grinning face, noto style", "a house in firefox style", "a snowman in 3d style", "a whale in flat style",
+    "a crown in noto style", "a bicycle in twemoji style", "a red heart in shaded style", "a tree",
+)  # fmt: skip
+
+
+class Denoising(nn.Module):
+    """The mean squared error of v over all time steps alike."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.unet = unet
+        self.noise = DDIMScheduler(**NOISE)
+
+    def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        latents, states = batch
+        count = len(latents)
+        steps = self.noise.config.num_train_timesteps
+        spread = (torch.arange(count) + torch.rand(count)) / count  # stratified: less noise in the loss
+        times = (spread * steps).long().clamp(max=steps - 1).to(latents.device)
+        noise = torch.randn_like(latents)
+        noisy = self.noise.add_noise(latents, noise, times)
+        wanted = self.noise.get_velocity(latents, noise, times)
+        found = self.unet(noisy, times, states).sample.float()
+        return {"loss": (found - wanted).square().mean()}
+
+
+def pipeline_of(unet: UNet2DConditionModel, autoencoder: AutoencoderKL) -> StableDiffusionPipeline:
+    """The stock pipeline around a denoiser."""
+    encoder, tokenizer = text_encoder()
+    return StableDiffusionPipeline(
+        vae=autoencoder, text_encoder=encoder, tokenizer=tokenizer, unet=unet, scheduler=DDIMScheduler(**NOISE),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def train(pictures: Path, words: Path, latents: Path, out: Path, *, steps: int, batch: int, rate: float, cooldown: int, stop_after: float | None) -> None:
+    """Train the denoiser; resumes from the last checkpoint in `out`."""
+    listed = json.loads((pictures / "cells.json").read_text())["cells"]
+    rows = np.array([row for row, cell in enumerate(listed) if cell["part"] == "train"])
+    known = torch.from_numpy(np.load(latents / "latents.npy"))
+    states = np.load(words / "states.npy", mmap_mode="r")
+    blank = np.load(words / "blank.npy")
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**SHAPE).to(memory_format=torch.channels_last)
+    unet.set_attn_processor(AttnProcessor())  # on a CPU, several times faster backwards than the fused kernel
+
+    def batch_at(draw: int) -> tuple[Tensor, Tensor]:
+        chosen = np.random.choice(rows, batch, replace=False)
+        wording = np.random.choice(WORDINGS, batch, p=WORDING_WEIGHTS)
+        said = states[chosen, wording]
+        said[np.random.random(batch) < WORDLESS] = blank
+        return known[chosen].contiguous(memory_format=torch.channels_last), torch.from_numpy(said).float()
+
+    def show(objective: nn.Module, step: int) -> None:
+        unet.set_attn_processor(AttnProcessor2_0())
+        pipe = pipeline_of(unet, AutoencoderKL.from_pretrained(latents / "autoencoder"))
+        pipe.set_progress_bar_config(disable=True)
+        images = []
+        for guidance in (1.0, 3.0):
+            seeded = [torch.Generator().manual_seed(seed) for seed in range(len(SHOWN))]
+            images += pipe(list(SHOWN), num_inference_steps=20, guidance_scale=guidance, generator=seeded).images
+        sheet = Image.new("RGB", (16 * 64, 2 * 64))
+        for place, image in enumerate(images):
+            sheet.paste(image, (place % 16 * 64, place // 16 * 64))
+        sheet.save(out / f"sheet-{step:07d}.png")
+        unet.set_attn_processor(AttnProcessor())
+
+    schedule = Schedule(steps=steps, learning_rate=rate, warmup=300, cooldown=cooldown, average=0.9995)
+    fit(Denoising(unet), batch_at, schedule, out, show=show, show_every=2000, save_every=1000, stop_after=stop_after)

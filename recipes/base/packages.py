@@ -1,0 +1,46 @@
+"""Bring the npm packages that hold the pictures and the words.
+
+Nothing else is downloaded by this recipe, and nothing is downloaded twice.
+"""
+
+import subprocess
+import tarfile
+from pathlib import Path
+
+PACKAGES = (
+    "@iconify-json/noto@1.2.9",
+    "@iconify-json/noto-v1@1.2.5",
+    "@iconify-json/twemoji@1.2.5",
+    "@iconify-json/emojione@1.2.3",
+    "@iconify-json/fxemoji@1.2.2",
+    "@iconify-json/fluent-emoji@1.2.7",
+    "@iconify-json/fluent-emoji-flat@1.2.6",
+    "@iconify-json/fluent-emoji-high-contrast@1.2.6",
+    "@lobehub/fluent-emoji-3d@1.1.0",
+    "emojibase-data@17.0.0",
+)
+
+
+def folder_of(package: str, root: Path) -> Path:
+    """Where a package lies once it is unpacked: its name without scope and version."""
+    return root / package.removeprefix("@").replace("/", "-").rsplit("@", 1)[0]
+
+
+def bring(root: Path) -> None:
+    """Download and unpack every package that `root` does not hold yet."""
+    root.mkdir(parents=True, exist_ok=True)
+    for package in PACKAGES:
+        folder = folder_of(package, root)
+        if folder.exists():
+            continue
+        packed = subprocess.run(
+            ["npm", "pack", "--silent", package], cwd=root, check=True, capture_output=True, text=True
+        )
+        archive = root / packed.stdout.split()[-1]
+        fresh = folder.with_suffix(".part")
+        with tarfile.open(archive) as tar:
+            tar.extractall(fresh, filter="data")
+        (fresh / "package").rename(folder)
+        fresh.rmdir()
+        archive.unlink()
+        print(f"brought {package}")

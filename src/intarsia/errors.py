@@ -1,0 +1,43 @@
+"""Everything that intarsia refuses, and why. Each message says what, where and what to do.
+
+    IntarsiaError
+    ├── PlanError (ValueError)      the plan is wrong, whatever the model    carries .problems, all of them
+    ├── FitError (ValueError)       a good plan, a model it was not made for
+    ├── RigError (RuntimeError)     more calls than rows; already under a plan
+    ├── OutputExists                a file or folder would be overwritten
+    └── CardError (ValueError)      a file is not what it says it is
+"""
+
+from collections.abc import Sequence
+
+
+class IntarsiaError(Exception):
+    """The root of the tree: catch this to catch whatever intarsia refuses."""
+
+
+class PlanError(IntarsiaError, ValueError):
+    """A plan that no model could obey. `problems` lists every complaint, not the first."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class FitError(IntarsiaError, ValueError):
+    """A plan, a file or an input that was made for another model. `problems` lists every complaint."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RigError(IntarsiaError, RuntimeError):
+    """A live plan and the calls that reach it do not agree."""
+
+
+class OutputExists(IntarsiaError):
+    """Something stands where output would go; nothing was written."""
+
+
+class CardError(IntarsiaError, ValueError):
+    """A saved file or folder is not what it says it is."""

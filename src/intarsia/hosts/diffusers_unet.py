@@ -1,0 +1,179 @@
+"""Stable Diffusion's UNet, in every shape that diffusers builds: SD 1.x, 2.x, XL and their relatives.
+
+Sites, from coarse to fine:
+
+    down_blocks.0, mid_block, up_blocks.3       block: one resolution, its sampler included
+    up_blocks.3.layers.1                        layer: a resnet and the attention behind it
+    up_blocks.3.resnets.1, ...attentions.1      unit: the nodes of the data flow
+    ...transformer_blocks.0.attn1               subunit: attn1, attn2, ff inside one attention
+    pairs.2.1                                   pair: a down layer and the up layer of the same number, for baking
+
+Source: the levels block, layer and unit are A-SDM's (section 1.5 of our digest); their mapping onto these
+modules is ours. Pairs are what BK-SDM removes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from ..errors import FitError
+from ..plan import Outline, Site
+from ..rig.outlining import outline_of
+from . import unet_cutting
+
+UNIT_LISTS = ("resnets", "attentions", "downsamplers", "upsamplers")
+
+
+class UNetHost:
+    """Any `UNet2DConditionModel` whose blocks are made of resnets, attentions and samplers."""
+
+    name = "diffusers/unet-2d-condition"
+
+    def __init__(self, module: UNet2DConditionModel) -> None:
+        self.module = module
+        for path, block in self.blocks():
+            strange = [name for name, _ in block.named_children() if name not in UNIT_LISTS]
+            if strange:
+                raise FitError(f"{path} is a {type(block).__name__}, whose {strange[0]!r} we do not know how to follow.")
+
+    @staticmethod
+    def knows(model: nn.Module) -> bool:
+        return isinstance(model, UNet2DConditionModel)
+
+    @cached_property
+    def outline(self) -> Outline:
+        return outline_of(self)
+
+    @property
+    def root(self) -> str:
+        return "conv_out"
+
+    def blocks(self) -> Iterator[tuple[str, nn.Module]]:
+        """The blocks in running order."""
+        yield from ((f"down_blocks.{number}", block) for number, block in enumerate(self.module.down_blocks))
+        if self.module.mid_block is not None:
+            yield "mid_block", self.module.mid_block
+        yield from ((f"up_blocks.{number}", block) for number, block in enumerate(self.module.up_blocks))
+
+    def sites(self) -> tuple[Site, ...]:
+        """Sites without costs: the UNet as a graph, its skip connections followed."""
+        found: list[Site] = [Site("conv_in", "unit")]
+        last, skips = "conv_in", ["conv_in"]
+        for path, block in self.blocks():
+            layers: list[list[Site]] = []
+            for kinds in layer_order(path, block):
+                layer = []
+                for kind, number in kinds:
+                    module = getattr(block, kind)[number]
+                    skip = [skips.pop()] if kind == "resnets" and path.startswith("up") else []
+                    unit = unit_of(f"{path}.{kind}.{number}", module, (last, *skip))
+                    layer.append(unit)
+                    last = unit.path
+                layers.append(layer)
+                if path.startswith("down"):
+                    skips.append(last)
+            units = [unit for layer in layers for unit in layer]
+            found.append(Site(path, "block", skip=cut_of(path), parts=tuple(unit.path for unit in units)))
+            for number, layer in enumerate(layers):
+                if "samplers" not in layer[0].path:
+                    parts = tuple(unit.path for unit in layer)
+                    found.append(Site(f"{path}.layers.{number}", "layer", parts=parts))
+                for unit in layer:
+                    found.append(unit)
+                    found += [Site(part, "subunit", skip="zero") for part in unit.parts]
+        found.append(Site("conv_out", "unit", reads=(last,)))
+        found += self.pairs({site.path: site for site in found})
+        return tuple(found)
+
+    def pairs(self, sites: Mapping[str, Site]) -> list[Site]:
+        """A down layer and the up layer of the same number; the first of each level stays."""
+        levels = len(self.module.down_blocks)
+        pairs = []
+        for level in range(levels):
+            number = 1
+            while (down := sites.get(f"down_blocks.{level}.layers.{number}")) is not None:
+                up = sites[f"up_blocks.{levels - 1 - level}.layers.{number}"]
+                pairs.append(Site(f"pairs.{level}.{number}", "pair", skip="cut", parts=down.parts + up.parts))
+                number += 1
+        return pairs
+
+    def inputs(
+        self, *, batch: int = 1, height: int | None = None, width: int | None = None, tokens: int = 77
+    ) -> dict[str, Any]:
+        """Meta tensors of the shapes of one call.
+
+        Args:
+            batch: Samples in one call, both halves of guidance counted.
+            height, width: Of the latents; the config's sample size if not given.
+            tokens: Of the prompt.
+        """
+        config = self.module.config
+        size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
+        dtype = self.module.dtype
+
+        def of(*shape: int) -> Tensor:
+            return torch.empty(shape, dtype=dtype, device="meta")
+
+        width_of_text = config.encoder_hid_dim or config.cross_attention_dim
+        if not isinstance(width_of_text, int):
+            width_of_text = width_of_text[0]
+        given: dict[str, Any] = {
+            "sample": of(batch, config.in_channels, height or size, width or height or size),
+            "timestep": torch.empty((), dtype=torch.int64, device="meta"),
+            "encoder_hidden_states": of(batch, tokens, width_of_text),
+        }
+        if config.addition_embed_type == "text_time":
+            numbers = 6
+            pooled = config.projection_class_embeddings_input_dim - numbers * config.addition_time_embed_dim
+            given["added_cond_kwargs"] = {"text_embeds": of(batch, pooled), "time_ids": of(batch, numbers)}
+        if config.time_cond_proj_dim is not None:
+            given["timestep_cond"] = of(batch, config.time_cond_proj_dim)
+        if config.class_embed_type is not None or config.num_class_embeds is not None:
+            given["class_labels"] = torch.empty((batch,), dtype=torch.int64, device="meta")
+        return given
+
+    def time_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
+        time = args[1] if len(args) > 1 else kwargs["timestep"]
+        return float(time.flatten()[0]) if isinstance(time, Tensor) else float(time)
+
+    def sample_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
+        return args[0] if args else kwargs["sample"]
+
+    def without(self, cuts: Sequence[str]) -> tuple[UNet2DConditionModel, dict[str, str]]:
+        return unet_cutting.without(self.module, cuts)
+
+
+def cut_of(path: str) -> str:
+    """A whole block cannot be left out, but for the middle one, and only by baking."""
+    return "cut" if path == "mid_block" else "never"
+
+
+def layer_order(path: str, block: nn.Module) -> Iterator[list[tuple[str, int]]]:
+    """The (list, number) of each unit in running order, layer by layer, samplers as a layer of their own."""
+    attentions = list(getattr(block, "attentions", None) or [])
+    if path == "mid_block":
+        yield [("resnets", 0)]
+        for number, attention in enumerate(attentions):
+            yield [("attentions", number)] * (attention is not None) + [("resnets", number + 1)]
+        yield from ([("resnets", number)] for number in range(max(1, len(attentions) + 1), len(block.resnets)))
+        return
+    for number, (_, attention) in enumerate(zip_longest(block.resnets, attentions)):
+        yield [("resnets", number)] + [("attentions", number)] * (attention is not None)
+    for kind in ("downsamplers", "upsamplers"):
+        yield from ([(kind, number)] for number in range(len(getattr(block, kind, None) or [])))
+
+
+def unit_of(path: str, module: nn.Module, reads: tuple[str, ...]) -> Site:
+    """One node of the data flow, with the pieces of its transformer blocks."""
+    parts = tuple(
+        f"{path}.transformer_blocks.{number}.{piece}"
+        for number, block in enumerate(getattr(module, "transformer_blocks", ()))
+        for piece in ("attn1", "attn2", "ff")
+        if getattr(block, piece, None) is not None
+    )
+    return Site(path, "unit", skip="identity" if ".attentions." in path else "never", reads=reads, parts=parts)

@@ -1,0 +1,42 @@
+"""Make a diffusion UNet cheaper (A-SDM). Every planner is listed here, and whatever is listed is tested."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..plan import Plan
+from .inherit import branch_site as branch_site
+from .inherit import inherit as inherit
+
+
+@dataclass(frozen=True)
+class Planner:
+    """A function that returns a plan.
+
+    Attributes:
+        examples: Arguments, besides `rows`, of plans that every host with four levels can run.
+        source: Where the idea comes from.
+    """
+
+    name: str
+    make: Callable[..., Plan]
+    summary: str
+    source: str
+    examples: tuple[dict, ...]
+
+
+PLANNERS = (
+    Planner(
+        name="inherit",
+        make=inherit,
+        summary="compute some sites on every n-th call and reuse their features in between",
+        source="A-SDM, feature inheritance; DeepCache's uniform interval",
+        examples=(
+            {"every": 2, "sites": "up_blocks.2"},
+            {"every": 3, "sites": "mid_block | down_blocks.[23] | up_blocks.[01]"},
+            {"every": 5, "sites": "up_blocks.3.layers.1"},
+            {"every": 2, "sites": "down_blocks.*"},
+            {"every": 3, "sites": "**.attn1"},
+            {"every": 4, "sites": "conv_out"},
+        ),
+    ),
+)

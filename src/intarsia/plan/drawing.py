@@ -1,0 +1,86 @@
+"""The table as text: sites down, rows across. The picture that explains a plan."""
+
+from .actions import Action, Reuse, Run, Skip, Use
+from .bill import price
+from .outline import HOST
+from .pattern import rows_of
+from .plan import Plan
+from .table import Table
+
+RUN, REUSE, SKIP, DEAD = "#", ".", "-", " "
+LEGEND = "# run   . reuse   - skip   blank: nobody reads it, so it is not computed"
+
+
+def letters(names: list[str]) -> dict[str, str]:
+    """One letter for each model that answers instead of the host."""
+    return {name: chr(ord("a") + number) for number, name in enumerate(sorted(names))}
+
+
+def ruler(name_width: int, rows: int) -> str:
+    """The numbers of every tenth row."""
+    return " " * name_width + "".join(f"{row:<10}" for row in range(0, rows, 10)).rstrip()
+
+
+def lines(marks: dict[str, str], legend: str) -> str:
+    """Names and marks, aligned under a ruler."""
+    width = max(len(name) for name in marks) + 2
+    rows = len(next(iter(marks.values())))
+    return "\n".join([ruler(width, rows), *(f"{name:<{width}}{cells}".rstrip() for name, cells in marks.items()), legend])
+
+
+def mark_of(action: Action, known: dict[str, str]) -> str:
+    match action:
+        case Run():
+            return RUN
+        case Reuse():
+            return REUSE
+        case Skip():
+            return SKIP
+        case Use(name):
+            return known[name]
+
+
+def draw_rules(plan: Plan) -> str:
+    """A plan without a host: one line for each site pattern, as its rules stand."""
+    known = letters(list({rule.do.name for rule in plan.rules if isinstance(rule.do, Use)}))
+    marks = {HOST: [RUN] * plan.rows}
+    for rule in plan.rules:
+        if rule.sites == "**" and isinstance(rule.do, Run):
+            for cells in marks.values():
+                for row in rows_of(rule.rows, plan.rows):
+                    cells[row] = RUN
+            continue
+        cells = marks.setdefault(rule.sites, [RUN] * plan.rows)
+        for row in rows_of(rule.rows, plan.rows):
+            cells[row] = mark_of(rule.do, known)
+    legend = ", ".join([LEGEND.split("   blank")[0], *(f"{letter} = {name}" for name, letter in known.items())])
+    return lines({name: "".join(cells) for name, cells in marks.items()}, legend)
+
+
+def draw(table: Table, *, level: str = "block") -> str:
+    """A resolved plan: what really runs, with the share of MACs of each row's kind.
+
+    Args:
+        level: `block` for one line a block, `unit` for one line a unit.
+    """
+    outline = table.outline
+    known = letters(list({name for name in table.answering if name is not None}))
+    marks = {HOST: "".join(known[name] if name else RUN for name in table.answering)}
+    sites = outline.of_level("unit") if level == "unit" else outline.of_level("block")
+    for site in sites:
+        units = frozenset(site.parts if site.level == "block" else (site.path,))
+        cells = []
+        for row in range(len(table)):
+            settled = table.flows[row]
+            if table.answering[row] is not None or not units & (settled.computed | settled.recalled | settled.passed):
+                cells.append(DEAD)
+            elif units & settled.computed:
+                cells.append(RUN if units <= settled.computed else "+")
+            else:
+                cells.append(REUSE if units & settled.recalled else SKIP)
+        marks[site.path] = "".join(cells)
+    legend = LEGEND + ("   + run in part" if any("+" in cells for cells in marks.values()) else "")
+    legend += "".join(f"   {letter} = {name}" for name, letter in known.items())
+    if known:
+        return lines(marks, legend)
+    return f"{lines(marks, legend)}\n{price(table)}"

@@ -1,0 +1,189 @@
+"""Plans and outlines on disk. Every complaint names the file, the line and the nearest known name."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ..errors import CardError, FitError, PlanError
+from ..saving import write_text
+from .actions import Action, Reuse, Run, Skip, Use
+from .outline import Outline
+from .pattern import rows_of, sites_of
+from .plan import Plan, Rule
+from .table import nearest
+
+PLAN_FORMAT = "plan/1"
+OUTLINE_FORMAT = "outline/1"
+SIMPLE: dict[str, Action] = {"run": Run(), "reuse": Reuse(), "skip": Skip()}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Use(_Strict):
+    use: str
+
+
+class _Rule(_Strict):
+    rows: Annotated[str, BeforeValidator(lambda rows: str(rows) if type(rows) is int else rows)]
+    sites: str
+    do: Literal["run", "reuse", "skip"] | _Use
+
+
+class _Plan(_Strict):
+    intarsia: Literal["plan/1"]
+    rows: int = Field(ge=1)
+    host: str | None = None
+    rules: list[_Rule] = []
+    made_by: dict[str, str | int | float | bool] = {}
+
+
+KEYS = {"": list(_Plan.model_fields), "rules": list(_Rule.model_fields), "do": list(_Use.model_fields)}
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan file.
+
+    Raises:
+        PlanError: with every problem of the file, each with its line.
+        FileNotFoundError: there is no such file.
+    """
+    return read_plan(path.read_text(), str(path))
+
+
+def read_plan(text: str, name: str = "plan") -> Plan:
+    """Read a plan from text; `name` stands in complaints where a file's name would."""
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise PlanError(f"{name}:{line}: not YAML: {error.problem}.") from None
+    if not isinstance(content, dict):
+        raise PlanError(f"{name}:1: a plan starts with 'intarsia: {PLAN_FORMAT}' and has 'rows' and 'rules'.")
+
+    problems: list[tuple[int, str]] = []
+    try:
+        found = _Plan.model_validate(content)
+    except ValidationError as error:
+        for item in error.errors():
+            complaint = (line_of(tree, item["loc"]), sentence(item))
+            if complaint not in problems:
+                problems.append(complaint)
+    problems += grammar_problems(tree, content)
+    if problems:
+        raise PlanError([f"{name}:{line}: {problem}" for line, problem in sorted(problems)])
+
+    rules = tuple(
+        Rule(rule.rows, rule.sites, SIMPLE[rule.do] if isinstance(rule.do, str) else Use(rule.do.use))
+        for rule in found.rules
+    )
+    return Plan(found.rows, rules, found.host, found.made_by)
+
+
+def grammar_problems(tree: yaml.Node, content: dict) -> list[tuple[int, str]]:
+    """What is wrong inside the patterns of rules that are otherwise well formed."""
+    problems = []
+    rows, rules = content.get("rows"), content.get("rules")
+    for number, rule in enumerate(rules if isinstance(rules, list) else []):
+        if not isinstance(rule, dict):
+            continue
+        checks = {"rows": lambda text: isinstance(rows, int) and rows > 0 and rows_of(str(text), rows)}
+        checks["sites"] = lambda text: sites_of(text, []) if isinstance(text, str) else None
+        for key, check in checks.items():
+            try:
+                if key in rule:
+                    check(rule[key])
+            except PlanError as error:
+                line = line_of(tree, ("rules", number, key))
+                problems += [(line, problem) for problem in error.problems]
+    return problems
+
+
+def line_of(tree: yaml.Node | None, where: tuple[int | str, ...]) -> int:
+    """The line of a place in the file, or of the nearest thing around it."""
+    node, line = tree, 1
+    for step in where:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == step:
+                    node, line = value, key.start_mark.line + 1
+                    break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return line
+
+
+def sentence(item) -> str:
+    """One of pydantic's findings, as a person would say it."""
+    where, key = item["loc"], str(item["loc"][-1])
+    if item["type"] == "extra_forbidden":
+        known = KEYS["do" if "do" in where else "rules" if "rules" in where else ""]
+        return f"unknown key {key!r}.{nearest(key, known) or ' Known: ' + ', '.join(known) + '.'}"
+    if item["type"] == "missing":
+        return f"{key!r} is missing."
+    if "do" in where:
+        wrong = item["input"]
+        close = nearest(wrong, [*SIMPLE, "use"]) if isinstance(wrong, str) else ""
+        return f"'do' is run, reuse, skip or {{use: NAME}}, not {wrong!r}.{close}"
+    if key == "intarsia":
+        return f"this is not a plan of a known version: 'intarsia' is {item['input']!r}, not {PLAN_FORMAT!r}."
+    return f"{key!r}: {item['msg'][0].lower()}{item['msg'][1:]}, not {item['input']!r}."
+
+
+def write_plan(plan: Plan) -> str:
+    """A plan as the text of its file; `read_plan` undoes it."""
+    names = {action: name for name, action in SIMPLE.items()}
+    content: dict = {"intarsia": PLAN_FORMAT, "rows": plan.rows}
+    if plan.host:
+        content["host"] = plan.host
+    content["rules"] = [
+        {"rows": rule.rows, "sites": rule.sites, "do": {"use": rule.do.name} if isinstance(rule.do, Use) else names[rule.do]}
+        for rule in plan.rules
+    ]  # fmt: skip
+    if plan.made_by:
+        content["made_by"] = dict(plan.made_by)
+    return yaml.safe_dump(content, sort_keys=False, width=100)
+
+
+def save_plan(plan: Plan, path: Path) -> None:
+    """Write a plan file; refuses to overwrite.
+
+    Raises:
+        OutputExists: something stands at `path`.
+    """
+    write_text(path, write_plan(plan))
+
+
+def load_outline(path: Path) -> Outline:
+    """Read an outline file.
+
+    Raises:
+        CardError: the file is not an outline.
+    """
+    try:
+        content = json.loads(path.read_text())
+        if content.pop("intarsia") != OUTLINE_FORMAT:
+            raise KeyError
+        return Outline.from_json(content)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise CardError(f"{path}: not an outline. 'intarsia outline MODEL -o FILE' writes one.") from None
+
+
+def save_outline(outline: Outline, path: Path) -> None:
+    """Write an outline file; refuses to overwrite.
+
+    Raises:
+        OutputExists: something stands at `path`.
+    """
+    write_text(path, json.dumps({"intarsia": OUTLINE_FORMAT, **outline.to_json()}, indent=1) + "\n")
+
+
+def relate(error: FitError | PlanError, path: Path) -> FitError | PlanError:
+    """The same complaints about rules, with the file's name before each."""
+    return type(error)([f"{path}: {problem}" for problem in error.problems])

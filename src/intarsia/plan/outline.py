@@ -1,0 +1,106 @@
+"""What a host is made of and what each piece costs, for one stated input size. Torch-free data.
+
+Sites come in four levels: *unit* sites are the nodes of the host's data flow and say whom they read;
+*block* and *layer* sites are groups of units; *subunit* sites lie inside one unit.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Literal
+
+Level = Literal["block", "layer", "pair", "unit", "subunit"]
+Contract = Literal["identity", "zero", "cut", "never"]
+
+HOST = "host"  # the host's own name in rules; no wildcard matches it
+
+
+@dataclass(frozen=True)
+class Site:
+    """A named place in a host where something may be decided.
+
+    Attributes:
+        path: Its name: a module path, or a name that the host gives to a group.
+        level: `unit` for a node of the data flow, `subunit` for a piece inside one, else a group of units.
+        macs: Multiply-accumulates of one call, everything inside included, attention products too.
+        params: Parameters inside it.
+        output_bytes: Size of what it hands on, in the precision the outline was read in. 0 for groups.
+        skip: What not running means here: its input passes, it adds nothing, it is cut out, or `never`.
+        reads: For units, the units whose outputs it takes in.
+        parts: For groups, the units it is made of; for units, the subunits inside.
+    """
+
+    path: str
+    level: Level
+    macs: int = 0
+    params: int = 0
+    output_bytes: int = 0
+    skip: Contract = "never"
+    reads: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The sites of one host at one input size.
+
+    Attributes:
+        host: The kind of host, such as `diffusers/unet-2d-condition`.
+        inputs: The input shapes that the costs hold for, by name.
+        macs: Of one whole call.
+        params: Of the whole host.
+        sites: In the order in which the host runs them; groups before their parts.
+        root: The unit whose output is the host's.
+    """
+
+    host: str
+    inputs: dict[str, tuple[int, ...]]
+    macs: int
+    params: int
+    sites: tuple[Site, ...]
+    root: str
+    by_path: dict[str, Site] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_path", {site.path: site for site in self.sites})
+
+    def of_level(self, *levels: Level) -> tuple[Site, ...]:
+        """The sites of these levels, in running order."""
+        return tuple(site for site in self.sites if site.level in levels)
+
+    @cached_property
+    def readers(self) -> dict[str, frozenset[str]]:
+        """For each unit, the units that take in its output."""
+        found: dict[str, set[str]] = {unit.path: set() for unit in self.of_level("unit")}
+        for unit in self.of_level("unit"):
+            for source in unit.reads:
+                found[source].add(unit.path)
+        return {path: frozenset(readers) for path, readers in found.items()}
+
+    @cached_property
+    def shape_hash(self) -> str:
+        """Names the structure whatever the input size: two hosts with equal hashes take the same plans."""
+        structure = [(site.path, site.level, site.params, site.skip, site.reads, site.parts) for site in self.sites]
+        return hashlib.sha256(json.dumps([self.host, structure]).encode()).hexdigest()[:12]
+
+    def leaving(self, group: Iterable[str]) -> tuple[str, ...]:
+        """The units of a group whose outputs are read outside it."""
+        inside = frozenset(group)
+        return tuple(path for path in group if path == self.root or self.readers[path] - inside)
+
+    def to_json(self) -> dict:
+        """As plain data; `from_json` undoes it."""
+        kept = asdict(self)
+        del kept["by_path"]
+        return kept
+
+    @classmethod
+    def from_json(cls, data: dict) -> "Outline":
+        """From plain data, lists for tuples as JSON has them."""
+        sites = tuple(
+            Site(**{**site, "reads": tuple(site["reads"]), "parts": tuple(site["parts"])}) for site in data["sites"]
+        )
+        inputs = {name: tuple(shape) for name, shape in data["inputs"].items()}
+        return cls(**{**data, "inputs": inputs, "sites": sites})

@@ -1,0 +1,164 @@
+"""A plan resolved against an outline: every cell explicit, every problem reported at once."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..errors import FitError, PlanError
+from .actions import Action, Reuse, Run, Skip, Use
+from .liveness import Flow, flow
+from .outline import HOST, Outline
+from .pattern import rows_of, sites_of
+from .plan import Plan
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows are calls of the host, columns are sites, cells are actions.
+
+    Attributes:
+        plan: The plan it was resolved from.
+        outline: The host's.
+        cells: For each row, the actions of the sites that do not simply run.
+        answering: For each row, the name of the model that answers instead of the host, or None.
+    """
+
+    plan: Plan
+    outline: Outline
+    cells: tuple[dict[str, Action], ...]
+    answering: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @cached_property
+    def kinds(self) -> tuple[int, ...]:
+        """For each row, the first row that reads the same: a uniform plan has two kinds."""
+        first: dict = {}
+        return tuple(
+            first.setdefault((self.answering[row], frozenset(cells.items())), row)
+            for row, cells in enumerate(self.cells)
+        )
+
+    @cached_property
+    def flows(self) -> tuple[Flow, ...]:
+        """For each row, what runs, what is recalled and what is dead."""
+        settled = {kind: flow(self.outline, self.cells[kind]) for kind in set(self.kinds)}
+        return tuple(settled[kind] for kind in self.kinds)
+
+    @cached_property
+    def kept(self) -> tuple[frozenset[str], ...]:
+        """For each row, the sites whose answers must be remembered once the row is over."""
+        wanted: set[str] = set()
+        after: list[frozenset[str]] = []
+        for row in reversed(range(len(self))):
+            after.append(frozenset(wanted))
+            if self.answering[row] is None:
+                settled = self.flows[row]
+                wanted = (wanted - settled.running) | settled.recalled
+        return tuple(reversed(after))
+
+
+def resolve(plan: Plan, outline: Outline, others: Iterable[str] = ()) -> Table:
+    """Settle every cell of a plan for a host.
+
+    Args:
+        others: Names of the models that `Use` may call.
+
+    Raises:
+        PlanError: the plan contradicts itself; all problems are listed.
+        FitError: the plan is for another host, or names what this host has not.
+    """
+    if plan.host is not None and plan.host != outline.shape_hash:
+        raise FitError(
+            f"the plan is for the host {plan.host}, this one is {outline.shape_hash} ({outline.host}). "
+            "Make the plan anew for this host, or remove its 'host' line if the sites mean the same."
+        )
+    paths = [site.path for site in outline.sites]
+    known = set(others)
+    wrong: list[str] = []
+    misfit: list[str] = []
+    cells: list[dict[str, Action]] = [{} for _ in range(plan.rows)]
+    answering: list[str | None] = [None] * plan.rows
+
+    for number, rule in enumerate(plan.rules, start=1):
+        try:
+            rows = rows_of(rule.rows, plan.rows)
+            sites = sites_of(rule.sites, paths)
+        except PlanError as error:
+            wrong += [f"rule {number}: {problem}" for problem in error.problems]
+            continue
+        for name in (alternative.strip() for alternative in rule.sites.split("|")):
+            if not sites_of(name, paths):
+                misfit.append(f"rule {number}: no site matches {name!r}.{nearest(name, [HOST, *paths])}")
+        for path in sites:
+            complaint = refusal(rule.do, path, outline, known, plan.rows)
+            if complaint:
+                misfit.append(f"rule {number}: {complaint}")
+                break
+        else:
+            for row in rows:
+                place(rule.do, sites, cells[row])
+                if HOST in sites:
+                    answering[row] = rule.do.name if isinstance(rule.do, Use) else None
+
+    if misfit and not wrong:
+        raise FitError(misfit)
+    if wrong:
+        raise PlanError([*wrong, *misfit])
+    table = Table(plan, outline, tuple(cells), tuple(answering))
+    early = first_reuse_of_nothing(table)
+    if early is not None:
+        raise PlanError(f"row {early[0]} reuses {early[1]!r} before any row has computed it. Row 0 must run it.")
+    return table
+
+
+def place(action: Action, sites: Iterable[str], cells: dict[str, Action]) -> None:
+    """Write one rule into one row."""
+    for path in sites:
+        if path != HOST and isinstance(action, Run):
+            cells.pop(path, None)
+        elif path != HOST:
+            cells[path] = action
+        elif isinstance(action, Run):
+            cells.clear()
+
+
+def refusal(action: Action, path: str, outline: Outline, others: set[str], rows: int) -> str | None:
+    """Why an action cannot stand at a site, or None."""
+    if isinstance(action, Use):
+        if path != HOST:
+            return f"'use' replaces the host, not {path!r}. Write 'sites: host'."
+        if action.name not in others:
+            return f"no model is called {action.name!r}.{nearest(action.name, others) or ' Pass it with others=.'}"
+    elif path == HOST and not isinstance(action, Run):
+        return f"the host itself can run or be replaced, not {type(action).__name__.lower()}."
+    elif isinstance(action, Reuse) and outline.by_path[path].level == "pair":
+        return f"{path!r} can be cut out of a baked model; to reuse features name its layers or units."
+    elif isinstance(action, Skip):
+        contract = outline.by_path[path].skip
+        if contract == "never":
+            return f"{path!r} cannot be skipped: what comes after needs its shape."
+        if contract == "cut" and rows > 1:
+            return f"{path!r} can only be cut out by baking a plan of one row; this one has {rows}."
+    return None
+
+
+def first_reuse_of_nothing(table: Table) -> tuple[int, str] | None:
+    """The first row that would recall what was never computed."""
+    computed: set[str] = set()
+    for row in range(len(table)):
+        if table.answering[row] is not None:
+            continue
+        missing = table.flows[row].recalled - computed
+        if missing:
+            return row, sorted(missing)[0]
+        computed |= table.flows[row].running
+    return None
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A sentence with the known names most like this one, or nothing."""
+    close = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
+    return f" Nearest: {', '.join(repr(match) for match in close)}." if close else ""

@@ -1,0 +1,11 @@
+"""Plans meet torch: read an outline off a model, run it under a plan, bake a plan in, measure."""
+
+from .bake import bake as bake
+from .clock import CallClock as CallClock
+from .contract import Host as Host
+from .lineage import Lineage as Lineage
+from .live import Live as Live
+from .live import applied as applied
+from .meter import count_macs as count_macs
+from .meter import measure_seconds as measure_seconds
+from .outlining import outline_of as outline_of

@@ -1,0 +1,54 @@
+"""What rig asks of a model: the Host protocol."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ..plan import Outline, Site
+
+
+class Host(Protocol):
+    """A model that plans can be made for, with everything that only its family knows.
+
+    Attributes:
+        name: The kind of host, such as `diffusers/unet-2d-condition`.
+        module: The model itself.
+    """
+
+    name: str
+    module: nn.Module
+
+    @property
+    def outline(self) -> Outline:
+        """Its sites and their costs at the size that the model was made for."""
+        ...
+
+    def sites(self) -> Sequence[Site]:
+        """Its sites without costs, groups before their parts; units know whom they read."""
+        ...
+
+    @property
+    def root(self) -> str:
+        """The unit whose output is the host's."""
+        ...
+
+    def inputs(self, **sizes: int) -> Mapping[str, Tensor]:
+        """Inputs of the right shapes, on the meta device, to read costs with."""
+        ...
+
+    def time_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
+        """The time step of a call, which falls during a run."""
+        ...
+
+    def sample_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
+        """The tensor whose shape, type and device a remembered feature goes with."""
+        ...
+
+    def without(self, cuts: Sequence[str]) -> tuple[nn.Module, Mapping[str, str]]:
+        """A smaller model with these `cut` sites left out, and for each of its tensors the name here.
+
+        Raises:
+            FitError: what is left is not a model of this family.
+        """
+        ...

@@ -1,0 +1,82 @@
+"""Read an outline off a model by running it once on the meta device: shapes flow, nothing is computed."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..plan import Outline
+from .contract import Host
+
+
+def outline_of(host: Host, inputs: Mapping[str, Tensor] | None = None, **sizes: int) -> Outline:
+    """The sites of a host with their costs at one input size.
+
+    Args:
+        inputs: Arguments of one call, on the meta device. Made by the host from `sizes` if not given.
+    """
+    inputs = dict(inputs or host.inputs(**sizes))
+    sites = host.sites()
+    pieces = {site.path: host.module.get_submodule(site.path) for site in sites if site.level in ("unit", "subunit")}
+    stateless = {
+        name: value.to("meta")
+        for group in (host.module.named_parameters(), host.module.named_buffers())
+        for name, value in group
+    }
+    tallies = dict.fromkeys(pieces, 0)
+    sizes_out = dict.fromkeys(pieces, 0)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), torch.device("meta"), counter, watched(pieces, counter, tallies, sizes_out):
+        functional_call(host.module, stateless, kwargs=inputs)
+
+    filled = []
+    for site in sites:
+        if site.level in ("unit", "subunit"):
+            params = sum(value.numel() for value in pieces[site.path].parameters())
+            filled.append(replace(site, macs=tallies[site.path], params=params, output_bytes=sizes_out[site.path]))
+        else:
+            macs = sum(tallies[part] for part in site.parts)
+            params = sum(value.numel() for part in site.parts for value in pieces[part].parameters())
+            filled.append(replace(site, macs=macs, params=params))
+    return Outline(
+        host=host.name,
+        inputs={name: tuple(value.shape) for name, value in inputs.items() if isinstance(value, Tensor)},
+        macs=counter.get_total_flops() // 2,
+        params=sum(value.numel() for value in host.module.parameters()),
+        sites=tuple(filled),
+        root=host.root,
+    )
+
+
+@contextmanager
+def watched(
+    pieces: Mapping[str, nn.Module], counter: FlopCounterMode, macs: dict[str, int], sizes: dict[str, int]
+) -> Iterator[None]:
+    """Note what each piece costs and hands on while a model runs under `counter`."""
+
+    def before(path: str):
+        def hook(_module: nn.Module, _args: object) -> None:
+            macs[path] -= counter.get_total_flops() // 2
+
+        return hook
+
+    def after(path: str):
+        def hook(_module: nn.Module, _args: object, output: object) -> None:
+            macs[path] += counter.get_total_flops() // 2
+            first = output[0] if isinstance(output, tuple) else output
+            if isinstance(first, Tensor):
+                sizes[path] = first.numel() * first.element_size()
+
+        return hook
+
+    handles = [piece.register_forward_pre_hook(before(path)) for path, piece in pieces.items()]
+    handles += [piece.register_forward_hook(after(path)) for path, piece in pieces.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

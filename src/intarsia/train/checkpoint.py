@@ -1,0 +1,78 @@
+"""Checkpoints that a kill cannot spoil: safetensors and JSON, written beside the old one and swapped in."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..errors import CardError
+from .ema import Average
+
+
+class Checkpoint:
+    """Everything a run needs to go on to the bit: weights, their average, the optimizer's moments, progress."""
+
+    def __init__(
+        self,
+        folder: Path,
+        parameters: dict[str, nn.Parameter],
+        average: Average,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self.folder = folder
+        self.parameters = parameters
+        self.average = average
+        self.optimizer = optimizer
+
+    def read(self) -> dict[str, float]:
+        """How far the run came: `step` and `seconds`."""
+        path = self.folder / "progress.json"
+        return json.loads(path.read_text()) if path.exists() else {"step": 0, "seconds": 0.0}
+
+    def save(self, progress: dict[str, float]) -> None:
+        """Write a whole checkpoint, then put it in place of the last."""
+        fresh, old = self.folder.with_suffix(".part"), self.folder.with_suffix(".old")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        save_file({name: value.detach().contiguous() for name, value in self.parameters.items()}, fresh / "live.safetensors")
+        save_file({name: value.contiguous() for name, value in self.average.kept.items()}, fresh / "average.safetensors")
+        save_file(self._moments(), fresh / "moments.safetensors")
+        (fresh / "progress.json").write_text(json.dumps(progress))
+        shutil.rmtree(old, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(old)
+        fresh.rename(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def load(self) -> dict[str, float]:
+        """Take up the last checkpoint, if there is one; say how far it came."""
+        old = self.folder.with_suffix(".old")
+        if not self.folder.exists() and old.exists():
+            old.rename(self.folder)
+        if not self.folder.exists():
+            return self.read()
+        live = load_file(self.folder / "live.safetensors")
+        if live.keys() != self.parameters.keys():
+            odd = sorted(live.keys() ^ self.parameters.keys())[0]
+            raise CardError(f"{self.folder}: written for another model ({odd!r} is in one of them only). Name another folder.")
+        average, moments = load_file(self.folder / "average.safetensors"), load_file(self.folder / "moments.safetensors")
+        with torch.no_grad():
+            for name, value in self.parameters.items():
+                value.copy_(live[name])
+                self.average.kept[name].copy_(average[name])
+        for name, value in self.parameters.items():
+            if f"{name}/step" in moments:
+                self.optimizer.state[value] = {
+                    kind: moments[f"{name}/{kind}"] for kind in ("step", "exp_avg", "exp_avg_sq")
+                }
+        return self.read()
+
+    def _moments(self) -> dict[str, Tensor]:
+        return {
+            f"{name}/{kind}": moment.contiguous()
+            for name, value in self.parameters.items()
+            for kind, moment in self.optimizer.state.get(value, {}).items()
+        }
