@@ -1,0 +1,29 @@
+"""What several verbs read in the same way: plans by name, outlines by name."""
+
+from functools import reduce
+from operator import or_
+
+from ..errors import FitError, PlanError
+from ..plan import Outline, Plan, Table, load_outline, load_plan, resolve
+from ..plan.files import relate
+from ..shipped import outline_file, plan_file
+
+
+def read_plans(names: list[str]) -> Plan:
+    """The plans of these names or files, joined from left to right."""
+    return reduce(or_, [load_plan(plan_file(name)) for name in names])
+
+
+def read_outline(name: str) -> Outline:
+    """The outline of this model or file."""
+    return load_outline(outline_file(name))
+
+
+def resolve_named(plan: Plan, outline: Outline, names: list[str]) -> Table:
+    """Resolve a plan; complaints say which file they are about."""
+    try:
+        return resolve(plan, outline)
+    except (FitError, PlanError) as error:
+        if len(names) > 1:
+            raise
+        raise relate(error, plan_file(names[0])) from None

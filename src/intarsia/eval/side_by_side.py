@@ -1,0 +1,112 @@
+"""The same prompts through a model as it is and under plans, with everything measured in one run."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+
+from .. import hosts, rig
+from ..errors import FitError
+from ..plan import Bill, Plan, draw, price, resolve
+from ..rig.meter import Seconds
+from .drift import psnr
+
+WHOLE = "whole"
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """What came of it. Columns are `whole` and the plans' names, in that order.
+
+    Attributes:
+        pictures: For each column, one picture a prompt.
+        bills: For each plan, its MACs.
+        seconds: Of each column, interleaved.
+        drift: For each plan, the PSNR in decibels of each picture to the whole model's.
+        drawings: For each plan, its table.
+    """
+
+    pictures: Mapping[str, Sequence[Image.Image]]
+    bills: Mapping[str, Bill]
+    seconds: Seconds
+    drift: Mapping[str, Sequence[float]]
+    drawings: Mapping[str, str]
+
+
+def steps_for(scheduler: object, rows: int) -> int:
+    """The number of sampler steps that makes this many calls.
+
+    Raises:
+        FitError: no number of steps does.
+    """
+    for steps in range(rows, 0, -1):
+        try:
+            if hosts.rows(scheduler, steps) == rows:
+                return steps
+        except (ValueError, IndexError):
+            continue  # some schedulers refuse very few steps
+    raise FitError(f"no number of steps makes {type(scheduler).__name__} call the model {rows} times.")
+
+
+def compare(
+    pipe: DiffusionPipeline,
+    prompts: Sequence[str],
+    plans: Mapping[str, Plan],
+    *,
+    steps: int | None = None,
+    guidance: float = 3.0,
+    seed: int = 0,
+    rounds: int = 3,
+    say: Callable[[str], None] = print,
+) -> SideBySide:
+    """Draw every prompt with the whole model and under each plan.
+
+    Args:
+        steps: What the plans were made for, or 20 without plans, if not given.
+        rounds: How often each column is timed, in turn, after one warm-up.
+
+    Raises:
+        FitError: a plan does not fit the model, or was made for another number of calls.
+    """
+    host = hosts.of(pipe.unet)
+    outline = rig.outline_of(host, tokens=pipe.tokenizer.model_max_length)
+    if steps is None:
+        steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
+    rows = hosts.rows(pipe.scheduler, steps)
+    for name, plan in plans.items():
+        if plan.rows != rows:
+            raise FitError(
+                f"the plan {name!r} has {plan.rows} rows, and {type(pipe.scheduler).__name__} makes {rows} calls in "
+                f"{steps} steps. Choose other steps, or make the plan anew with --rows {rows}."
+            )
+    tables = {name: resolve(plan, outline) for name, plan in plans.items()}
+
+    def draw_pictures(plan: Plan) -> list[Image.Image]:
+        generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
+        with rig.applied(plan, host):
+            return pipe(
+                list(prompts), num_inference_steps=steps, guidance_scale=guidance, generator=generators
+            ).images
+
+    columns = {WHOLE: Plan(rows), **plans}
+    pictures = {}
+    for name, plan in columns.items():
+        say(f"drawing {len(prompts)} pictures: {name}")
+        pictures[name] = draw_pictures(plan)
+    if rounds > 1:
+        say(f"timing {len(columns)} columns in {rounds} interleaved rounds")
+    calls = {name: functools.partial(draw_pictures, plan) for name, plan in columns.items()}
+    seconds = rig.measure_seconds(calls, rounds=rounds if plans else 0, warmups=0)
+    return SideBySide(
+        pictures=pictures,
+        bills={name: price(table) for name, table in tables.items()},
+        seconds=seconds,
+        drift={
+            name: [psnr(one, whole) for one, whole in zip(pictures[name], pictures[WHOLE], strict=True)]
+            for name in plans
+        },
+        drawings={name: draw(table) for name, table in tables.items()},
+    )

@@ -1,0 +1,62 @@
+"""Models and plans that come with intarsia, found by short names from a clone and from a wheel alike."""
+
+from pathlib import Path
+
+from .errors import CardError
+
+HERE = Path(__file__).parent
+MODELS = HERE / "models"
+PLANS = HERE / "plans"
+PICKLES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth")
+
+
+def model_names() -> list[str]:
+    """Short names of the models that come with intarsia."""
+    return sorted(folder.name for folder in MODELS.iterdir() if (folder / "model_index.json").exists())
+
+
+def plan_names() -> list[str]:
+    """Short names of the plans that come with intarsia."""
+    return sorted(path.stem for path in PLANS.glob("*.yaml"))
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a diffusers pipeline, by short name or by path.
+
+    Raises:
+        CardError: there is no such folder, it holds no pipeline, or it holds a pickle, which could run
+            any code when loaded.
+    """
+    folder = MODELS / name if name in model_names() else Path(name)
+    if not folder.is_dir():
+        raise CardError(f"there is no model folder {name!r}. Name a diffusers folder, or one of: {', '.join(model_names())}.")
+    if not (folder / "model_index.json").exists():
+        raise CardError(f"{folder}: no model_index.json in it, so it is not a diffusers pipeline.")
+    pickles = sorted(path for path in folder.rglob("*") if path.suffix in PICKLES)
+    if pickles:
+        raise CardError(f"{pickles[0]}: a pickle, which can run any code when loaded; refused. Save the model as safetensors.")
+    return folder
+
+
+def plan_file(name: str) -> Path:
+    """A plan file, by short name or by path.
+
+    Raises:
+        CardError: there is no such file.
+    """
+    path = PLANS / f"{name}.yaml" if name in plan_names() else Path(name)
+    if not path.is_file():
+        raise CardError(f"there is no plan {name!r}. Name a file, or one of: {', '.join(plan_names())}.")
+    return path
+
+
+def outline_file(name: str) -> Path:
+    """An outline file, by the short name of its model or by path.
+
+    Raises:
+        CardError: there is no such file.
+    """
+    path = MODELS / name / "outline.json" if name in model_names() else Path(name)
+    if not path.is_file():
+        raise CardError(f"there is no outline {name!r}. 'intarsia outline MODEL -o FILE' writes one. Known: {', '.join(model_names())}.")
+    return path

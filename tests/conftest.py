@@ -1,0 +1,32 @@
+"""Harsher than users: one thread, no network, warnings are errors (see pyproject.toml)."""
+
+import socket
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+torch.set_grad_enabled(False)
+
+from intarsia.hosts import pico  # noqa: E402  (after the threads are set)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("a test tried to reach the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session")
+def pico_host():
+    """Shared by tests that leave it as they found it, which is itself a law."""
+    return pico.host()
+
+
+@pytest.fixture(scope="session")
+def pico_outline(pico_host):
+    from intarsia import rig
+
+    return rig.outline_of(pico_host, batch=2, tokens=pico.TOKENS)

@@ -1,0 +1,150 @@
+"""What applying a plan may and may not do to a host."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from intarsia import Plan, Reuse, RigError, Rule, price, resolve, rig
+from intarsia.lighten import inherit
+from intarsia.rig import live
+
+from .conftest import ROWS, inputs_of, run_through
+
+
+def equal(some, others):
+    return all(torch.equal(one, other) for one, other in zip(some, others, strict=True))
+
+
+def attributes(module):
+    return {
+        name: {key: id(value) for key, value in piece.__dict__.items()} | {"hooks": len(piece._forward_pre_hooks)}
+        for name, piece in module.named_modules()
+    }
+
+
+def test_an_empty_plan_changes_nothing(host, whole):
+    with rig.applied(Plan(ROWS), host):
+        assert equal(run_through(host), whole)
+
+
+def test_interval_one_changes_nothing(host, whole):
+    with rig.applied(inherit(ROWS, every=1, sites="up_blocks.1"), host):
+        assert equal(run_through(host), whole)
+
+
+def test_a_plan_that_reuses_changes_something(host, plans, whole):
+    for plan in plans:
+        with rig.applied(plan, host):
+            assert not equal(run_through(host), whole)
+
+
+def test_leaving_restores_everything(host, plans, whole):
+    names, before = list(host.module.state_dict()), attributes(host.module)
+    for plan in plans:
+        with rig.applied(plan, host):
+            assert attributes(host.module) != before
+            assert list(host.module.state_dict()) == names
+            run_through(host)
+        assert attributes(host.module) == before
+    assert equal(run_through(host), whole)
+
+
+def test_leaving_by_an_exception_restores_everything(host, plans, whole):
+    before = attributes(host.module)
+    with pytest.raises(KeyboardInterrupt), rig.applied(plans[0], host):
+        run_through(host, rows=2)
+        raise KeyboardInterrupt
+    assert attributes(host.module) == before
+    assert equal(run_through(host), whole)
+
+
+def test_a_second_plan_is_refused_with_advice(host, plans):
+    with (
+        rig.applied(plans[0], host),
+        pytest.raises(RigError, match=r"under a plan already.*Join the two plans with '\|'"),
+        rig.applied(plans[1], host),
+    ):
+        pass
+    with rig.applied(plans[1], host):
+        pass
+
+
+def test_price_is_what_the_meter_reads(host, plans):
+    for plan in plans:
+        bill = price(resolve(plan, host.outline))
+        with rig.applied(plan, host):
+            for row in range(ROWS):
+                time = 1000 - 100 * row
+                with FlopCounterMode(display=False) as counter:
+                    host.module(**inputs_of(host, time, seed=time))
+                assert counter.get_total_flops() // 2 == bill.macs[row]
+
+
+def test_only_what_is_inherited_is_remembered(host, plans):
+    for plan in plans:
+        bill = price(resolve(plan, host.outline))
+        with rig.applied(plan, host) as running:
+            for row in range(ROWS):
+                host.module(**inputs_of(host, 1000 - 100 * row))
+                assert running.remembered_bytes == bill.kept_bytes[row]
+
+
+def test_nothing_dead_reaches_the_output(host, plans, monkeypatch):
+    seen = []
+    original = live.placeholder
+
+    def noted(shape, like):
+        seen.append(shape)
+        return original(shape, like)
+
+    monkeypatch.setattr(live, "placeholder", noted)
+    for plan in plans:
+        with rig.applied(plan, host):
+            assert all(bool(output.isfinite().all()) for output in run_through(host))
+    assert seen, "no plan had anything dead: this test tests nothing"
+    assert original(torch.Size([2, 3]), torch.zeros(1)).isnan().all()
+
+
+def test_two_runs_in_a_row_are_equal(host, plans):
+    for plan in plans:
+        with rig.applied(plan, host):
+            assert equal(run_through(host), run_through(host))
+
+
+def test_a_run_cut_short_leaves_nothing_behind(host, plans):
+    with rig.applied(plans[0], host):
+        clean = run_through(host)
+        run_through(host, rows=3)
+        assert equal(run_through(host), clean)
+
+
+def test_another_batch_size_mid_run_is_computed_afresh(host, plans):
+    with rig.applied(plans[0], host) as running:
+        host.module(**inputs_of(host, 900, batch=2))
+        output = host.module(**inputs_of(host, 800, batch=1)).sample
+    assert running.trace[1].refreshed
+    assert torch.equal(output, host.module(**inputs_of(host, 800, batch=1)).sample)
+
+
+def test_too_many_calls_are_refused(host):
+    with rig.applied(Plan(2, (Rule("1", "conv_out", Reuse()),)), host):
+        for time in (900, 800):
+            host.module(**inputs_of(host, time))
+        with pytest.raises(RigError, match="2 rows and this is call 3"):
+            host.module(**inputs_of(host, 700))
+
+
+def test_split_guidance_equals_one_batch(host, plans):
+    """Two lanes of one sample each answer as one call with both would, but for the batch's rounding."""
+    with rig.applied(plans[0], host):
+        together = run_through(host)
+    with rig.applied(plans[0], host, lanes=2):
+        for row, both in enumerate(together):
+            given = inputs_of(host, 1000 - 100 * row, seed=1000 - 100 * row)
+            for lane in range(2):
+                one = {
+                    key: {k: v[lane : lane + 1] for k, v in value.items()} if isinstance(value, dict)
+                    else value[lane : lane + 1] if value.dim() else value
+                    for key, value in given.items()
+                }  # fmt: skip
+                torch.testing.assert_close(host.module(**one).sample, both[lane : lane + 1], rtol=1e-4, atol=1e-5)
