@@ -56,7 +56,9 @@ def pixels_of(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
-def train(pictures_folder: Path, out: Path, *, steps: int, batch: int, decoder_only: Path | None, stop_after: float | None) -> None:
+def train(
+    pictures_folder: Path, out: Path, *, steps: int, batch: int, decoder_only: Path | None, stop_after: float | None
+) -> None:
     """Train the autoencoder, or only its decoder from the run in `decoder_only`."""
     pictures = np.load(pictures_folder / "pictures.npy")
     cells = json.loads((pictures_folder / "cells.json").read_text())["cells"]
@@ -88,7 +90,9 @@ def train(pictures_folder: Path, out: Path, *, steps: int, batch: int, decoder_o
         grid = sheet.reshape(4, 16, 64, 64, 3).transpose(0, 2, 1, 3, 4).reshape(256, 1024, 3)
         Image.fromarray(grid).save(out / f"sheet-{step:06d}.png")
 
-    schedule = Schedule(steps=steps, learning_rate=1e-3, warmup=200, cooldown=steps // 2, final_rate=0.02, weight_decay=0.0)
+    schedule = Schedule(
+        steps=steps, learning_rate=1e-3, warmup=200, cooldown=steps // 2, final_rate=0.02, weight_decay=0.0
+    )
     fit(objective, batch_at, schedule, out, show=show, stop_after=stop_after)
 
 

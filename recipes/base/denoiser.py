@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from intarsia.train import Schedule, fit
 
-from .captions import TOKENS, WORDINGS, text_encoder
+from .captions import WORDINGS, text_encoder
 
 SHAPE = {
     "sample_size": 8,
@@ -38,11 +38,23 @@ NOISE = {
 WORDLESS = 0.1  # share of captions dropped, so that guidance has something to guide away from
 WORDING_WEIGHTS = np.array([0.3, 0.2, 0.15, 0.15, 0.1, 0.1])
 SHOWN = (
-    "a fox in noto style", "a red apple in flat style", "a rocket in 3d style", "a cat face in twemoji style",
-    "a guitar in high contrast style", "a pizza in blob style", "a sunflower in shaded style", "an octopus in emojione style",
-    "grinning face, noto style", "a house in firefox style", "a snowman in 3d style", "a whale in flat style",
-    "a crown in noto style", "a bicycle in twemoji style", "a red heart in shaded style", "a tree",
-)  # fmt: skip
+    "a fox in noto style",
+    "a red apple in flat style",
+    "a rocket in 3d style",
+    "a cat face in twemoji style",
+    "a guitar in high contrast style",
+    "a pizza in blob style",
+    "a sunflower in shaded style",
+    "an octopus in emojione style",
+    "grinning face, noto style",
+    "a house in firefox style",
+    "a snowman in 3d style",
+    "a whale in flat style",
+    "a crown in noto style",
+    "a bicycle in twemoji style",
+    "a red heart in shaded style",
+    "a tree",
+)
 
 
 class Denoising(nn.Module):
@@ -75,7 +87,18 @@ def pipeline_of(unet: UNet2DConditionModel, autoencoder: AutoencoderKL) -> Stabl
     )  # fmt: skip
 
 
-def train(pictures: Path, words: Path, latents: Path, out: Path, *, steps: int, batch: int, rate: float, cooldown: int, stop_after: float | None) -> None:
+def train(
+    pictures: Path,
+    words: Path,
+    latents: Path,
+    out: Path,
+    *,
+    steps: int,
+    batch: int,
+    rate: float,
+    cooldown: int,
+    stop_after: float | None,
+) -> None:
     """Train the denoiser; resumes from the last checkpoint in `out`."""
     listed = json.loads((pictures / "cells.json").read_text())["cells"]
     rows = np.array([row for row, cell in enumerate(listed) if cell["part"] == "train"])

@@ -1,11 +1,11 @@
 """Everything that intarsia refuses, and why. Each message says what, where and what to do.
 
-    IntarsiaError
-    ├── PlanError (ValueError)      the plan is wrong, whatever the model    carries .problems, all of them
-    ├── FitError (ValueError)       a good plan, a model it was not made for
-    ├── RigError (RuntimeError)     more calls than rows; already under a plan
-    ├── OutputExists                a file or folder would be overwritten
-    └── CardError (ValueError)      a file is not what it says it is
+IntarsiaError
+├── PlanError (ValueError)      the plan is wrong, whatever the model    carries .problems, all of them
+├── FitError (ValueError)       a good plan, a model it was not made for
+├── RigError (RuntimeError)     more calls than rows; already under a plan
+├── OutputExists                a file or folder would be overwritten
+└── CardError (ValueError)      a file is not what it says it is
 """
 
 from collections.abc import Sequence

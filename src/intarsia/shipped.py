@@ -29,12 +29,16 @@ def model_folder(name: str) -> Path:
     """
     folder = MODELS / name if name in model_names() else Path(name)
     if not folder.is_dir():
-        raise CardError(f"there is no model folder {name!r}. Name a diffusers folder, or one of: {', '.join(model_names())}.")
+        raise CardError(
+            f"there is no model folder {name!r}. Name a diffusers folder, or one of: {', '.join(model_names())}."
+        )
     if not (folder / "model_index.json").exists():
         raise CardError(f"{folder}: no model_index.json in it, so it is not a diffusers pipeline.")
     pickles = sorted(path for path in folder.rglob("*") if path.suffix in PICKLES)
     if pickles:
-        raise CardError(f"{pickles[0]}: a pickle, which can run any code when loaded; refused. Save the model as safetensors.")
+        raise CardError(
+            f"{pickles[0]}: a pickle, which can run any code when loaded; refused. Save the model as safetensors."
+        )
     return folder
 
 
@@ -58,5 +62,8 @@ def outline_file(name: str) -> Path:
     """
     path = MODELS / name / "outline.json" if name in model_names() else Path(name)
     if not path.is_file():
-        raise CardError(f"there is no outline {name!r}. 'intarsia outline MODEL -o FILE' writes one. Known: {', '.join(model_names())}.")
+        raise CardError(
+            f"there is no outline {name!r}. 'intarsia outline MODEL -o FILE' writes one. "
+            f"Known: {', '.join(model_names())}."
+        )
     return path

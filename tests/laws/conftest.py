@@ -1,7 +1,7 @@
 """The laws hold for every host and every planner; listing a new one tests it."""
 
-from dataclasses import dataclass
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 import torch

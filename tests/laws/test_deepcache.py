@@ -31,7 +31,9 @@ def test_inherit_is_deepcache_to_the_bit(branch, every):
     their_bytes = sum(
         tensor.numel() * tensor.element_size()
         for output in theirs.cached_output.values()
-        for tensor in ([output] if isinstance(output, torch.Tensor) else [t for t in output if isinstance(t, torch.Tensor)])
+        for tensor in (
+            [output] if isinstance(output, torch.Tensor) else [t for t in output if isinstance(t, torch.Tensor)]
+        )
     )
     theirs.disable()
 

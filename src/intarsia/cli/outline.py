@@ -40,7 +40,9 @@ def outline(
             {"never": "", "cut": "by baking"}.get(site.skip, "yes"),
         )  # fmt: skip
     Console().print(table)
-    typer.echo(f"{count(found.macs)}MACs a call at {found.inputs}, {count(found.params)}parameters, hash {found.shape_hash}")
+    typer.echo(
+        f"{count(found.macs)}MACs a call at {found.inputs}, {count(found.params)}parameters, hash {found.shape_hash}"
+    )
     if out is not None:
         save_outline(found, out)
         typer.echo(f"wrote {out}")

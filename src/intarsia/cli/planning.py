@@ -10,12 +10,18 @@ app = typer.Typer(no_args_is_help=True, help="Run a planner and write a plan fil
 @app.command()
 def inherit(
     every: int = typer.Option(..., help="Compute on every n-th call, reuse in between."),
-    sites: str | None = typer.Option(None, help="Sites to reuse, such as 'mid_block | up_blocks.[01]'. See 'intarsia outline'."),
+    sites: str | None = typer.Option(
+        None, help="Sites to reuse, such as 'mid_block | up_blocks.[01]'. See 'intarsia outline'."
+    ),
     branch: int | None = typer.Option(None, help="DeepCache's branch number instead of sites: 0 computes the least."),
     rows: int | None = typer.Option(None, help="Calls of the model in one run."),
-    steps: int | None = typer.Option(None, help="Sampler steps instead of rows: the model's scheduler is asked how many calls they are."),
+    steps: int | None = typer.Option(
+        None, help="Sampler steps instead of rows: the model's scheduler is asked how many calls they are."
+    ),
     model: str = typer.Option("emoji", help="The model whose scheduler and outline are meant."),
-    out: Path | None = typer.Option(None, "--out", "-o", help="Where to write the plan; drawn on the screen in any case."),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Where to write the plan; drawn on the screen in any case."
+    ),
 ) -> None:
     """Feature inheritance: compute some sites now and then, reuse their features in between."""
     from ..errors import PlanError

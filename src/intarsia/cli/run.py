@@ -7,10 +7,14 @@ import typer
 
 def run(
     prompts: list[str] = typer.Argument(..., help="What to draw, one picture each: 'a fox in noto style'."),
-    plan: list[str] = typer.Option([], "--plan", "-p", help="A plan file or short name; say it again for more columns."),
+    plan: list[str] = typer.Option(
+        [], "--plan", "-p", help="A plan file or short name; say it again for more columns."
+    ),
     model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline."),
     out: Path = typer.Option(Path("out/run"), "--out", "-o", help="The folder to write; must not exist."),
-    steps: int | None = typer.Option(None, min=1, help="Sampler steps; what the plan was made for, or 20, if not given."),
+    steps: int | None = typer.Option(
+        None, min=1, help="Sampler steps; what the plan was made for, or 20, if not given."
+    ),
     guidance: float = typer.Option(3.0, help="How strongly words lead."),
     seed: int = typer.Option(0, help="Same seed, same pictures."),
     rounds: int = typer.Option(3, min=1, help="How often each column is timed; the median ratio is reported."),
@@ -42,7 +46,9 @@ def run(
                 picture.save(part / f"{number:02d}-{slug}-{name}.png")
         if plans:
             contact_sheet(prompts, result).save(part / "contact-sheet.png")
-            (part / "plans.txt").write_text("\n\n".join(f"{name}\n{text}" for name, text in result.drawings.items()) + "\n")
+            (part / "plans.txt").write_text(
+                "\n\n".join(f"{name}\n{text}" for name, text in result.drawings.items()) + "\n"
+            )
             write_report(part / "report.md", prompts, result)
     for path in sorted(out.iterdir(), key=lambda path: (path.suffix == ".png", path.name)):
         typer.echo(f"wrote {path}")

@@ -7,7 +7,9 @@ from .reading import read_outline, read_plans, resolve_named
 
 def show(
     plans: list[str] = typer.Argument(..., help="Plan files or short names; several are joined."),
-    outline: str | None = typer.Option(None, help="A model's short name or an outline file: then every block is drawn."),
+    outline: str | None = typer.Option(
+        None, help="A model's short name or an outline file: then every block is drawn."
+    ),
     units: bool = typer.Option(False, help="One line a unit instead of one line a block."),
 ) -> None:
     """Draw a plan: sites down, calls across."""

@@ -36,7 +36,7 @@ class SideBySide:
     drawings: Mapping[str, str]
 
 
-def steps_for(scheduler: object, rows: int) -> int:
+def steps_for(scheduler: hosts.Sampler, rows: int) -> int:
     """The number of sampler steps that makes this many calls.
 
     Raises:
@@ -87,9 +87,7 @@ def compare(
     def draw_pictures(plan: Plan) -> list[Image.Image]:
         generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
         with rig.applied(plan, host):
-            return pipe(
-                list(prompts), num_inference_steps=steps, guidance_scale=guidance, generator=generators
-            ).images
+            return pipe(list(prompts), num_inference_steps=steps, guidance_scale=guidance, generator=generators).images
 
     columns = {WHOLE: Plan(rows), **plans}
     pictures = {}

@@ -5,6 +5,7 @@ from torch import nn
 from ..errors import FitError
 from ..rig.contract import Host
 from .diffusers_unet import UNetHost
+from .sampling import Sampler as Sampler
 from .sampling import rows as rows
 
 # Read from top to bottom; the first that recognises a model takes it.

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..errors import FitError
 from ..plan import Outline, Site
+from ..plan.outline import Contract
 from ..rig.outlining import outline_of
 from . import unet_cutting
 
@@ -39,7 +40,9 @@ class UNetHost:
         for path, block in self.blocks():
             strange = [name for name, _ in block.named_children() if name not in UNIT_LISTS]
             if strange:
-                raise FitError(f"{path} is a {type(block).__name__}, whose {strange[0]!r} we do not know how to follow.")
+                raise FitError(
+                    f"{path} is a {type(block).__name__}, whose {strange[0]!r} we do not know how to follow."
+                )
 
     @staticmethod
     def knows(model: nn.Module) -> bool:
@@ -102,16 +105,18 @@ class UNetHost:
                 number += 1
         return pairs
 
-    def inputs(
-        self, *, batch: int = 1, height: int | None = None, width: int | None = None, tokens: int = 77
-    ) -> dict[str, Any]:
+    def inputs(self, **sizes: int | None) -> dict[str, Any]:
         """Meta tensors of the shapes of one call.
 
         Args:
-            batch: Samples in one call, both halves of guidance counted.
-            height, width: Of the latents; the config's sample size if not given.
-            tokens: Of the prompt.
+            sizes: `batch`, samples in one call, both halves of guidance counted (1 if not given); `height` and
+                `width` of the latents (the config's sample size); `tokens` of the prompt (77).
         """
+        given_sizes = {name: size for name, size in sizes.items() if size is not None}
+        batch, tokens = given_sizes.pop("batch", 1), given_sizes.pop("tokens", 77)
+        height, width = given_sizes.pop("height", None), given_sizes.pop("width", None)
+        if given_sizes:
+            raise TypeError(f"a UNet has no size called {next(iter(given_sizes))!r}: batch, height, width, tokens.")
         config = self.module.config
         size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
         dtype = self.module.dtype
@@ -148,12 +153,12 @@ class UNetHost:
         return unet_cutting.without(self.module, cuts)
 
 
-def cut_of(path: str) -> str:
+def cut_of(path: str) -> Contract:
     """A whole block cannot be left out, but for the middle one, and only by baking."""
     return "cut" if path == "mid_block" else "never"
 
 
-def layer_order(path: str, block: nn.Module) -> Iterator[list[tuple[str, int]]]:
+def layer_order(path: str, block: Any) -> Iterator[list[tuple[str, int]]]:
     """The (list, number) of each unit in running order, layer by layer, samplers as a layer of their own."""
     attentions = list(getattr(block, "attentions", None) or [])
     if path == "mid_block":

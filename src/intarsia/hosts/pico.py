@@ -35,13 +35,23 @@ def pipeline(seed: int = 0, scheduler: object | None = None) -> StableDiffusionP
     """The stock pipeline around it. It has no text encoder: pass `prompt_embeds=prompt(...)`."""
     network = unet(seed)
     autoencoder = AutoencoderKL(
-        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4, norm_num_groups=4, sample_size=32,
-    )  # fmt: skip
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=32,
+    )
     pipe = StableDiffusionPipeline(
-        vae=autoencoder.eval(), text_encoder=None, tokenizer=None, unet=network, scheduler=scheduler or DDIMScheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=autoencoder.eval(),
+        text_encoder=None,
+        tokenizer=None,
+        unet=network,
+        scheduler=scheduler or DDIMScheduler(clip_sample=False, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from diffusers import UNet2DConditionModel
+from torch import nn
 
 from ..errors import FitError
 
@@ -33,11 +34,13 @@ def without(unet: UNet2DConditionModel, cuts: Sequence[str]) -> tuple[UNet2DCond
             config["mid_block_type"] = None
         else:
             raise FitError(f"{cut!r} cannot be cut out of a UNet; pairs and 'mid_block' can.")
-    config["layers_per_block"] = [len(block.resnets) - len(dropped[level]) for level, block in enumerate(unet.down_blocks)]
+    config["layers_per_block"] = [
+        len(block.resnets) - len(dropped[level]) for level, block in enumerate(unet.down_blocks)
+    ]
     if len(set(config["layers_per_block"])) == 1:
         config["layers_per_block"] = config["layers_per_block"][0]
 
-    smaller = UNet2DConditionModel.from_config(config).to(dtype=unet.dtype, device=unet.device)
+    smaller = nn.Module.to(UNet2DConditionModel.from_config(config), device=unet.device, dtype=unet.dtype)
     kept = {}
     for level, block in enumerate(unet.down_blocks):
         side = len(block.resnets)

@@ -25,7 +25,9 @@ def lines(marks: dict[str, str], legend: str) -> str:
     """Names and marks, aligned under a ruler."""
     width = max(len(name) for name in marks) + 2
     rows = len(next(iter(marks.values())))
-    return "\n".join([ruler(width, rows), *(f"{name:<{width}}{cells}".rstrip() for name, cells in marks.items()), legend])
+    return "\n".join(
+        [ruler(width, rows), *(f"{name:<{width}}{cells}".rstrip() for name, cells in marks.items()), legend]
+    )
 
 
 def mark_of(action: Action, known: dict[str, str]) -> str:

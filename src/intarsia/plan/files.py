@@ -1,11 +1,13 @@
 """Plans and outlines on disk. Every complaint names the file, the line and the nearest known name."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from ..errors import CardError, FitError, PlanError
 from ..saving import write_text
@@ -85,15 +87,17 @@ def read_plan(text: str, name: str = "plan") -> Plan:
     return Plan(found.rows, rules, found.host, found.made_by)
 
 
-def grammar_problems(tree: yaml.Node, content: dict) -> list[tuple[int, str]]:
+def grammar_problems(tree: yaml.Node | None, content: dict) -> list[tuple[int, str]]:
     """What is wrong inside the patterns of rules that are otherwise well formed."""
     problems = []
     rows, rules = content.get("rows"), content.get("rules")
     for number, rule in enumerate(rules if isinstance(rules, list) else []):
         if not isinstance(rule, dict):
             continue
-        checks = {"rows": lambda text: isinstance(rows, int) and rows > 0 and rows_of(str(text), rows)}
-        checks["sites"] = lambda text: sites_of(text, []) if isinstance(text, str) else None
+        checks: dict[str, Callable[[object], object]] = {
+            "rows": lambda text: isinstance(rows, int) and rows > 0 and rows_of(str(text), rows),
+            "sites": lambda text: isinstance(text, str) and sites_of(text, []),
+        }
         for key, check in checks.items():
             try:
                 if key in rule:
@@ -119,7 +123,7 @@ def line_of(tree: yaml.Node | None, where: tuple[int | str, ...]) -> int:
     return line
 
 
-def sentence(item) -> str:
+def sentence(item: ErrorDetails) -> str:
     """One of pydantic's findings, as a person would say it."""
     where, key = item["loc"], str(item["loc"][-1])
     if item["type"] == "extra_forbidden":
@@ -143,9 +147,13 @@ def write_plan(plan: Plan) -> str:
     if plan.host:
         content["host"] = plan.host
     content["rules"] = [
-        {"rows": rule.rows, "sites": rule.sites, "do": {"use": rule.do.name} if isinstance(rule.do, Use) else names[rule.do]}
+        {
+            "rows": rule.rows,
+            "sites": rule.sites,
+            "do": {"use": rule.do.name} if isinstance(rule.do, Use) else names[rule.do],
+        }
         for rule in plan.rules
-    ]  # fmt: skip
+    ]
     if plan.made_by:
         content["made_by"] = dict(plan.made_by)
     return yaml.safe_dump(content, sort_keys=False, width=100)

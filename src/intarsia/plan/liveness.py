@@ -34,7 +34,9 @@ class Flow:
 
 def flow(outline: Outline, cells: Mapping[str, Action]) -> Flow:
     """Settle one row: which sites run, which answer from memory, which are dead."""
-    reused, closed, skipped = set(), set(), set()
+    reused: set[str] = set()
+    closed: set[str] = set()
+    skipped: set[str] = set()
     for path, action in cells.items():
         site = outline.by_path[path]
         units = (path,) if site.level in ("unit", "subunit") else site.parts
@@ -44,7 +46,9 @@ def flow(outline: Outline, cells: Mapping[str, Action]) -> Flow:
         elif isinstance(action, Skip):
             skipped.update(units)
 
-    computed, recalled, passed = set(), set(), set()
+    computed: set[str] = set()
+    recalled: set[str] = set()
+    passed: set[str] = set()
     stack, seen = [outline.root], {outline.root}
     while stack:
         path = stack.pop()
@@ -63,6 +67,4 @@ def flow(outline: Outline, cells: Mapping[str, Action]) -> Flow:
     subunits = {part for path in computed for part in outline.by_path[path].parts}
     recalled |= subunits & reused
     passed |= subunits & skipped - reused
-    return Flow(
-        frozenset(computed), frozenset(recalled), frozenset(passed), frozenset(subunits - reused - skipped)
-    )
+    return Flow(frozenset(computed), frozenset(recalled), frozenset(passed), frozenset(subunits - reused - skipped))

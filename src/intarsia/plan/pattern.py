@@ -35,7 +35,9 @@ def rows_of(text: str, count: int) -> frozenset[int]:
     for place, item in enumerate(text.split(",")):
         match = ROW.match(item)
         if match is None:
-            raise PlanError(f"rows {text!r}: cannot read {item.strip()!r}. Write a number, a slice '2:10:3', or '!' before either.")
+            raise PlanError(
+                f"rows {text!r}: cannot read {item.strip()!r}. Write a number, a slice '2:10:3', or '!' before either."
+            )
         if match["index"] is not None:
             index = int(match["index"])
             if not -count <= index < count:
@@ -80,8 +82,10 @@ def _compiled(text: str) -> re.Pattern[str]:
                 pieces.append(".*")
             elif piece == "*":
                 pieces.append(r"[^.]*")
-            elif piece.startswith("[") and piece.endswith("]"):
-                pieces.append("[" + re.escape(piece[1:-1]).replace(r"\-", "-") + "]")
+            elif re.fullmatch(r"\[[^\[\]]+\]", piece):
+                pieces.append("[" + re.escape(piece[1:-1]) + "]")
+            elif "[" in piece or "]" in piece:
+                raise PlanError(f"sites {text!r}: {piece!r} has a bracket too many; '[23]' stands for '2' or '3'.")
             else:
                 pieces.append(re.escape(piece))
         alternatives.append("".join(pieces))

@@ -44,7 +44,9 @@ class Plan:
     def __or__(self, other: Plan) -> Plan:
         """This plan, then the other: where both speak of a cell, the other wins."""
         if self.rows != other.rows:
-            raise PlanError(f"plans of {self.rows} and {other.rows} rows cannot be joined: make both for the same calls.")
+            raise PlanError(
+                f"plans of {self.rows} and {other.rows} rows cannot be joined: make both for the same calls."
+            )
         if self.host and other.host and self.host != other.host:
             raise PlanError(f"plans for the hosts {self.host} and {other.host} cannot be joined.")
         return replace(

@@ -33,7 +33,7 @@ class Host(Protocol):
         """The unit whose output is the host's."""
         ...
 
-    def inputs(self, **sizes: int) -> Mapping[str, Tensor]:
+    def inputs(self, **sizes: int | None) -> Mapping[str, Any]:
         """Inputs of the right shapes, on the meta device, to read costs with."""
         ...
 

@@ -142,9 +142,7 @@ def placeholder(shape: torch.Size, like: Tensor) -> Tensor:
 
 
 @contextmanager
-def applied(
-    plan: Plan, host: Host, *, others: Mapping[str, Host] | None = None, lanes: int = 1
-) -> Iterator[Live]:
+def applied(plan: Plan, host: Host, *, others: Mapping[str, Host] | None = None, lanes: int = 1) -> Iterator[Live]:
     """Run a host under a plan inside the block.
 
     Args:

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -62,9 +62,7 @@ class Seconds:
         return 1 / self.ratio(name)[0]
 
 
-def measure_seconds(
-    candidates: dict[str, Callable[[], object]], *, rounds: int, warmups: int = 1
-) -> Seconds:
+def measure_seconds(candidates: Mapping[str, Callable[[], object]], *, rounds: int, warmups: int = 1) -> Seconds:
     """Time candidates against each other, interleaved."""
     for _ in range(warmups):
         for call in candidates.values():

@@ -1,6 +1,6 @@
 """Read an outline off a model by running it once on the meta device: shapes flow, nothing is computed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from ..plan import Outline
 from .contract import Host
 
 
-def outline_of(host: Host, inputs: Mapping[str, Tensor] | None = None, **sizes: int) -> Outline:
+def outline_of(host: Host, inputs: Mapping[str, Tensor] | None = None, **sizes: int | None) -> Outline:
     """The sites of a host with their costs at one input size.
 
     Args:
@@ -58,13 +58,13 @@ def watched(
 ) -> Iterator[None]:
     """Note what each piece costs and hands on while a model runs under `counter`."""
 
-    def before(path: str):
+    def before(path: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _args: object) -> None:
             macs[path] -= counter.get_total_flops() // 2
 
         return hook
 
-    def after(path: str):
+    def after(path: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _args: object, output: object) -> None:
             macs[path] += counter.get_total_flops() // 2
             first = output[0] if isinstance(output, tuple) else output

@@ -37,8 +37,12 @@ class Checkpoint:
         fresh, old = self.folder.with_suffix(".part"), self.folder.with_suffix(".old")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        save_file({name: value.detach().contiguous() for name, value in self.parameters.items()}, fresh / "live.safetensors")
-        save_file({name: value.contiguous() for name, value in self.average.kept.items()}, fresh / "average.safetensors")
+        save_file(
+            {name: value.detach().contiguous() for name, value in self.parameters.items()}, fresh / "live.safetensors"
+        )
+        save_file(
+            {name: value.contiguous() for name, value in self.average.kept.items()}, fresh / "average.safetensors"
+        )
         save_file(self._moments(), fresh / "moments.safetensors")
         (fresh / "progress.json").write_text(json.dumps(progress))
         shutil.rmtree(old, ignore_errors=True)
@@ -57,8 +61,13 @@ class Checkpoint:
         live = load_file(self.folder / "live.safetensors")
         if live.keys() != self.parameters.keys():
             odd = sorted(live.keys() ^ self.parameters.keys())[0]
-            raise CardError(f"{self.folder}: written for another model ({odd!r} is in one of them only). Name another folder.")
-        average, moments = load_file(self.folder / "average.safetensors"), load_file(self.folder / "moments.safetensors")
+            raise CardError(
+                f"{self.folder}: written for another model ({odd!r} is in one of them only). Name another folder."
+            )
+        average, moments = (
+            load_file(self.folder / "average.safetensors"),
+            load_file(self.folder / "moments.safetensors"),
+        )
         with torch.no_grad():
             for name, value in self.parameters.items():
                 value.copy_(live[name])

@@ -1,0 +1,141 @@
+"""What the outline of a UNet says, held against published figures and against the model itself."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from intarsia import FitError, Plan, Rule, Skip, hosts, rig
+from intarsia.hosts import pico
+from intarsia.hosts.diffusers_unet import UNetHost
+
+SD_15 = {
+    "sample_size": 64,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+SD_XL = {
+    "sample_size": 128,
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10),
+    "attention_head_dim": (5, 10, 20),
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+
+
+def on_meta(config):
+    with torch.device("meta"):
+        return UNetHost(UNet2DConditionModel(**config))
+
+
+@pytest.fixture(scope="module")
+def sd_15():
+    return on_meta(SD_15)
+
+
+def test_the_cost_of_sd_15(sd_15):
+    with rig.count_macs() as macs:
+        sd_15.module(**sd_15.inputs())
+    assert round(macs.total / 1e9, 1) == 401.6
+    assert round(macs.without_attention_products / 1e9, 1) == 338.6
+    assert sd_15.outline.macs == macs.total
+    assert round(sd_15.outline.params / 1e6, 2) == 859.52
+
+
+def test_the_cost_of_sd_xl():
+    outline = on_meta(SD_XL).outline
+    assert round(outline.macs / 1e9, 1) == 3380.6
+    assert round(outline.params / 1e6, 2) == 2567.46
+
+
+@pytest.mark.parametrize(("branch", "share"), [(0, 0.079), (1, 0.224), (2, 0.380), (3, 0.470), (4, 0.564), (5, 0.673)])
+def test_what_a_reuse_call_costs_on_sd_15(sd_15, branch, share):
+    from intarsia import price, resolve
+    from intarsia.lighten import branch_site, inherit
+
+    site = branch_site(sd_15.outline, branch)
+    bill = price(resolve(inherit(2, every=2, sites=site), sd_15.outline))
+    assert bill.macs[1] / bill.whole == pytest.approx(share, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "params", "gmacs"),
+    [("pairs.*.1", 579.38, 261.5), ("pairs.*.1 | mid_block", 482.35, 255.4)],
+)
+def test_bk_sdm_is_a_plan_of_one_row(sd_15, cuts, params, gmacs):
+    smaller, _ = sd_15.without(rig_sites(sd_15, cuts))
+    outline = on_meta(smaller.config).outline
+    assert round(outline.params / 1e6, 2) == params
+    assert round(outline.macs / 1e9, 1) == gmacs
+
+
+def rig_sites(host, pattern):
+    from intarsia.plan.pattern import sites_of
+
+    return sites_of(pattern, [site.path for site in host.outline.sites])
+
+
+@pytest.mark.parametrize("cuts", ["pairs.*.1", "pairs.0.1", "mid_block", "pairs.1.1 | pairs.2.1 | mid_block"])
+def test_baked_equals_the_small_model_filled_along_the_lineage(cuts, tmp_path):
+    host = pico.host()
+    smaller, lineage = rig.bake(Plan(1, (Rule("0", cuts, Skip()),)), host)
+    direct = UNet2DConditionModel.from_config(smaller.config).eval()
+    theirs = host.module.state_dict()
+    direct.load_state_dict({name: theirs[origin] for name, origin in lineage.origins.items()}, strict=True)
+    inputs = {
+        "sample": torch.randn(1, 4, 16, 16),
+        "timestep": torch.tensor(3),
+        "encoder_hidden_states": torch.randn(1, pico.TOKENS, pico.WIDTH),
+    }
+    expected = direct(**inputs).sample
+    assert torch.equal(smaller.eval()(**inputs).sample, expected)
+    smaller.save_pretrained(tmp_path)
+    loaded = UNet2DConditionModel.from_pretrained(tmp_path).eval()
+    assert loaded.state_dict().keys() == smaller.state_dict().keys()
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in smaller.state_dict().items())
+    torch.testing.assert_close(loaded(**inputs).sample, expected)  # mapped memory is aligned otherwise: not to the bit
+
+
+def test_keeping_everything_is_the_whole_model():
+    host = pico.host()
+    smaller, lineage = rig.bake(Plan(1), host)
+    assert lineage.renamed == {}
+    assert all(torch.equal(value, host.module.state_dict()[name]) for name, value in smaller.state_dict().items())
+
+
+def test_bake_refuses(pico_host):
+    from intarsia import PlanError, Reuse
+
+    with pytest.raises(PlanError, match="2 rows cannot be baked"):
+        rig.bake(Plan(2), pico_host)
+    with pytest.raises(PlanError, match="before any row has computed"):
+        rig.bake(Plan(1, (Rule("0", "mid_block", Reuse()),)), pico_host)
+    with pytest.raises(FitError, match="cannot be cut out of a UNet"):
+        pico_host.without(["up_blocks.0"])
+
+
+def test_units_add_up_to_the_model(pico_host):
+    outline = pico_host.outline
+    units = sum(unit.params for unit in outline.of_level("unit"))
+    rest = outline.params - units
+    embedding = sum(value.numel() for value in pico_host.module.time_embedding.parameters())
+    norm = sum(value.numel() for value in pico_host.module.conv_norm_out.parameters())
+    assert rest == embedding + norm
+
+
+def test_strangers_are_refused():
+    with pytest.raises(FitError, match="no host knows AutoencoderKL"):
+        hosts.of(AutoencoderKL(block_out_channels=(32,)))
+    with pytest.raises(TypeError, match="no size called 'hieght'"):
+        pico.host().inputs(hieght=3)
+
+
+def test_attention_down_blocks_are_followed():
+    host = UNetHost(pico.unet(down_block_types=("AttnDownBlock2D",) * 4, up_block_types=("AttnUpBlock2D",) * 4))
+    assert host.outline.macs > 0

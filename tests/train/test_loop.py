@@ -1,0 +1,100 @@
+"""The loop resumes to the bit, and a checkpoint of another model is refused."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from intarsia import CardError
+from intarsia.train import Schedule, fit
+
+STEPS = 9
+
+
+class Line(nn.Module):
+    """Fits y = 3x + 1 from noisy points, with dropout so that random state matters."""
+
+    def __init__(self, width=4):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Dropout(0.2), nn.Linear(width, 1))
+
+    def forward(self, batch):
+        return {"loss": (self.layers(batch) - 3 * batch - 1).square().mean()}
+
+
+def points(_draw):
+    return torch.randn(16, 1)
+
+
+def train(out, objective=None, **changes):
+    with torch.enable_grad():
+        return fit(
+            objective or Line(), points, Schedule(STEPS, 0.01, warmup=2, cooldown=4), out, log_every=3, **changes
+        )
+
+
+def weights(out):
+    return {kind: load_file(out / "checkpoint" / f"{kind}.safetensors") for kind in ("live", "average", "moments")}
+
+
+def test_a_killed_run_goes_on_to_the_bit(tmp_path):
+    train(tmp_path / "whole")
+
+    def killed(draw):
+        if draw == 7:
+            raise KeyboardInterrupt
+        return points(draw)
+
+    with pytest.raises(KeyboardInterrupt), torch.enable_grad():
+        fit(Line(), killed, Schedule(STEPS, 0.01, warmup=2, cooldown=4), tmp_path / "cut", save_every=5, log_every=3)
+    assert json.loads((tmp_path / "cut/checkpoint/progress.json").read_text())["step"] == 5
+    train(tmp_path / "cut")
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(value, cut[kind][name]) for kind in whole for name, value in whole[kind].items())
+
+
+def test_it_learns_and_logs(tmp_path):
+    with torch.enable_grad():
+        done = fit(Line(), points, Schedule(90, 0.05, warmup=2), tmp_path, log_every=30)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [30, 60, 90]
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+    assert done["step"] == 90
+
+
+def test_frozen_weights_stay(tmp_path):
+    objective = Line()
+    objective.layers[0].requires_grad_(False)
+    before = objective.layers[0].weight.clone()
+    train(tmp_path, objective)
+    assert torch.equal(objective.layers[0].weight, before)
+    assert not any("layers.0" in name for name in weights(tmp_path)["live"])
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    train(tmp_path)
+    other = Line()
+    other.more = nn.Linear(1, 1)
+    with pytest.raises(CardError, match="written for another model"):
+        train(tmp_path, other)
+
+
+def test_stopping_early_saves(tmp_path):
+    assert train(tmp_path, stop_after=0.0)["step"] == 3
+    assert train(tmp_path)["step"] == STEPS
+
+
+def test_the_average_is_shown_and_taken_off(tmp_path):
+    objective, seen = Line(), []
+
+    def show(shown, _step):
+        seen.append(shown.layers[0].weight.clone())
+
+    train(tmp_path, objective, show=show, show_every=STEPS)
+    kept = weights(tmp_path)
+    assert torch.equal(seen[0], kept["average"]["layers.0.weight"])
+    assert torch.equal(objective.layers[0].weight, kept["live"]["layers.0.weight"])
+    assert not torch.equal(seen[0], kept["live"]["layers.0.weight"])
