@@ -57,21 +57,27 @@ def pixels_of(pictures: np.ndarray) -> Tensor:
 
 
 def train(
-    pictures_folder: Path, out: Path, *, steps: int, batch: int, decoder_only: Path | None, stop_after: float | None
+    pictures_folder: Path,
+    out: Path,
+    *,
+    steps: int,
+    batch: int = 16,
+    folded: Path | None = None,
+    stop_after: float | None = None,
 ) -> None:
-    """Train the autoencoder, or only its decoder from the run in `decoder_only`."""
+    """Train the autoencoder; or, if `folded` names the one that latents were made with, its decoder alone."""
     pictures = np.load(pictures_folder / "pictures.npy")
     cells = json.loads((pictures_folder / "cells.json").read_text())["cells"]
     train_rows = np.array([row for row, cell in enumerate(cells) if cell["part"] == "train"])
     shown = pixels_of(pictures[[row for row, cell in enumerate(cells) if cell["part"] == "cell"][::14][:32]])
 
     torch.manual_seed(0)
-    autoencoder = AutoencoderKL(**SHAPE).to(memory_format=torch.channels_last)
-    objective = Reconstruction(autoencoder)
-    if decoder_only is not None:
-        wear_average(objective, decoder_only)
+    autoencoder = AutoencoderKL(**SHAPE) if folded is None else AutoencoderKL.from_pretrained(folded)
+    autoencoder = autoencoder.to(memory_format=torch.channels_last)
+    if folded is not None:
         autoencoder.encoder.requires_grad_(False)
         autoencoder.quant_conv.requires_grad_(False)
+    objective = Reconstruction(autoencoder)
 
     def batch_at(draw: int) -> Tensor:
         rows = np.random.choice(train_rows, batch, replace=False)
@@ -94,10 +100,3 @@ def train(
         steps=steps, learning_rate=1e-3, warmup=200, cooldown=steps // 2, final_rate=0.02, weight_decay=0.0
     )
     fit(objective, batch_at, schedule, out, show=show, stop_after=stop_after)
-
-
-def wear_average(objective: nn.Module, run: Path) -> None:
-    """Load the averaged weights of a run into its objective."""
-    from safetensors.torch import load_file
-
-    objective.load_state_dict(load_file(run / "checkpoint" / "average.safetensors"), strict=False)

@@ -94,10 +94,10 @@ def train(
     out: Path,
     *,
     steps: int,
-    batch: int,
-    rate: float,
     cooldown: int,
-    stop_after: float | None,
+    batch: int = 32,
+    rate: float = 6e-4,
+    stop_after: float | None = None,
 ) -> None:
     """Train the denoiser; resumes from the last checkpoint in `out`."""
     listed = json.loads((pictures / "cells.json").read_text())["cells"]

@@ -12,7 +12,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .autoencoder import SHAPE, Reconstruction, pixels_of, wear_average
+from .autoencoder import SHAPE, Reconstruction, pixels_of
+from .averages import wear_average
 
 
 @torch.no_grad()

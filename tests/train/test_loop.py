@@ -19,7 +19,9 @@ class Line(nn.Module):
     def __init__(self, width=4):
         super().__init__()
         torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Dropout(0.2), nn.Linear(width, 1))
+        self.layers = nn.Sequential(
+            nn.Linear(1, width), nn.BatchNorm1d(width), nn.Tanh(), nn.Dropout(0.2), nn.Linear(width, 1)
+        )
 
     def forward(self, batch):
         return {"loss": (self.layers(batch) - 3 * batch - 1).square().mean()}
@@ -37,7 +39,10 @@ def train(out, objective=None, **changes):
 
 
 def weights(out):
-    return {kind: load_file(out / "checkpoint" / f"{kind}.safetensors") for kind in ("live", "average", "moments")}
+    return {
+        kind: load_file(out / "checkpoint" / f"{kind}.safetensors")
+        for kind in ("live", "average", "moments", "buffers")
+    }
 
 
 def test_a_killed_run_goes_on_to_the_bit(tmp_path):

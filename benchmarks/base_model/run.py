@@ -1,0 +1,122 @@
+"""How good is the shipped model? Generated pictures beside real ones, under one judge.
+
+    python -m benchmarks.base_model.run            2,200 pictures of held-out cells (about an hour on two cores)
+    python -m benchmarks.base_model.run --quick    a rehearsal in under a minute, if the judge is trained
+
+Needs the pictures of `recipes.base.run pictures` and `pip install -e '.[recipes,eval]'`.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+
+from benchmarks.base_model import distances, probe
+from benchmarks.results import at_least, write_result
+from intarsia.hosts.pipelines import load_pipeline
+from intarsia.shipped import model_folder
+from recipes.base.captions import article
+
+GUIDANCE, STEPS, BATCH = 3.0, 25, 40
+TARGETS = {"concept top-5": 0.6, "subgroup": 0.7, "style": 0.8}  # shares of the ceiling
+
+
+def draw(pipe, prompts: list[str], seeds: list[int]) -> np.ndarray:
+    """Pictures (count, 64, 64, 3) in bytes, one a prompt."""
+    drawn = []
+    for start in range(0, len(prompts), BATCH):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + BATCH]]
+        drawn += pipe(
+            prompts[start : start + BATCH], num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators
+        ).images
+    return np.stack([np.asarray(picture) for picture in drawn])
+
+
+def scores(
+    judged: dict[str, np.ndarray], wanted: list[dict], concepts: list[dict], styles: list[str]
+) -> dict[str, float]:
+    """Shares of pictures judged as what was asked for."""
+    truth = np.array([cell["concept"] for cell in wanted])
+    order = np.argsort(-judged["concept"], axis=1)
+    subgroups = sorted({concept["subgroup"] for concept in concepts})
+    member = np.array([subgroups.index(concept["subgroup"]) for concept in concepts])
+    by_subgroup = np.stack([judged["concept"][:, member == place].sum(1) for place in range(len(subgroups))], 1)
+    style = np.array([styles.index(cell["style"]) for cell in wanted])
+    return {
+        "concept top-1": float((order[:, 0] == truth).mean()),
+        "concept top-5": float((order[:, :5] == truth[:, None]).any(1).mean()),
+        "subgroup": float((by_subgroup.argmax(1) == member[truth]).mean()),
+        "style": float((judged["style"].argmax(1) == style).mean()),
+    }
+
+
+def main(
+    quick: bool = typer.Option(False, help="Few pictures, no claims worth anything."),
+    model: str = typer.Option("emoji", help="The model to judge."),
+    runs: Path = typer.Option(Path("runs/base"), help="Where the recipe keeps its pictures."),
+    judge_steps: int = typer.Option(2500, help="Training steps of the judge, if it is not trained yet."),
+    repeats: int = typer.Option(5, help="Pictures of each held-out cell."),
+) -> None:
+    """Generate, judge, compare."""
+    listed = json.loads((runs / "pictures/cells.json").read_text())
+    pictures = np.load(runs / "pictures/pictures.npy")
+    cells, concepts = listed["cells"], listed["concepts"]
+    styles = sorted(listed["styles"])
+    judge = probe.Probe(len(concepts), len(styles))
+    if not probe.load(runs / "probe", judge):
+        probe.train(pictures, cells, judge, runs / "probe", steps=judge_steps)
+
+    rows = []
+    pipe = load_pipeline(model_folder(model))
+    real_train = np.array([row for row, cell in enumerate(cells) if cell["part"] == "train"])
+    found = {}
+    for part, times in (("cell", 1 if quick else repeats), ("concept", 0 if quick else 1)):
+        real = [row for row, cell in enumerate(cells) if cell["part"] == part][:: 10 if quick else 1]
+        wanted = [cells[row] for row in real] * times
+        if not wanted:
+            continue
+        prompts = [f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style" for cell in wanted]
+        drawn = draw(pipe, prompts, list(range(len(prompts))))
+        of_real, of_drawn = probe.judge(judge, pictures[real]), probe.judge(judge, drawn)
+        ceiling = scores(of_real, [cells[row] for row in real], concepts, styles)
+        reached = scores(of_drawn, wanted, concepts, styles)
+        near_rows, near_psnr = distances.nearest(drawn, pictures[real_train])
+        _, real_psnr = distances.nearest(pictures[real], pictures[real_train])
+        same = [
+            cells[real_train[near]]["concept"] == cell["concept"] for near, cell in zip(near_rows, wanted, strict=True)
+        ]
+        found[part] = {
+            "part": {"cell": "held-out cells", "concept": "held-out concepts"}[part],
+            "pictures": len(wanted),
+            "reached": reached,
+            "ceiling": ceiling,
+            "frechet": distances.frechet(of_drawn["features"], of_real["features"]) if part == "cell" else None,
+            "kernel": distances.kernel(of_drawn["features"], of_real["features"]),
+            "nearest training picture": {
+                "median PSNR": float(np.median(near_psnr)),
+                "share above 25 dB": float((near_psnr > 25).mean()),
+                "share of the concept asked for": float(np.mean(same)),
+                "median PSNR of real held-out pictures": float(np.median(real_psnr)),
+            },
+        }
+        rows.append(found[part])
+        sheet = drawn[:: max(1, len(drawn) // 96)][:96]
+        sheet = sheet[: len(sheet) // 16 * 16 or len(sheet)]
+        wide = min(16, len(sheet))
+        grid = sheet.reshape(-1, wide, 64, 64, 3).transpose(0, 2, 1, 3, 4).reshape(-1, wide * 64, 3)
+        Image.fromarray(grid).save(runs / f"judged-{part}.png")
+
+    ceiling, reached = found["cell"]["ceiling"], found["cell"]["reached"]
+    claims = [
+        at_least(f"{name}, share of the ceiling, held-out cells", reached[name] / ceiling[name], target)
+        for name, target in TARGETS.items()
+    ]
+    settings = {"quick": quick, "guidance": GUIDANCE, "steps": STEPS, "scheduler": type(pipe.scheduler).__name__}
+    write_result("base_model", rows, claims, settings)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,68 @@
+"""What every benchmark writes: where it ran, what it saw, and what it claims."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("torch", "diffusers", "transformers", "numpy")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One figure that is held against a target."""
+
+    name: str
+    value: float
+    target: str
+    holds: bool
+
+
+def at_least(name: str, value: float, target: float) -> Claim:
+    return Claim(name, value, f"at least {target}", value >= target)
+
+
+def at_most(name: str, value: float, target: float) -> Claim:
+    return Claim(name, value, f"at most {target}", value <= target)
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def write_result(
+    name: str, rows: Sequence[Mapping[str, object]], claims: Sequence[Claim], settings: Mapping[str, object]
+) -> Path:
+    """Write `results/<name>.json`, over an older one; quick runs go to `results/quick/`, which git ignores."""
+    folder = RESULTS / "quick" if settings.get("quick") else RESULTS
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    result = {
+        "benchmark": name,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
+        "threads": torch.get_num_threads(),
+        "versions": {library: version(library) for library in LIBRARIES},
+        "commit": commit.stdout.strip(),
+        "settings": dict(settings),
+        "claims": [asdict(claim) for claim in claims],
+        "rows": [dict(row) for row in rows],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    part.replace(path)
+    for claim in claims:
+        print(f"{'holds' if claim.holds else 'FAILS'}  {claim.name}: {claim.value:.4g} ({claim.target})")
+    print(f"wrote {path}")
+    return path

@@ -1,0 +1,62 @@
+"""Stage 6: the folder that ships, an ordinary StableDiffusionPipeline in half precision, with its card."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from intarsia import hosts, rig, save_outline
+
+from . import autoencoder as pixels
+from . import denoiser
+from .averages import wear_average
+from .captions import TOKENS
+
+LIMIT_MB = 90
+CARD = Path(__file__).with_name("CARD.md")
+
+
+def newest_decoder(latents: Path, decoder_run: Path) -> AutoencoderKL:
+    """The folded autoencoder, its decoder trained further if there is such a run."""
+    found = AutoencoderKL.from_pretrained(latents / "autoencoder")
+    if (decoder_run / "checkpoint").exists():
+        wear_average(pixels.Reconstruction(found), decoder_run)
+    return found
+
+
+def seconds_of(run: Path) -> float:
+    """Training seconds of a run, over all its sessions."""
+    path = run / "checkpoint" / "progress.json"
+    return json.loads(path.read_text())["seconds"] if path.exists() else 0.0
+
+
+def write_folder(runs: Path, out: Path) -> None:
+    """Put the pipeline together from the runs and save it over the folder that ships."""
+    unet = UNet2DConditionModel(**denoiser.SHAPE)
+    wear_average(denoiser.Denoising(unet), runs / "denoiser")
+    pipe = denoiser.pipeline_of(unet, newest_decoder(runs / "latents", runs / "decoder"))
+    part = out.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    pipe.to(dtype=torch.float16).save_pretrained(part, safe_serialization=True)
+    save_outline(rig.outline_of(hosts.of(unet), tokens=TOKENS), part / "outline.json")
+
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    progress = json.loads((runs / "denoiser/checkpoint/progress.json").read_text())
+    card = CARD.read_text()
+    for name, value in {
+        "commit": commit.stdout.strip(),
+        "autoencoder_hours": f"{(seconds_of(runs / 'autoencoder') + seconds_of(runs / 'decoder')) / 3600:.1f}",
+        "denoiser_hours": f"{progress['seconds'] / 3600:.1f}",
+        "steps": f"{progress['step']:,}",
+    }.items():
+        card = card.replace("{" + name + "}", value)
+    (part / "README.md").write_text(card)
+    size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file()) / 1e6
+    if size > LIMIT_MB:
+        raise SystemExit(f"the folder would be {size:.1f} MB, more than {LIMIT_MB}")
+    shutil.rmtree(out, ignore_errors=True)
+    part.rename(out)
+    print(f"wrote {out}: {size:.1f} MB")
