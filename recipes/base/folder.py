@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from intarsia import hosts, rig, save_outline
+from intarsia.hosts.pipelines import quiet
 
 from . import autoencoder as pixels
 from . import denoiser
@@ -27,6 +28,11 @@ def newest_decoder(latents: Path, decoder_run: Path) -> AutoencoderKL:
     return found
 
 
+def say_single_precision(config: Path) -> None:
+    """Let transformers widen the half-precision weights when it loads them, as diffusers does with the rest."""
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
+
+
 def seconds_of(run: Path) -> float:
     """Training seconds of a run, over all its sessions."""
     path = run / "checkpoint" / "progress.json"
@@ -38,10 +44,13 @@ def write_folder(runs: Path, out: Path) -> None:
     unet = UNet2DConditionModel(**denoiser.SHAPE)
     wear_average(denoiser.Denoising(unet), runs / "denoiser")
     pipe = denoiser.pipeline_of(unet, newest_decoder(runs / "latents", runs / "decoder"))
+    outline = rig.outline_of(hosts.of(unet), tokens=TOKENS)
     part = out.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
-    pipe.to(dtype=torch.float16).save_pretrained(part, safe_serialization=True)
-    save_outline(rig.outline_of(hosts.of(unet), tokens=TOKENS), part / "outline.json")
+    with quiet():
+        pipe.to(dtype=torch.float16).save_pretrained(part, safe_serialization=True)
+    say_single_precision(part / "text_encoder/config.json")
+    save_outline(outline, part / "outline.json")
 
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     progress = json.loads((runs / "denoiser/checkpoint/progress.json").read_text())

@@ -20,7 +20,7 @@ def write_report(path: Path, prompts: Sequence[str], result: SideBySide) -> None
         f"{len(prompts)} pictures a column; seconds are ratios to the whole model, which ran in turn with each plan "
         f"({rounds} rounds, lowest to highest in brackets). PSNR is to the whole model's picture: higher is nearer.",
         "",
-        "| plan | MACs | of the whole | seconds, of the whole | median PSNR |",
+        "| plan | MACs a picture | of the whole | seconds, of the whole | median PSNR |",
         "|---|---|---|---|---|",
     ]
     for name, bill in result.bills.items():

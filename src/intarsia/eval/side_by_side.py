@@ -23,7 +23,7 @@ class SideBySide:
 
     Attributes:
         pictures: For each column, one picture a prompt.
-        bills: For each plan, its MACs.
+        bills: For each plan, the MACs of one picture.
         seconds: Of each column, interleaved.
         drift: For each plan, the PSNR in decibels of each picture to the whole model's.
         drawings: For each plan, its table.
@@ -72,7 +72,8 @@ def compare(
         FitError: a plan does not fit the model, or was made for another number of calls.
     """
     host = hosts.of(pipe.unet)
-    outline = rig.outline_of(host, tokens=pipe.tokenizer.model_max_length)
+    calls = 2 if guidance > 1 else 1  # the prediction with words, and the one without
+    outline = rig.outline_of(host, batch=calls, tokens=pipe.tokenizer.model_max_length)
     if steps is None:
         steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
     rows = hosts.rows(pipe.scheduler, steps)
@@ -96,8 +97,8 @@ def compare(
         pictures[name] = draw_pictures(plan)
     if rounds > 1:
         say(f"timing {len(columns)} columns in {rounds} interleaved rounds")
-    calls = {name: functools.partial(draw_pictures, plan) for name, plan in columns.items()}
-    seconds = rig.measure_seconds(calls, rounds=rounds if plans else 0, warmups=0)
+    candidates = {name: functools.partial(draw_pictures, plan) for name, plan in columns.items()}
+    seconds = rig.measure_seconds(candidates, rounds=rounds if plans else 0, warmups=0)
     return SideBySide(
         pictures=pictures,
         bills={name: price(table) for name, table in tables.items()},

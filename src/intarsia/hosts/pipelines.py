@@ -1,8 +1,12 @@
 """Load a stock diffusers pipeline from a folder. Nothing is downloaded and no pickle is read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import diffusers
 import torch
+import transformers
 from diffusers import DiffusionPipeline
 
 from ..errors import CardError
@@ -18,10 +22,25 @@ def load_pipeline(folder: Path, *, device: str | None = None, dtype: torch.dtype
         CardError: diffusers cannot read what is in the folder.
     """
     try:
-        pipe = DiffusionPipeline.from_pretrained(
-            str(folder), torch_dtype=dtype, use_safetensors=True, local_files_only=True
-        )
-    except (OSError, ValueError, KeyError) as error:
+        with quiet():
+            pipe = DiffusionPipeline.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
+            pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CardError(f"{folder}: diffusers cannot load it: {str(error).splitlines()[0]}") from error
     pipe.set_progress_bar_config(disable=True)
-    return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return pipe
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and nothing below an error while a folder is loaded, then as it was."""
+    loggers = [(library.utils.logging, library.utils.logging.get_verbosity()) for library in (diffusers, transformers)]
+    try:
+        for logger, _ in loggers:
+            logger.set_verbosity_error()
+            logger.disable_progress_bar()
+        yield
+    finally:
+        for logger, verbosity in loggers:
+            logger.set_verbosity(verbosity)
+            logger.enable_progress_bar()

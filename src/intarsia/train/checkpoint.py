@@ -76,8 +76,9 @@ class Checkpoint:
             for name, value in self.parameters.items():
                 value.copy_(live[name])
                 self.average.kept[name].copy_(average[name])
-            for name, value in load_file(self.folder / "buffers.safetensors").items() if self.buffers else ():
-                self.buffers[name].copy_(value)
+            if self.buffers:
+                for name, kept in load_file(self.folder / "buffers.safetensors").items():
+                    self.buffers[name].copy_(kept)
         for name, value in self.parameters.items():
             if f"{name}/step" in moments:
                 self.optimizer.state[value] = {

@@ -1,0 +1,198 @@
+"""The command, as a person would use it and misuse it."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from intarsia import __version__
+from intarsia.cli import main as command
+from intarsia.shipped import MODELS, plan_names
+
+
+@pytest.fixture
+def intarsia(monkeypatch, capsys, tmp_path):
+    """Run the command in an empty folder: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["intarsia", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            command.main()
+            sys.exit(0)
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    return run
+
+
+def test_help_teaches():
+    for words in ([], ["run"], ["plan"], ["plan", "inherit"], ["show"], ["price"], ["check"], ["outline"], ["bake"]):
+        result = CliRunner().invoke(command.app, [*words, "--help"])
+        assert result.exit_code == 0
+        assert len(result.output.splitlines()) > 8
+
+
+def test_version(intarsia):
+    assert intarsia("--version") == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [["list", "planners"], ["show", "emoji-fast"], ["price", "emoji-fast"], ["--help"]])
+def test_verbs_without_torch_start_at_once(words):
+    code = (
+        "import sys, time; began = time.perf_counter(); sys.argv = ['intarsia', *sys.argv[1:]]\n"
+        "from intarsia.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+        "print(time.perf_counter() - began, file=sys.stderr)"
+    )
+    took = []
+    for _ in range(3):
+        ran = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+        took.append(float(ran.stderr.splitlines()[-1]))
+    assert min(took) < 0.5
+
+
+def test_a_plan_is_made_shown_priced_and_checked(intarsia, tmp_path):
+    made = intarsia("plan", "inherit", "--rows", 12, "--every", 3, "--sites", "up_blocks.1", "-o", "p.yaml")
+    assert made[0] == 0
+    assert "wrote p.yaml" in made[1]
+    assert "up_blocks.1    #..#..#..#.." in intarsia("show", "p.yaml", "--outline", "emoji")[1]
+    assert "up_blocks.1  #..#..#..#.." in intarsia("show", "p.yaml")[1]
+    assert "no problems" in intarsia("check", "p.yaml", "--outline", "emoji")[1]
+    bill = json.loads(intarsia("price", "p.yaml", "--json")[1])
+    assert len(bill["macs"]) == 12
+    assert 0.5 < bill["macs_ratio"] < 1
+
+
+def test_steps_are_asked_of_the_scheduler(intarsia):
+    code, out, _ = intarsia("plan", "inherit", "--steps", 20, "--every", 2, "--branch", 0)
+    assert code == 0
+    assert "up_blocks.2    +#+#" in out.replace("#+", "+#") or "in 20 calls" in out
+
+
+@pytest.mark.parametrize("name", plan_names())
+def test_shipped_plans_are_in_order(intarsia, name):
+    assert intarsia("check", name, "--outline", "emoji")[0] == 0
+    assert "% of the whole host" in intarsia("show", name, "--outline", "emoji", "--units")[1]
+
+
+def test_lists(intarsia):
+    assert "emoji" in intarsia("list", "models")[1]
+    assert "inherit" in intarsia("list", "planners")[1]
+    assert "emoji-fast" in intarsia("list", "plans")[1]
+
+
+def test_pictures_side_by_side(intarsia, tmp_path):
+    words = ["run", "a fox in noto style", "a red heart, flat style", "-o", "out", "--rounds", 1]
+    code, out, err = intarsia(*words, "--plan", "emoji-fast", "--plan", "emoji-faster")
+    assert code == 0, err
+    with Image.open(tmp_path / "out/contact-sheet.png") as sheet:
+        assert sheet.width > 3 * 160
+    report = (tmp_path / "out/report.md").read_text()
+    assert "| emoji-fast |" in report
+    assert "a red heart, flat style" in report
+    assert len(list((tmp_path / "out").glob("*.png"))) == 7
+    assert "wrote out/report.md" in out
+
+    before = sorted(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    code, out, err = intarsia(*words)
+    assert (code, out) == (1, "")
+    assert "out exists, and nothing was written" in err
+    assert sorted(path.read_bytes() for path in (tmp_path / "out").iterdir()) == before
+
+
+def test_the_outline_command_finds_what_ships(intarsia, tmp_path):
+    assert intarsia("outline", "emoji", "-o", "unet.json")[0] == 0
+    assert (tmp_path / "unet.json").read_text() == (MODELS / "emoji/outline.json").read_text()
+
+
+def test_bake_writes_a_pipeline(intarsia, tmp_path):
+    (tmp_path / "base.yaml").write_text('intarsia: plan/1\nrows: 1\nrules: [{rows: ":", sites: pairs.*.1, do: skip}]\n')
+    code, _, err = intarsia("bake", "base.yaml", "-o", "small")
+    assert code == 0, err
+    assert intarsia("run", "a fox", "--model", "small", "-o", "out", "--steps", 2)[0] == 0
+
+
+THREE_MISTAKES = """\
+intarsia: plan/1
+rows: 20
+rules:
+  - {rows: "!::2", sites: mid_block, do: reusing}
+  - {rows: "99", sites: mid_block, do: reuse}
+  - {row: "1:", rows: "1:", sites: mid_block, do: reuse}
+"""
+
+
+def refused(intarsia, tmp_path, *words):
+    """What a refused command says, line by line, having written nothing."""
+    before = sorted(tmp_path.rglob("*"))
+    began = time.monotonic()
+    code, out, err = intarsia(*words)
+    assert code == 1
+    assert out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+    assert time.monotonic() - began < 20
+    return err.strip().splitlines()
+
+
+def test_three_mistakes_are_all_told(intarsia, tmp_path):
+    (tmp_path / "p.yaml").write_text(THREE_MISTAKES)
+    for verb in (["check", "p.yaml"], ["show", "p.yaml"], ["run", "a fox", "--plan", "p.yaml"]):
+        said = refused(intarsia, tmp_path, *verb)
+        assert [line.split(": ")[0] for line in said] == ["p.yaml:4", "p.yaml:5", "p.yaml:6"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        ("host: abcdef012345\nrules: []", "the plan is for the host abcdef012345"),
+        ("rules: [{rows: '1:', sites: up_blocks.7, do: reuse}]", "no site matches 'up_blocks.7'"),
+    ],
+)
+def test_a_plan_for_another_host(intarsia, tmp_path, plan, says):
+    (tmp_path / "p.yaml").write_text(f"intarsia: plan/1\nrows: 20\n{plan}\n")
+    for verb in (["check", "p.yaml", "--outline", "emoji"], ["run", "a fox", "--plan", "p.yaml"]):
+        said = refused(intarsia, tmp_path, *verb)
+        assert len(said) == 1
+        assert says in said[0]
+
+
+def test_a_plan_for_another_number_of_calls(intarsia, tmp_path):
+    said = refused(intarsia, tmp_path, "run", "a fox", "--plan", "emoji-fast", "--steps", 7)
+    assert "has 20 rows, and DDIMScheduler makes 7 calls" in said[0]
+
+
+@pytest.mark.parametrize("verb", [["run", "a fox"], ["outline"]])
+def test_a_missing_model(intarsia, tmp_path, verb):
+    words = [*verb, "--model", "nowhere"] if verb[0] == "run" else [*verb, "nowhere"]
+    said = refused(intarsia, tmp_path, *words)
+    assert said == ["there is no model folder 'nowhere'. Name a diffusers folder, or one of: emoji."]
+
+
+def test_a_pickle_is_refused(intarsia, tmp_path):
+    folder = tmp_path / "model"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text("{}")
+    (folder / "unet/diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n")
+    said = refused(intarsia, tmp_path, "run", "a fox", "--model", "model")
+    assert len(said) == 1
+    assert "a pickle, which can run any code when loaded; refused" in said[0]
+
+
+def test_a_folder_that_is_no_pipeline(intarsia, tmp_path):
+    (tmp_path / "model").mkdir()
+    assert "not a diffusers pipeline" in refused(intarsia, tmp_path, "run", "a fox", "--model", "model")[0]
+
+
+def test_unclear_planning(intarsia, tmp_path):
+    said = refused(intarsia, tmp_path, "plan", "inherit", "--every", 2, "--sites", "mid_block")
+    assert "either --rows" in said[0]
+    said = refused(intarsia, tmp_path, "plan", "inherit", "--every", 30, "--rows", 20, "--sites", "mid_block")
+    assert "name a number from 1" in said[0]

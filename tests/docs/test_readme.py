@@ -1,0 +1,57 @@
+"""What the README shows is what happens."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from intarsia.cli import main as command
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+EXAMPLES = re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", README, re.S)
+
+
+@pytest.mark.parametrize(("name", "code"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_examples_run(name, code, capsys):
+    exec(compile(code, f"README: {name}", "exec"), {})
+    assert "host" in capsys.readouterr().out
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 1
+
+
+def run(words, monkeypatch):
+    monkeypatch.setattr(sys, "argv", words)
+    try:
+        command.main()
+    except SystemExit as stop:
+        assert not stop.code, words
+
+
+def test_the_drawing_is_what_the_command_prints(monkeypatch, capsys):
+    shown = re.search(r"    \$ (intarsia show .*?)\n((?:    .*\n)+)", README)
+    run(shlex.split(shown[1]), monkeypatch)
+    expected = [line[4:].rstrip() for line in shown[2].splitlines()]
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == expected
+
+
+def test_the_shell_walk_works(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    walk = README.split("## From the shell")[1].split("Plans are small")[0]
+    commands = re.findall(r"^    (intarsia .*?)(?:\s+#.*)?$", walk, re.M)
+    assert len(commands) >= 7
+    for line in commands:
+        if "path/to" not in line:
+            run(shlex.split(line), monkeypatch)
+    assert (tmp_path / "out/fox/contact-sheet.png").exists()
+    assert list((tmp_path / "out/run").glob("*.png"))
+
+
+def test_the_plan_in_the_readme_is_a_plan():
+    from intarsia.plan.files import read_plan
+
+    text = "\n".join(line[4:] for line in README.split("read and change:\n\n")[1].split("\n\n")[0].splitlines())
+    assert read_plan(text, "README").rules[0].sites == "up_blocks.1"
