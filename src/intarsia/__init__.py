@@ -11,6 +11,9 @@ from .errors import OutputExists as OutputExists
 from .errors import PlanError as PlanError
 from .errors import RigError as RigError
 from .plan import Bill as Bill
+from .plan import Extrapolate as Extrapolate
+from .plan import Fitted as Fitted
+from .plan import Hold as Hold
 from .plan import Outline as Outline
 from .plan import Plan as Plan
 from .plan import Reuse as Reuse

@@ -21,12 +21,17 @@ from intarsia import (
 )
 from intarsia.lighten import PLANNERS
 from intarsia.plan.files import read_plan, write_plan
+from intarsia.plan.forecast import Extrapolate, Fitted
 
 rules = st.builds(
     Rule,
     st.sampled_from(["1:", "!::2", "3"]),
     st.sampled_from(["mid_block", "up_blocks.[01] | **.attn1"]),
-    st.sampled_from([Run(), Reuse(), Skip(), Use("small")]),
+    st.sampled_from([Run(), Reuse(), Skip(), Use("small"), Reuse("residual")])
+    | st.builds(
+        Reuse, st.sampled_from(["output", "residual"]), st.builds(Extrapolate, st.integers(1, 2), st.floats(0, 2))
+    )
+    | st.just(Reuse(forecast=Fitted(((1.5, -0.5), (2.0, -1.5, 0.5))))),
 )
 
 
@@ -66,7 +71,7 @@ def test_all_mistakes_are_told_with_their_lines():
         read_plan(WRONG, "fox.yaml")
     assert refusal.value.problems == (
         "fox.yaml:3: unknown key 'rulez'. Nearest: 'rules'.",
-        "fox.yaml:7: 'do' is run, reuse, skip or {use: NAME}, not 'reusing'. Nearest: 'reuse', 'run'.",
+        "fox.yaml:7: 'do' is run, reuse, skip, {use: NAME} or {reuse: HOW}, not 'reusing'. Nearest: 'reuse', 'run'.",
         "fox.yaml:8: rows '12': there is no row 12 in a plan of 10 rows (0 to 9).",
         "fox.yaml:11: unknown key 'extra'. Known: rows, sites, do.",
         "fox.yaml:12: 'sites' is missing.",
@@ -84,6 +89,12 @@ def test_all_mistakes_are_told_with_their_lines():
         ("intarsia: plan/1\nrows: many", "p:2: 'rows'"),
         ("intarsia: plan/1", "p:1: 'rows' is missing"),
         ("rows: 3\nrules: 4", "p:2: 'rules'"),
+        (
+            "intarsia: plan/1\nrows: 3\nrules: [{rows: ':', sites: a, do: {reuse: {ordr: 1}}}]",
+            "p:3: unknown key 'ordr'. Nearest: 'order'",
+        ),
+        ("intarsia: plan/1\nrows: 3\nrules: [{rows: ':', sites: a, do: {reuse: {order: 3}}}]", "p:3: 'order'"),
+        ("intarsia: plan/1\nrows: 3\nrules: [{rows: ':', sites: a, do: {yuse: b}}]", "p:3: unknown key 'yuse'"),
         ("intarsia: !!python/object/apply:os.system [ls]\nrows: 3", "p:1: not YAML"),
     ],
 )

@@ -12,6 +12,7 @@ Source: the levels block, layer and unit are A-SDM's (section 1.5 of our digest)
 modules is ours. Pairs are what BK-SDM removes.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
@@ -149,6 +150,24 @@ class UNetHost:
     def sample_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         return args[0] if args else kwargs["sample"]
 
+    def shortcut_module(self, path: str) -> str | None:
+        found = getattr(self.module.get_submodule(path), "conv_shortcut", None)
+        return None if found is None else f"{path}.conv_shortcut"
+
+    def shortcut(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
+        given = args[0] if args else kwargs["hidden_states"]
+        resnet = self.module.get_submodule(path)
+        if ".resnets." not in path:
+            return given
+        if resnet.conv_shortcut is not None:
+            given = resnet.conv_shortcut(given)
+        return given / resnet.output_scale_factor
+
+    def edits_in_place(self, kwargs: Mapping[str, Any]) -> bool:
+        """T2I-Adapters add to block outputs in place, and FreeU scales them in place."""
+        free_u = any(getattr(block, "s1", None) is not None for block in self.module.up_blocks)
+        return free_u or kwargs.get("down_intrablock_additional_residuals") is not None
+
     def without(self, cuts: Sequence[str]) -> tuple[UNet2DConditionModel, dict[str, str]]:
         return unet_cutting.without(self.module, cuts)
 
@@ -181,4 +200,16 @@ def unit_of(path: str, module: nn.Module, reads: tuple[str, ...]) -> Site:
         for piece in ("attn1", "attn2", "ff")
         if getattr(block, piece, None) is not None
     )
-    return Site(path, "unit", skip="identity" if ".attentions." in path else "never", reads=reads, parts=parts)
+    return Site(
+        path,
+        "unit",
+        skip="identity" if ".attentions." in path else "never",
+        shortcut_macs=0 if re.search(r"\.(resnets|attentions)\.", path) and not resamples(module) else None,
+        reads=reads,
+        parts=parts,
+    )
+
+
+def resamples(module: nn.Module) -> bool:
+    """Whether a resnet changes the size of its input, so that there is no way around it."""
+    return getattr(module, "upsample", None) is not None or getattr(module, "downsample", None) is not None

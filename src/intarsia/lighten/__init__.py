@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..plan import Plan
+from ..plan.forecast import Extrapolate, Fitted
+from .inherit import best_forecast as best_forecast
 from .inherit import branch_site as branch_site
 from .inherit import inherit as inherit
 
@@ -37,6 +39,11 @@ PLANNERS = (
             {"every": 2, "sites": "down_blocks.*"},
             {"every": 3, "sites": "**.attn1"},
             {"every": 4, "sites": "conv_out"},
+            {"every": 3, "sites": "**.attentions.*", "carry": "residual"},
+            {"every": 2, "sites": "**.resnets.*", "carry": "residual", "forecast": Extrapolate(order=1)},
+            {"keys": (0, 1, 2, 5), "sites": "up_blocks.2", "forecast": Extrapolate(order=2, damping=0.5)},
+            {"keys": (0, 3), "sites": "up_blocks.1.layers.*", "forecast": Fitted(((1.4, -0.4), (0.9,)))},
+            {"every": 3, "sites": "mid_block | up_blocks.*.layers.0", "carry": "residual"},
         ),
     ),
 )

@@ -12,6 +12,9 @@ from .files import load_outline as load_outline
 from .files import load_plan as load_plan
 from .files import save_outline as save_outline
 from .files import save_plan as save_plan
+from .forecast import Extrapolate as Extrapolate
+from .forecast import Fitted as Fitted
+from .forecast import Hold as Hold
 from .outline import Outline as Outline
 from .outline import Site as Site
 from .plan import Plan as Plan

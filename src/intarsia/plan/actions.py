@@ -5,6 +5,9 @@ contract), so the actions themselves carry next to nothing.
 """
 
 from dataclasses import dataclass
+from typing import Literal
+
+from .forecast import HOLD, Forecast
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Reuse:
-    """Answer with what the site last computed (A-SDM's feature inheritance, output carried)."""
+    """Answer from what the site last computed: A-SDM's feature inheritance.
+
+    Attributes:
+        carry: What is inherited. `output`: the answer itself, so that whatever fed only this site is dead.
+            `residual`: what the site added to its input, so that the present input still flows through.
+        forecast: How the answer is told from the values computed before: held, or continued.
+    """
+
+    carry: Literal["output", "residual"] = "output"
+    forecast: Forecast = HOLD
 
 
 @dataclass(frozen=True)

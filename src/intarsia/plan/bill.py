@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import FitError
-from .liveness import Flow
 from .outline import Outline
 from .table import Table
 
@@ -59,10 +58,17 @@ def own_macs(outline: Outline) -> dict[str, int]:
     return own
 
 
-def row_macs(outline: Outline, settled: Flow, own: Mapping[str, int]) -> int:
-    """What one row costs. What belongs to no unit (the embedding of time, say) always runs."""
+def row_macs(table: Table, row: int, own: Mapping[str, int]) -> int:
+    """What one row costs. What belongs to no unit (the embedding of time, say) always runs.
+
+    An identity path is walked where a residual is recalled, and once more where one is taken down.
+    """
+    outline, settled = table.outline, table.flows[row]
     always = outline.macs - sum(unit.macs for unit in outline.of_level("unit"))
-    return always + sum(own[path] for path in settled.running)
+    walked = [path for path, action in settled.recalled.items() if action.carry == "residual"]
+    walked += table.residual & settled.running & table.kept[row].keys()
+    shortcuts = sum(outline.by_path[path].shortcut_macs or 0 for path in walked)
+    return always + shortcuts + sum(own[path] for path in settled.running)
 
 
 def price(table: Table, others: Mapping[str, Outline] | None = None) -> Bill:
@@ -78,10 +84,10 @@ def price(table: Table, others: Mapping[str, Outline] | None = None) -> Bill:
     macs, kept = [], []
     for row, name in enumerate(table.answering):
         if name is None:
-            macs.append(row_macs(table.outline, table.flows[row], own))
+            macs.append(row_macs(table, row, own))
         elif others and name in others:
             macs.append(others[name].macs)
         else:
             raise FitError(f"the plan uses the model {name!r}: its outline is needed to price it.")
-        kept.append(sum(table.outline.by_path[path].output_bytes for path in table.kept[row]))
+        kept.append(sum(depth * table.outline.by_path[path].output_bytes for path, depth in table.kept[row].items()))
     return Bill(tuple(macs), table.outline.macs, tuple(kept))

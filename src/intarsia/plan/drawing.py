@@ -74,12 +74,13 @@ def draw(table: Table, *, level: str = "block") -> str:
         cells = []
         for row in range(len(table)):
             settled = table.flows[row]
-            if table.answering[row] is not None or not units & (settled.computed | settled.recalled | settled.passed):
+            answers = units & (settled.recalled.keys() | settled.passed)
+            if table.answering[row] is not None or not (units & settled.computed or answers):
                 cells.append(DEAD)
             elif units & settled.computed:
                 cells.append(RUN if units <= settled.computed else "+")
             else:
-                cells.append(REUSE if units & settled.recalled else SKIP)
+                cells.append(REUSE if units & settled.recalled.keys() else SKIP)
         marks[site.path] = "".join(cells)
     legend = LEGEND + ("   + run in part" if any("+" in cells for cells in marks.values()) else "")
     legend += "".join(f"   {letter} = {name}" for name, letter in known.items())

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import CardError, FitError, PlanError
 from ..saving import write_text
 from .actions import Action, Reuse, Run, Skip, Use
+from .forecast import HOLD, Extrapolate, Fitted, Forecast
 from .outline import Outline
 from .pattern import rows_of, sites_of
 from .plan import Plan, Rule
@@ -30,10 +31,26 @@ class _Use(_Strict):
     use: str
 
 
+class _Reuse(_Strict):
+    carry: Literal["output", "residual"] = "output"
+    order: int = Field(default=0, ge=0, le=2)
+    damping: float = Field(default=1.0, ge=0, le=2)
+    fitted: list[list[float]] | None = None
+
+
+class _ReuseHow(_Strict):
+    reuse: _Reuse
+
+
 class _Rule(_Strict):
     rows: Annotated[str, BeforeValidator(lambda rows: str(rows) if type(rows) is int else rows)]
     sites: str
-    do: Literal["run", "reuse", "skip"] | _Use
+    do: Annotated[
+        Annotated[Literal["run", "reuse", "skip"], Tag("word")]
+        | Annotated[_Use, Tag("use")]
+        | Annotated[_ReuseHow, Tag("reuse")],
+        Discriminator(lambda do: "word" if not isinstance(do, dict) else "reuse" if "reuse" in do else "use"),
+    ]
 
 
 class _Plan(_Strict):
@@ -44,7 +61,12 @@ class _Plan(_Strict):
     made_by: dict[str, str | int | float | bool] = {}
 
 
-KEYS = {"": list(_Plan.model_fields), "rules": list(_Rule.model_fields), "do": list(_Use.model_fields)}
+KEYS = {
+    "": list(_Plan.model_fields),
+    "rules": list(_Rule.model_fields),
+    "do": ["use", "reuse"],
+    "reuse": list(_Reuse.model_fields),
+}
 
 
 def load_plan(path: Path) -> Plan:
@@ -80,11 +102,39 @@ def read_plan(text: str, name: str = "plan") -> Plan:
     if problems:
         raise PlanError([f"{name}:{line}: {problem}" for line, problem in sorted(problems)])
 
-    rules = tuple(
-        Rule(rule.rows, rule.sites, SIMPLE[rule.do] if isinstance(rule.do, str) else Use(rule.do.use))
-        for rule in found.rules
-    )
+    rules = tuple(Rule(rule.rows, rule.sites, action_of(rule.do)) for rule in found.rules)
     return Plan(found.rows, rules, found.host, found.made_by)
+
+
+def action_of(do: str | _Use | _ReuseHow) -> Action:
+    """The action that a rule's `do` stands for."""
+    if isinstance(do, str):
+        return SIMPLE[do]
+    if isinstance(do, _Use):
+        return Use(do.use)
+    how = do.reuse
+    forecast: Forecast = HOLD
+    if how.fitted is not None:
+        forecast = Fitted(tuple(tuple(weights) for weights in how.fitted))
+    elif how.order:
+        forecast = Extrapolate(how.order, how.damping)
+    return Reuse(how.carry, forecast)
+
+
+def written(action: Action) -> str | dict[str, object]:
+    """What stands behind `do` for an action; `action_of` undoes it."""
+    match action:
+        case Use(name):
+            return {"use": name}
+        case Reuse(carry, forecast) if action != Reuse():
+            how: dict[str, object] = {} if carry == "output" else {"carry": carry}
+            match forecast:
+                case Fitted(by_distance):
+                    how["fitted"] = [list(weights) for weights in by_distance]
+                case Extrapolate(order, damping):
+                    how |= {"order": order} | ({} if damping == 1 else {"damping": damping})
+            return {"reuse": how}
+    return next(word for word, simple in SIMPLE.items() if simple == action)
 
 
 def grammar_problems(tree: yaml.Node | None, content: dict) -> list[tuple[int, str]]:
@@ -127,14 +177,14 @@ def sentence(item: ErrorDetails) -> str:
     """One of pydantic's findings, as a person would say it."""
     where, key = item["loc"], str(item["loc"][-1])
     if item["type"] == "extra_forbidden":
-        known = KEYS["do" if "do" in where else "rules" if "rules" in where else ""]
+        known = KEYS[next((part for part in ("reuse", "do", "rules") if part in where[:-1]), "")]
         return f"unknown key {key!r}.{nearest(key, known) or ' Known: ' + ', '.join(known) + '.'}"
     if item["type"] == "missing":
         return f"{key!r} is missing."
-    if "do" in where:
+    if "do" in where and "reuse" not in where[:-1]:
         wrong = item["input"]
         close = nearest(wrong, [*SIMPLE, "use"]) if isinstance(wrong, str) else ""
-        return f"'do' is run, reuse, skip or {{use: NAME}}, not {wrong!r}.{close}"
+        return f"'do' is run, reuse, skip, {{use: NAME}} or {{reuse: HOW}}, not {wrong!r}.{close}"
     if key == "intarsia":
         return f"this is not a plan of a known version: 'intarsia' is {item['input']!r}, not {PLAN_FORMAT!r}."
     return f"{key!r}: {item['msg'][0].lower()}{item['msg'][1:]}, not {item['input']!r}."
@@ -142,18 +192,10 @@ def sentence(item: ErrorDetails) -> str:
 
 def write_plan(plan: Plan) -> str:
     """A plan as the text of its file; `read_plan` undoes it."""
-    names = {action: name for name, action in SIMPLE.items()}
     content: dict = {"intarsia": PLAN_FORMAT, "rows": plan.rows}
     if plan.host:
         content["host"] = plan.host
-    content["rules"] = [
-        {
-            "rows": rule.rows,
-            "sites": rule.sites,
-            "do": {"use": rule.do.name} if isinstance(rule.do, Use) else names[rule.do],
-        }
-        for rule in plan.rules
-    ]
+    content["rules"] = [{"rows": rule.rows, "sites": rule.sites, "do": written(rule.do)} for rule in plan.rules]
     if plan.made_by:
         content["made_by"] = dict(plan.made_by)
     return yaml.safe_dump(content, sort_keys=False, width=100)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .actions import Action, Reuse, Skip
-from .outline import Outline
+from .outline import Outline, Site
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class Flow:
 
     Attributes:
         computed: Units that run (their own part of the work; subunits are listed apart).
-        recalled: Units and subunits answered from memory because somebody live reads them.
-        passed: Units and subunits skipped that somebody live reads.
         subunits: Subunits that run.
+        recalled: Units and subunits that somebody live reads and that answer from memory, and how.
+        passed: Units and subunits skipped that somebody live reads.
     """
 
     computed: frozenset[str]
-    recalled: frozenset[str]
-    passed: frozenset[str]
     subunits: frozenset[str]
+    recalled: Mapping[str, Reuse]
+    passed: frozenset[str]
 
     @property
     def running(self) -> frozenset[str]:
@@ -34,28 +34,26 @@ class Flow:
 
 def flow(outline: Outline, cells: Mapping[str, Action]) -> Flow:
     """Settle one row: which sites run, which answer from memory, which are dead."""
-    reused: set[str] = set()
-    closed: set[str] = set()
+    reused: dict[str, Reuse] = {}
     skipped: set[str] = set()
     for path, action in cells.items():
         site = outline.by_path[path]
-        units = (path,) if site.level in ("unit", "subunit") else site.parts
         if isinstance(action, Reuse):
-            reused.update(units if site.level in ("unit", "subunit") else outline.leaving(units))
-            closed.update(units)
+            reused.update(dict.fromkeys(answering(outline, site, action), action))
         elif isinstance(action, Skip):
-            skipped.update(units)
+            skipped.update((path,) if site.level in ("unit", "subunit") else site.parts)
 
     computed: set[str] = set()
-    recalled: set[str] = set()
+    recalled: dict[str, Reuse] = {}
     passed: set[str] = set()
     stack, seen = [outline.root], {outline.root}
     while stack:
         path = stack.pop()
         if path in reused:
-            recalled.add(path)
-            continue
-        if path in skipped and path not in closed:
+            recalled[path] = reused[path]
+            if reused[path].carry == "output":
+                continue
+        elif path in skipped:
             passed.add(path)
         else:
             computed.add(path)
@@ -65,6 +63,19 @@ def flow(outline: Outline, cells: Mapping[str, Action]) -> Flow:
                 stack.append(source)
 
     subunits = {part for path in computed for part in outline.by_path[path].parts}
-    recalled |= subunits & reused
-    passed |= subunits & skipped - reused
-    return Flow(frozenset(computed), frozenset(recalled), frozenset(passed), frozenset(subunits - reused - skipped))
+    recalled |= {part: reused[part] for part in subunits & reused.keys()}
+    passed |= subunits & skipped - reused.keys()
+    return Flow(frozenset(computed), frozenset(subunits - reused.keys() - skipped), recalled, frozenset(passed))
+
+
+def answering(outline: Outline, site: Site, action: Reuse) -> tuple[str, ...]:
+    """The units or subunits that answer from memory when a site is reused.
+
+    With `output`, a group answers where it is left: its inside is dead. With `residual`, every unit of it that
+    has an identity path answers for itself, and the others run.
+    """
+    alone = site.level in ("unit", "subunit")
+    if action.carry == "residual":
+        units = (site.path,) if alone else site.parts
+        return tuple(path for path in units if outline.by_path[path].shortcut_macs is not None)
+    return (site.path,) if alone else outline.leaving(site.parts)

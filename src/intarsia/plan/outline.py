@@ -28,6 +28,8 @@ class Site:
         params: Parameters inside it.
         output_bytes: Size of what it hands on, in the precision the outline was read in. 0 for groups.
         skip: What not running means here: its input passes, it adds nothing, it is cut out, or `never`.
+        shortcut_macs: What its identity path costs, the way in which its input reaches its output without it;
+            None if it has none. A site with one can be reused with `carry: residual`.
         reads: For units, the units whose outputs it takes in.
         parts: For groups, the units it is made of; for units, the subunits inside.
     """
@@ -38,6 +40,7 @@ class Site:
     params: int = 0
     output_bytes: int = 0
     skip: Contract = "never"
+    shortcut_macs: int | None = None
     reads: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 

@@ -1,13 +1,13 @@
 """A plan resolved against an outline: every cell explicit, every problem reported at once."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import FitError, PlanError
 from .actions import Action, Reuse, Run, Skip, Use
-from .liveness import Flow, flow
+from .liveness import Flow, answering, flow
 from .outline import HOST, Outline
 from .pattern import rows_of, sites_of
 from .plan import Plan
@@ -48,16 +48,36 @@ class Table:
         return tuple(settled[kind] for kind in self.kinds)
 
     @cached_property
-    def kept(self) -> tuple[frozenset[str], ...]:
-        """For each row, the sites whose answers must be remembered once the row is over."""
-        wanted: set[str] = set()
-        after: list[frozenset[str]] = []
+    def kept(self) -> tuple[Mapping[str, int], ...]:
+        """For each row, the sites whose answers are remembered once it is over, and how many of the last ones."""
+        wanted: dict[str, int] = {}
+        after: list[dict[str, int]] = []
         for row in reversed(range(len(self))):
-            after.append(frozenset(wanted))
+            after.append(dict(wanted))
             if self.answering[row] is None:
                 settled = self.flows[row]
-                wanted = (wanted - settled.running) | settled.recalled
-        return tuple(reversed(after))
+                for path in settled.running & wanted.keys():
+                    wanted[path] -= 1
+                    if wanted[path] == 0:
+                        del wanted[path]
+                for path, action in settled.recalled.items():
+                    wanted[path] = max(wanted.get(path, 0), action.forecast.depth)
+        computed: dict[str, int] = {}
+        kept = []
+        for row, wished in enumerate(reversed(after)):
+            if self.answering[row] is None:
+                for path in self.flows[row].running:
+                    computed[path] = computed.get(path, 0) + 1
+            held = {path: min(depth, computed.get(path, 0)) for path, depth in wished.items()}
+            kept.append({path: depth for path, depth in held.items() if depth})
+        return tuple(kept)
+
+    @cached_property
+    def residual(self) -> frozenset[str]:
+        """The sites of which what they add to their input is remembered, rather than their output."""
+        return frozenset(
+            path for settled in self.flows for path, action in settled.recalled.items() if action.carry == "residual"
+        )
 
 
 def resolve(plan: Plan, outline: Outline, others: Iterable[str] = ()) -> Table:
@@ -108,6 +128,9 @@ def resolve(plan: Plan, outline: Outline, others: Iterable[str] = ()) -> Table:
     if wrong:
         raise PlanError([*wrong, *misfit])
     table = Table(plan, outline, tuple(cells), tuple(answering))
+    both = {path for settled in table.flows for path, action in settled.recalled.items() if action.carry == "output"}
+    if torn := sorted(both & table.residual):
+        raise PlanError(f"{torn[0]!r} is reused with carry 'output' in some rows and 'residual' in others. Choose one.")
     early = first_reuse_of_nothing(table)
     if early is not None:
         raise PlanError(f"row {early[0]} reuses {early[1]!r} before any row has computed it. Row 0 must run it.")
@@ -136,6 +159,9 @@ def refusal(action: Action, path: str, outline: Outline, others: set[str], rows:
         return f"the host itself can run or be replaced, not {type(action).__name__.lower()}."
     elif isinstance(action, Reuse) and outline.by_path[path].level == "pair":
         return f"{path!r} can be cut out of a baked model; to reuse features name its layers or units."
+    elif isinstance(action, Reuse):
+        if not answering(outline, outline.by_path[path], action):
+            return f"{path!r} has no path around it, so it adds to no input. Reuse it with carry 'output'."
     elif isinstance(action, Skip):
         contract = outline.by_path[path].skip
         if contract == "never":
@@ -151,7 +177,7 @@ def first_reuse_of_nothing(table: Table) -> tuple[int, str] | None:
     for row in range(len(table)):
         if table.answering[row] is not None:
             continue
-        missing = table.flows[row].recalled - computed
+        missing = table.flows[row].recalled.keys() - computed
         if missing:
             return row, sorted(missing)[0]
         computed |= table.flows[row].running

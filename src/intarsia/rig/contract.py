@@ -45,6 +45,18 @@ class Host(Protocol):
         """The tensor whose shape, type and device a remembered feature goes with."""
         ...
 
+    def shortcut_module(self, path: str) -> str | None:
+        """The module on a site's identity path, if there is one, to read its cost."""
+        ...
+
+    def shortcut(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
+        """What a site would hand on if it added nothing to its input. Only asked where `shortcut_macs` is given."""
+        ...
+
+    def edits_in_place(self, kwargs: Mapping[str, Any]) -> bool:
+        """Whether this call may edit the outputs of sites in place, so that remembered ones need guarding."""
+        ...
+
     def without(self, cuts: Sequence[str]) -> tuple[nn.Module, Mapping[str, str]]:
         """A smaller model with these `cut` sites left out, and for each of its tensors the name here.
 

@@ -1,9 +1,11 @@
 """Run a model under a plan; leave it as it was on the way out.
 
 The clock is a native pre-hook. Only the sites that a plan can keep from running are wrapped, and a wrapper
-asks one question: does this row compute, recall or pass this site, or does nobody read it?
+asks one question: does this row compute, recall or pass this site, or does nobody read it? Each thread has
+a run of its own, so that two pipelines can share a model.
 """
 
+import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from ..plan import Plan, Table, resolve
 from ..plan.liveness import Flow
 from .clock import CallClock
 from .contract import Host
+from .memory import Memory
 
 UNDER_PLAN: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
 
@@ -30,7 +33,7 @@ class Call:
         row, lane: Where the clock stood.
         time: The sampler's time step.
         answered_by: The model that answered instead, or None.
-        computed, recalled: How many units ran, and how many answered from memory.
+        computed, recalled: How many units ran, and how many units and subunits answered from memory.
         refreshed: The inputs had changed shape mid-run, so the whole host ran whatever the plan said.
     """
 
@@ -44,83 +47,117 @@ class Call:
 
 
 @dataclass
-class Live:
-    """A plan at work on a host.
+class Session:
+    """One thread's walk through the plan."""
 
-    Attributes:
-        trace: Every call so far, oldest first.
-        remembered: For each lane, the features that are kept, by site.
-    """
-
-    table: Table
     clock: CallClock
     trace: list[Call] = field(default_factory=list)
-    remembered: dict[int, dict[str, Any]] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
     shapes: dict[str, torch.Size] = field(default_factory=dict)
     row: int = 0
     lane: int = 0
-    settled: Flow | None = None
-    inputs: tuple | None = None
+    settled: Flow | None = None  # None: the whole host runs
+    inputs: tuple[Any, ...] | None = None
+    guarded: bool = False  # features may be edited in place downstream, so copies are handed out
 
-    def restart(self) -> None:
-        """Forget everything; the next call is the first of a run."""
-        self.clock.restart()
-        self.remembered.clear()
-        self.inputs = None
+
+class Live:
+    """A plan at work on a host."""
+
+    def __init__(self, table: Table, host: Host, lanes: int) -> None:
+        self.table = table
+        self.host = host
+        self.lanes = lanes
+        self.sessions = threading.local()
+
+    @property
+    def session(self) -> Session:
+        """This thread's walk."""
+        if not hasattr(self.sessions, "mine"):
+            self.sessions.mine = Session(CallClock(len(self.table), self.lanes))
+        return self.sessions.mine
+
+    @property
+    def trace(self) -> list[Call]:
+        """Every call of this thread so far, oldest first."""
+        return self.session.trace
 
     @property
     def remembered_bytes(self) -> int:
-        """Bytes of the features kept right now."""
-        tensors = (first_tensor(kept) for lane in self.remembered.values() for kept in lane.values())
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        """Bytes of the features that this thread keeps right now."""
+        return self.session.memory.bytes
 
-    def begin(self, time: float, sample: Tensor) -> None:
+    def restart(self) -> None:
+        """Forget everything; the next call is the first of a run."""
+        self.session.clock.restart()
+        self.session.memory.clear()
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take note of a call: settle which row it is and what will run."""
-        self.row, self.lane, fresh = self.clock.tick(time)
+        now = self.session
+        time, sample = self.host.time_of(args, kwargs), self.host.sample_of(args, kwargs)
+        now.row, now.lane, fresh = now.clock.tick(time)
         inputs = (sample.shape, sample.dtype, sample.device)
-        changed = not fresh and inputs != self.inputs
-        if fresh or changed:
-            self.remembered.clear()
-        self.inputs = inputs
-        whole = changed or (self.lane not in self.remembered and self.row > 0)
-        self.settled = None if whole else self.table.flows[self.row]
-        name = self.table.answering[self.row]
-        units = len(self.table.outline.of_level("unit"))
-        self.trace.append(
+        if fresh or inputs != now.inputs:
+            now.memory.clear()
+        now.inputs = inputs
+        whole = now.row > 0 and not now.memory.knows(now.lane)
+        now.memory.open(now.lane)
+        now.settled = None if whole else self.table.flows[now.row]
+        now.guarded = self.host.edits_in_place(kwargs)
+        name = self.table.answering[now.row]
+        idle = whole or name is not None
+        now.trace.append(
             Call(
-                row=self.row,
-                lane=self.lane,
+                row=now.row,
+                lane=now.lane,
                 time=time,
                 answered_by=name,
-                computed=0 if name else units if whole else len(self.table.flows[self.row].computed),
-                recalled=0 if name or whole else len(self.table.flows[self.row].recalled),
+                computed=0 if name else len(self.table.outline.of_level("unit") if whole else self.flow.computed),
+                recalled=0 if idle else len(self.flow.recalled),
                 refreshed=whole,
             )
         )
-        self.remembered.setdefault(self.lane, {})
+
+    @property
+    def flow(self) -> Flow:
+        return self.table.flows[self.session.row]
 
     def end(self) -> None:
         """Forget what no later row will ask for."""
-        memory = self.remembered[self.lane]
-        for path in memory.keys() - self.table.kept[self.row]:
-            del memory[path]
+        now = self.session
+        now.memory.keep_only(now.lane, dict(self.table.kept[now.row]))
 
-    def answer(self, path: str, module_forward: Any, args: tuple, kwargs: dict) -> Any:
+    def answer(self, path: str, module_forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What a site hands on in this row."""
-        settled = self.settled
+        now, settled = self.session, self.session.settled
         if settled is None or path in settled.running:
             output = module_forward(*args, **kwargs)
-            self.shapes[path] = first_tensor(output).shape
-            if path in self.table.kept[self.row]:
-                self.remembered[self.lane][path] = output
+            now.shapes[path] = first_tensor(output).shape
+            depth = self.table.kept[now.row].get(path)
+            if depth:
+                now.memory.put(now.lane, path, now.row, self.kept_value(path, output, args, kwargs), depth)
             return output
-        if path in settled.recalled:
-            return self.remembered[self.lane][path]
         given = args[0] if args else kwargs["hidden_states"]
+        if path in settled.recalled:
+            action = settled.recalled[path]
+            told = now.memory.told(now.lane, path, now.row, action.forecast)
+            if action.carry == "residual":
+                told = self.host.shortcut(path, args, kwargs) + told
+            elif now.guarded:
+                told = told.clone()
+            return like_output(told, kwargs)
         if path in settled.passed:
             passes = self.table.outline.by_path[path].skip == "identity"
-            return like_output(given if passes else torch.zeros_like(given), path, kwargs)
-        return like_output(placeholder(self.shapes.get(path, given.shape), given), path, kwargs)
+            return like_output(given if passes else torch.zeros_like(given), kwargs)
+        return like_output(placeholder(now.shapes.get(path, given.shape), given), kwargs)
+
+    def kept_value(self, path: str, output: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """What is remembered of an output: itself, or what it adds to the input."""
+        value = first_tensor(output)
+        if path in self.table.residual:
+            return value - self.host.shortcut(path, args, kwargs)
+        return value.clone() if self.session.guarded else value
 
 
 def first_tensor(output: Any) -> Tensor:
@@ -128,7 +165,7 @@ def first_tensor(output: Any) -> Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 
-def like_output(tensor: Tensor, path: str, kwargs: Mapping[str, Any]) -> Any:
+def like_output(tensor: Tensor, kwargs: Mapping[str, Any]) -> Any:
     """A tensor in the form in which the site's callers expect it."""
     return (tensor,) if kwargs.get("return_dict") is False else tensor
 
@@ -154,16 +191,15 @@ def applied(plan: Plan, host: Host, *, others: Mapping[str, Host] | None = None,
         RigError: the host is under a plan already.
     """
     others = dict(others or {})
-    outline = host.outline
-    live = Live(resolve(plan, outline, others), CallClock(plan.rows, lanes))
-    module = host.module
+    outline, module = host.outline, host.module
+    live = Live(resolve(plan, outline, others), host, lanes)
     if module in UNDER_PLAN:
         raise RigError("this model is under a plan already. Join the two plans with '|' and apply them once.")
 
-    def before(_module: nn.Module, args: tuple, kwargs: dict) -> None:
-        live.begin(float(host.time_of(args, kwargs)), host.sample_of(args, kwargs))
+    def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        live.begin(args, kwargs)
 
-    def after(_module: nn.Module, _args: tuple, _output: Any) -> None:
+    def after(_module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
         live.end()
 
     touched = {path for cells in live.table.cells for path in cells}
@@ -188,6 +224,8 @@ def applied(plan: Plan, host: Host, *, others: Mapping[str, Host] | None = None,
 
 
 def wrapper(live: Live, path: str, module_forward: Any) -> Any:
+    """A site's forward, unless the row says otherwise."""
+
     def forward(*args: Any, **kwargs: Any) -> Any:
         return live.answer(path, module_forward, args, kwargs)
 
@@ -198,7 +236,7 @@ def switch(live: Live, others: Mapping[str, Host], module_forward: Any) -> Any:
     """The host's forward, unless the row says that another model answers."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        name = live.table.answering[live.row]
+        name = live.table.answering[live.session.row]
         return module_forward(*args, **kwargs) if name is None else others[name].module(*args, **kwargs)
 
     return forward

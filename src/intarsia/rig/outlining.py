@@ -22,6 +22,8 @@ def outline_of(host: Host, inputs: Mapping[str, Tensor] | None = None, **sizes: 
     inputs = dict(inputs or host.inputs(**sizes))
     sites = host.sites()
     pieces = {site.path: host.module.get_submodule(site.path) for site in sites if site.level in ("unit", "subunit")}
+    around = {site.path: host.shortcut_module(site.path) for site in sites if site.shortcut_macs is not None}
+    pieces |= {path: host.module.get_submodule(path) for path in around.values() if path is not None}
     stateless = {
         name: value.to("meta")
         for group in (host.module.named_parameters(), host.module.named_buffers())
@@ -37,7 +39,16 @@ def outline_of(host: Host, inputs: Mapping[str, Tensor] | None = None, **sizes: 
     for site in sites:
         if site.level in ("unit", "subunit"):
             params = sum(value.numel() for value in pieces[site.path].parameters())
-            filled.append(replace(site, macs=tallies[site.path], params=params, output_bytes=sizes_out[site.path]))
+            shortcut = tallies.get(around[site.path] or "", 0) if site.path in around else None
+            filled.append(
+                replace(
+                    site,
+                    macs=tallies[site.path],
+                    params=params,
+                    output_bytes=sizes_out[site.path],
+                    shortcut_macs=shortcut,
+                )
+            )
         else:
             macs = sum(tallies[part] for part in site.parts)
             params = sum(value.numel() for part in site.parts for value in pieces[part].parameters())

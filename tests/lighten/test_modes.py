@@ -1,0 +1,85 @@
+"""Time modes name rows that exist, as many as asked, row 0 among them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intarsia import PlanError, Reuse, resolve
+from intarsia.lighten import inherit, modes
+from intarsia.lighten.modes import MODES
+from intarsia.plan.files import read_plan, write_plan
+
+EXAMPLES = {
+    "uniform": {"every": 3, "offset": 1},
+    "front": {"count": 6},
+    "middle": {"count": 6},
+    "back": {"count": 6},
+    "ends": {"first": 3, "last": 2, "every": 4},
+    "power": {"count": 7, "centre": 5, "exponent": 1.4},
+    "bins": {"compute": [4, 1, 1], "reuse": [2, 3, 4]},
+    "explicit": {"keys": [0, 2, 7]},
+}
+
+
+def test_every_mode_has_an_example():
+    assert EXAMPLES.keys() == MODES.keys()
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_modes_make_plans_that_are_written_and_read(name, pico_outline):
+    keys = MODES[name](20, **EXAMPLES[name])
+    assert keys[0] == 0
+    assert list(keys) == sorted(set(keys))
+    assert keys[-1] < 20
+    plan = inherit(20, keys=keys, sites="up_blocks.2")
+    assert read_plan(write_plan(plan)) == plan
+    table = resolve(plan, pico_outline)
+    assert [row for row, cells in enumerate(table.cells) if not cells] == list(keys)
+    assert all(action == Reuse() for cells in table.cells for action in cells.values())
+
+
+@given(st.integers(1, 80), st.data())
+def test_power_names_as_many_as_asked(rows, data):
+    count = data.draw(st.integers(1, rows))
+    centre = data.draw(st.integers(0, rows - 1))
+    keys = modes.power(rows, count, centre, data.draw(st.floats(0.3, 4)))
+    assert keys[0] == 0
+    assert len(keys) == count
+
+
+@given(st.integers(1, 80), st.data())
+def test_uniform_is_a_ceiling(rows, data):
+    every = data.draw(st.integers(1, rows))
+    assert len(modes.uniform(rows, every)) == -(-rows // every)
+
+
+@given(st.integers(2, 60), st.data())
+def test_front_is_back_mirrored_but_for_row_0(rows, data):
+    count = data.draw(st.integers(1, rows))
+    mirrored = {rows - 1 - row for row in modes.front(rows, count)}
+    assert len(mirrored - set(modes.back(rows, count))) <= 1
+
+
+def test_front_is_dense_in_front():
+    assert modes.front(50, 9) == (0, 1, 2, 4, 7, 12, 18, 24, 31) or modes.front(50, 9)[:3] == (0, 1, 2)
+    front, back = modes.front(50, 9), modes.back(50, 9)
+    assert sum(front) < sum(modes.middle(50, 9)) < sum(back)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: modes.uniform(10, 11), "every=11"),
+        (lambda: modes.uniform(10, 3, 3), "offset=3"),
+        (lambda: modes.front(10, 11), "count=11"),
+        (lambda: modes.power(10, 3, 10), "centre=10"),
+        (lambda: modes.ends(10, 6, 5, 2), "together more than 10"),
+        (lambda: modes.bins(10, [5, 5], [1]), "11 rows in all"),
+        (lambda: modes.bins(10, [5], [1, 2]), "one 'reuse' after each"),
+        (lambda: modes.explicit(10, [3, 12]), "row 12"),
+        (lambda: inherit(10, sites="mid_block"), "either 'every' or 'keys'"),
+    ],
+)
+def test_refusals(call, says):
+    with pytest.raises(PlanError, match=says):
+        call()
