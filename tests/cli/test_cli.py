@@ -191,8 +191,24 @@ def test_a_folder_that_is_no_pipeline(intarsia, tmp_path):
     assert "not a diffusers pipeline" in refused(intarsia, tmp_path, "run", "a fox", "--model", "model")[0]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--mode", "front", "--count", 6, "--branch", 0, "--order", 2],
+        ["--keys", "0:4, 9, 14", "--sites", "**.attentions.*", "--carry", "residual", "--order", 1, "--damping", 0.5],
+    ],
+)
+def test_every_lever_is_on_the_command_line(intarsia, words):
+    assert intarsia("plan", "inherit", "--rows", 20, *words, "-o", "p.yaml")[0] == 0
+    assert intarsia("run", "a fox", "--plan", "p.yaml", "-o", "out", "--rounds", 1)[0] == 0
+
+
 def test_unclear_planning(intarsia, tmp_path):
     said = refused(intarsia, tmp_path, "plan", "inherit", "--every", 2, "--sites", "mid_block")
     assert "either --rows" in said[0]
+    said = refused(intarsia, tmp_path, "plan", "inherit", "--rows", 20, "--sites", "mid_block", "--mode", "front")
+    assert "--mode and --count go together" in said[0]
+    said = refused(intarsia, tmp_path, "plan", "inherit", "--rows", 20, "--sites", "mid_block")
+    assert "which calls compute" in said[0]
     said = refused(intarsia, tmp_path, "plan", "inherit", "--every", 30, "--rows", 20, "--sites", "mid_block")
     assert "name a number from 1" in said[0]

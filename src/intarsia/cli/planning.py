@@ -1,5 +1,6 @@
 """`intarsia plan`: run a planner and write a plan."""
 
+from enum import StrEnum
 from pathlib import Path
 
 import typer
@@ -7,45 +8,76 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="Run a planner and write a plan file that a person can read.")
 
 
+class Mode(StrEnum):
+    front = "front"
+    middle = "middle"
+    back = "back"
+
+
+class Carry(StrEnum):
+    output = "output"
+    residual = "residual"
+
+
 @app.command()
 def inherit(
-    every: int = typer.Option(..., help="Compute on every n-th call, reuse in between."),
     sites: str | None = typer.Option(
         None, help="Sites to reuse, such as 'mid_block | up_blocks.[01]'. See 'intarsia outline'."
     ),
     branch: int | None = typer.Option(None, help="DeepCache's branch number instead of sites: 0 computes the least."),
+    every: int | None = typer.Option(None, help="Compute on every n-th call, reuse in between."),
+    mode: Mode | None = typer.Option(None, help="Where the calls that compute are dense; with --count."),
+    count: int | None = typer.Option(None, help="How many calls compute; with --mode."),
+    keys: str | None = typer.Option(None, help="Exactly the calls that compute: '0:4, 8, 14'."),
+    carry: Carry = typer.Option(Carry.output, help="What is inherited: the output, or what was added to the input."),
+    order: int = typer.Option(0, min=0, max=2, help="0 holds the last answer; 1 continues the line, 2 the parabola."),
+    damping: float = typer.Option(1.0, min=0.0, max=2.0, help="How much of the forecast step is taken."),
     rows: int | None = typer.Option(None, help="Calls of the model in one run."),
-    steps: int | None = typer.Option(
-        None, help="Sampler steps instead of rows: the model's scheduler is asked how many calls they are."
-    ),
+    steps: int | None = typer.Option(None, help="Sampler steps instead of rows: the model's scheduler is asked."),
     model: str = typer.Option("emoji", help="The model whose scheduler and outline are meant."),
-    out: Path | None = typer.Option(
-        None, "--out", "-o", help="Where to write the plan; drawn on the screen in any case."
-    ),
+    out: Path | None = typer.Option(None, "--out", "-o", help="Where to write the plan; it is drawn in any case."),
 ) -> None:
-    """Feature inheritance: compute some sites now and then, reuse their features in between."""
+    """Feature inheritance: compute some sites now and then, answer from memory in between."""
     from ..errors import PlanError
-    from ..lighten import branch_site
+    from ..lighten import branch_site, modes
     from ..lighten import inherit as make
-    from ..plan import draw, resolve, save_plan
+    from ..plan import Extrapolate, Hold, draw, resolve, save_plan
+    from ..plan.pattern import rows_of
     from .reading import read_outline
 
     if (rows is None) == (steps is None):
         raise PlanError("say either --rows, the calls of the model, or --steps of its sampler.")
     if (sites is None) == (branch is None):
         raise PlanError("say either --sites or --branch.")
+    if (mode is None) != (count is None):
+        raise PlanError("--mode and --count go together.")
+    if [every, mode, keys].count(None) != 2:
+        raise PlanError("say which calls compute: --every, or --mode with --count, or --keys.")
     outline = read_outline(model)
-    if rows is None:
-        from diffusers import DiffusionPipeline
-
-        from ..hosts.pipelines import load_pipeline
-        from ..hosts.sampling import rows as rows_of
-        from ..shipped import model_folder
-
-        pipe: DiffusionPipeline = load_pipeline(model_folder(model), device="cpu")
-        rows = rows_of(pipe.scheduler, steps or 0)
-    plan = make(rows, every=every, sites=sites if sites is not None else branch_site(outline, branch or 0))
+    total = rows if rows is not None else rows_of_scheduler(model, steps or 0)
+    named = None
+    if mode is not None:
+        named = modes.MODES[mode](total, count=count)
+    elif keys is not None:
+        named = modes.explicit(total, sorted(rows_of(keys, total)))
+    plan = make(
+        total,
+        sites=sites if sites is not None else branch_site(outline, branch or 0),
+        every=every,
+        keys=named,
+        carry="residual" if carry is Carry.residual else "output",
+        forecast=Extrapolate(order, damping) if order else Hold(),
+    )
     typer.echo(draw(resolve(plan, outline)))
     if out is not None:
         save_plan(plan, out)
         typer.echo(f"wrote {out}")
+
+
+def rows_of_scheduler(model: str, steps: int) -> int:
+    """Calls that the model's own scheduler makes in so many steps."""
+    from ..hosts.pipelines import load_pipeline
+    from ..hosts.sampling import rows
+    from ..shipped import model_folder
+
+    return rows(load_pipeline(model_folder(model), device="cpu").scheduler, steps)

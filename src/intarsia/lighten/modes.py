@@ -16,9 +16,7 @@ Keys = tuple[int, ...]
 
 def uniform(rows: int, every: int, offset: int = 0) -> Keys:
     """Every `every`-th row (DeepCache), the first at `offset`."""
-    check(
-        1 <= every <= rows, f"every={every}: name a number from 1 (nothing is reused) to {rows}, the rows of the plan"
-    )
+    check(1 <= every <= rows, f"every={every}: name a number from 1 (all compute) to {rows}, the rows of the plan")
     check(0 <= offset < every, f"offset={offset}: name a number from 0 to {every - 1}")
     return keys_of(rows, range(offset, rows, every))
 
