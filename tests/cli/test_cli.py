@@ -32,7 +32,18 @@ def intarsia(monkeypatch, capsys, tmp_path):
 
 
 def test_help_teaches():
-    for words in ([], ["run"], ["plan"], ["plan", "inherit"], ["show"], ["price"], ["check"], ["outline"], ["bake"]):
+    for words in (
+        [],
+        ["run"],
+        ["plan"],
+        ["plan", "inherit"],
+        ["plan", "search"],
+        ["show"],
+        ["price"],
+        ["check"],
+        ["outline"],
+        ["bake"],
+    ):
         result = CliRunner().invoke(command.app, [*words, "--help"])
         assert result.exit_code == 0
         assert len(result.output.splitlines()) > 8
@@ -200,6 +211,15 @@ def test_a_folder_that_is_no_pipeline(intarsia, tmp_path):
 )
 def test_every_lever_is_on_the_command_line(intarsia, words):
     assert intarsia("plan", "inherit", "--rows", 20, *words, "-o", "p.yaml")[0] == 0
+    assert intarsia("run", "a fox", "--plan", "p.yaml", "-o", "out", "--rounds", 1)[0] == 0
+
+
+def test_a_search_writes_a_plan_within_its_budget(intarsia):
+    words = ["plan", "search", "--macs", 0.5, "--steps", 6, "--prompt", "a fox in noto style"]
+    code, out, err = intarsia(*words, "-o", "p.yaml")
+    assert code == 0, err
+    assert "chosen, depth 2" in out
+    assert json.loads(intarsia("price", "p.yaml", "--json")[1])["macs_ratio"] <= 0.5
     assert intarsia("run", "a fox", "--plan", "p.yaml", "-o", "out", "--rounds", 1)[0] == 0
 
 

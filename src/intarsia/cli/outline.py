@@ -31,7 +31,8 @@ def outline(
 
     pipe = load_pipeline(folder, device="cpu")
     length = tokens or pipe.tokenizer.model_max_length
-    found = outline_of(hosts.of(pipe.unet), height=height, width=width, tokens=length)
+    sizes = {"height": height, "width": width, "tokens": length}
+    found = outline_of(hosts.of(pipe.unet), **sizes)
     table = Table("site", "level", "MACs", "share", "parameters", "may be skipped")
     for site in found.of_level("block", "layer", "unit"):
         indent = {"block": "", "layer": "  ", "unit": "    "}[site.level]

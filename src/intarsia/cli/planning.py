@@ -5,6 +5,14 @@ from pathlib import Path
 
 import typer
 
+WATCHED = (
+    "a fox in noto style",
+    "a red apple in 3d style",
+    "a guitar in high contrast style",
+    "a sad face in flat style",
+)
+CANDIDATES = 5  # runs of a search besides one for each row
+
 app = typer.Typer(no_args_is_help=True, help="Run a planner and write a plan file that a person can read.")
 
 
@@ -72,6 +80,59 @@ def inherit(
     if out is not None:
         save_plan(plan, out)
         typer.echo(f"wrote {out}")
+
+
+@app.command()
+def search(
+    macs: float = typer.Option(
+        ..., min=0.0, max=1.0, help="The budget: a share of the whole model's MACs, such as 0.5."
+    ),
+    branch: int = typer.Option(0, help="Which feature to inherit, as DeepCache numbers them: 0 computes the least."),
+    steps: int = typer.Option(20, min=2, help="Sampler steps."),
+    guidance: float = typer.Option(3.0, help="How strongly words lead."),
+    prompt: list[str] = typer.Option(list(WATCHED), help="What to draw while watching; say it again for more."),
+    seed: int = typer.Option(1000, help="Same seed, same plan."),
+    model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline."),
+    out: Path = typer.Option(..., "--out", "-o", help="Where to write the plan."),
+) -> None:
+    """Watch the model draw a few pictures, then choose when to compute and how to tell the rest, within a budget."""
+    from ..saving import refuse_existing
+    from ..shipped import model_folder
+
+    refuse_existing(out)
+    folder = model_folder(model)
+
+    import torch
+    from rich.progress import Progress
+
+    from .. import hosts
+    from ..hosts.pipelines import load_pipeline
+    from ..lighten import branch_site
+    from ..lighten.search import search as look
+    from ..plan import draw, resolve, save_plan
+
+    pipe = load_pipeline(folder)
+    rows = hosts.rows(pipe.scheduler, steps)
+    calls = 2 if guidance > 1 else 1
+    host = hosts.of(pipe.unet, batch=calls, tokens=pipe.tokenizer.model_max_length)
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("watch", total=rows + CANDIDATES)
+
+        def run() -> torch.Tensor:
+            generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompt))]
+            drawn = pipe(
+                prompt, num_inference_steps=steps, guidance_scale=guidance, generator=generators, output_type="latent"
+            ).images
+            progress.advance(task)
+            return drawn
+
+        found = look(host, branch_site(host.outline, branch), run, rows, macs)
+    for name, distance in sorted(found.tried.items(), key=lambda item: item[1]):
+        typer.echo(f"{name}: mean squared distance of the latents {distance:.3g}")
+    typer.echo(draw(resolve(found.plan, host.outline)))
+    save_plan(found.plan, out)
+    typer.echo(f"wrote {out}")
 
 
 def rows_of_scheduler(model: str, steps: int) -> int:

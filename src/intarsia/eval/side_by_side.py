@@ -71,9 +71,8 @@ def compare(
     Raises:
         FitError: a plan does not fit the model, or was made for another number of calls.
     """
-    host = hosts.of(pipe.unet)
     calls = 2 if guidance > 1 else 1  # the prediction with words, and the one without
-    outline = rig.outline_of(host, batch=calls, tokens=pipe.tokenizer.model_max_length)
+    host = hosts.of(pipe.unet, batch=calls, tokens=pipe.tokenizer.model_max_length)
     if steps is None:
         steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
     rows = hosts.rows(pipe.scheduler, steps)
@@ -83,7 +82,7 @@ def compare(
                 f"the plan {name!r} has {plan.rows} rows, and {type(pipe.scheduler).__name__} makes {rows} calls in "
                 f"{steps} steps. Choose other steps, or make the plan anew with --rows {rows}."
             )
-    tables = {name: resolve(plan, outline) for name, plan in plans.items()}
+    tables = {name: resolve(plan, host.outline) for name, plan in plans.items()}
 
     def draw_pictures(plan: Plan) -> list[Image.Image]:
         generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]

@@ -12,14 +12,17 @@ from .sampling import rows as rows
 HOSTS = (UNetHost,)
 
 
-def of(model: nn.Module) -> Host:
+def of(model: nn.Module, **sizes: int) -> Host:
     """The host that knows this model.
+
+    Args:
+        sizes: The input size that its outline is for, such as `batch`, `height`, `width`, `tokens` of a UNet.
 
     Raises:
         FitError: none does.
     """
     for host in HOSTS:
         if host.knows(model):
-            return host(model)
+            return host(model, **sizes)
     known = ", ".join(host.name for host in HOSTS)
     raise FitError(f"no host knows {type(model).__name__}. Known: {known}. Pass pipe.unet, not the pipeline.")

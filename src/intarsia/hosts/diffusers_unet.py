@@ -36,8 +36,9 @@ class UNetHost:
 
     name = "diffusers/unet-2d-condition"
 
-    def __init__(self, module: UNet2DConditionModel) -> None:
+    def __init__(self, module: UNet2DConditionModel, **sizes: int) -> None:
         self.module = module
+        self.sizes = sizes
         for path, block in self.blocks():
             strange = [name for name, _ in block.named_children() if name not in UNIT_LISTS]
             if strange:
@@ -51,7 +52,7 @@ class UNetHost:
 
     @cached_property
     def outline(self) -> Outline:
-        return outline_of(self)
+        return outline_of(self, **self.sizes)
 
     @property
     def root(self) -> str:

@@ -13,13 +13,13 @@ from ..plan import Outline
 from .contract import Host
 
 
-def outline_of(host: Host, inputs: Mapping[str, Tensor] | None = None, **sizes: int | None) -> Outline:
+def outline_of(host: Host, **sizes: int | None) -> Outline:
     """The sites of a host with their costs at one input size.
 
     Args:
-        inputs: Arguments of one call, on the meta device. Made by the host from `sizes` if not given.
+        sizes: As the host names them; what is not given is as the model was made for.
     """
-    inputs = dict(inputs or host.inputs(**sizes))
+    inputs = dict(host.inputs(**sizes))
     sites = host.sites()
     pieces = {site.path: host.module.get_submodule(site.path) for site in sites if site.level in ("unit", "subunit")}
     around = {site.path: host.shortcut_module(site.path) for site in sites if site.shortcut_macs is not None}
