@@ -31,22 +31,14 @@ def intarsia(monkeypatch, capsys, tmp_path):
     return run
 
 
-def test_help_teaches():
-    for words in (
-        [],
-        ["run"],
-        ["plan"],
-        ["plan", "inherit"],
-        ["plan", "search"],
-        ["show"],
-        ["price"],
-        ["check"],
-        ["outline"],
-        ["bake"],
-    ):
-        result = CliRunner().invoke(command.app, [*words, "--help"])
-        assert result.exit_code == 0
-        assert len(result.output.splitlines()) > 8
+VERBS = ("", "run", "plan", "plan inherit", "plan search", "show", "price", "check", "outline", "bake", "list")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_teaches(verb):
+    result = CliRunner().invoke(command.app, [*verb.split(), "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 8
 
 
 def test_version(intarsia):

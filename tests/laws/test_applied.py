@@ -1,5 +1,7 @@
 """What applying a plan may and may not do to a host."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -91,18 +93,29 @@ def test_only_what_is_inherited_is_remembered(host, plans):
 
 def test_nothing_dead_reaches_the_output(host, plans, monkeypatch):
     seen = []
-    original = live.placeholder
 
-    def noted(shape, like):
+    def poison(shape, like):
         seen.append(shape)
-        return original(shape, like)
+        return torch.full((), float("nan"), dtype=like.dtype).expand(shape)
 
-    monkeypatch.setattr(live, "placeholder", noted)
+    monkeypatch.setattr(live, "placeholder", poison)
     for plan in plans:
         with rig.applied(plan, host):
             assert all(bool(output.isfinite().all()) for output in run_through(host))
     assert seen, "no plan had anything dead: this test tests nothing"
-    assert original(torch.Size([2, 3]), torch.zeros(1)).isnan().all()
+
+
+def test_an_overlooked_reader_is_noticed(host, monkeypatch):
+    """A host that forgets who reads a skip connection is refused at the first call, not trusted with a picture."""
+    outline = host.outline
+    forgetful = [
+        replace(site, reads=site.reads[:1]) if site.path == "up_blocks.1.resnets.2" else site for site in outline.sites
+    ]
+    wrong = replace(outline, sites=tuple(forgetful))
+    monkeypatch.setattr(host, "outline", wrong)
+    plan = inherit(ROWS, every=2, sites="up_blocks.1.layers.1")
+    with rig.applied(plan, host), pytest.raises(RigError, match="overlooked a reader"):
+        run_through(host)
 
 
 def test_two_runs_in_a_row_are_equal(host, plans):

@@ -20,6 +20,7 @@ from ..plan import Plan, Table, resolve
 from ..plan.liveness import Flow
 from .clock import CallClock
 from .contract import Host
+from .dead import Dead, first_dead
 from .memory import Memory
 
 UNDER_PLAN: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
@@ -123,8 +124,13 @@ class Live:
     def flow(self) -> Flow:
         return self.table.flows[self.session.row]
 
-    def end(self) -> None:
-        """Forget what no later row will ask for."""
+    def end(self, output: Any) -> None:
+        """Forget what no later row will ask for.
+
+        Raises:
+            RigError: the output was made from what was not computed: the host's sites are not as it says.
+        """
+        refuse_dead("the host's output", (first_tensor(output),))
         now = self.session
         now.memory.keep_only(now.lane, dict(self.table.kept[now.row]))
 
@@ -132,6 +138,7 @@ class Live:
         """What a site hands on in this row."""
         now, settled = self.session, self.session.settled
         if settled is None or path in settled.running:
+            refuse_dead(path, args)
             output = module_forward(*args, **kwargs)
             now.shapes[path] = first_tensor(output).shape
             depth = self.table.kept[now.row].get(path)
@@ -160,9 +167,15 @@ class Live:
         return value.clone() if self.session.guarded else value
 
 
+def refuse_dead(reader: str, values: tuple[Any, ...]) -> None:
+    """Raise `RigError` if a reader is handed what was not computed."""
+    if first_dead(values) is not None:
+        raise RigError(f"{reader} reads what the plan left out: the host overlooked a reader. Please report the model.")
+
+
 def first_tensor(output: Any) -> Tensor:
-    """The tensor that a module hands on, alone or first in a tuple."""
-    return output[0] if isinstance(output, tuple) else output
+    """The tensor that a module hands on, alone, first in a tuple, or first in diffusers' kind of one."""
+    return output if isinstance(output, Tensor) else output[0]
 
 
 def like_output(tensor: Tensor, kwargs: Mapping[str, Any]) -> Any:
@@ -171,11 +184,13 @@ def like_output(tensor: Tensor, kwargs: Mapping[str, Any]) -> Any:
 
 
 def placeholder(shape: torch.Size, like: Tensor) -> Tensor:
-    """Stands where a value that nobody reads would be: one not-a-number, seen at every place.
+    """Stands where a value that nobody reads would be.
 
-    If a reader was overlooked, the not-a-number shows in the picture at once.
+    A compiler sees one number at every place, whose use it then removes; without one it is a `Dead` tensor.
     """
-    return torch.full((), float("nan"), dtype=like.dtype, device=like.device).expand(shape)
+    if torch.compiler.is_compiling():
+        return torch.zeros((), dtype=like.dtype, device=like.device).expand(shape)
+    return Dead(shape, like)
 
 
 @contextmanager
@@ -199,8 +214,8 @@ def applied(plan: Plan, host: Host, *, others: Mapping[str, Host] | None = None,
     def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         live.begin(args, kwargs)
 
-    def after(_module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
-        live.end()
+    def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        live.end(output)
 
     touched = {path for cells in live.table.cells for path in cells}
     wrapped = outline.of_level("unit") if touched else ()

@@ -1,0 +1,47 @@
+"""What stands where a value that nobody reads would be.
+
+A UNet's blocks go on concatenating and adding whether or not anybody needs the result. A `Dead` tensor has the
+shape that is asked of it and no values: whatever is done with it costs nothing and is dead again. Should one
+reach a host's output, a reader was overlooked, and the call is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Questions about a tensor rather than work on it.
+QUESTIONS = ("__get__", "size", "dim", "numel", "is_floating_point", "stride", "element_size", "__repr__")
+
+
+class Dead(Tensor):
+    """A tensor without values."""
+
+    @staticmethod
+    def __new__(cls, shape: Sequence[int], like: Tensor) -> "Dead":
+        return torch.Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=like.dtype, device=like.device)
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func.__name__ in QUESTIONS:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **(kwargs or {}))
+        return first_dead([*args, *(kwargs or {}).values()])
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]  # torch says it wrongly
+        cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return first_dead([*args, *(kwargs or {}).values()])
+
+
+def first_dead(values: Sequence[Any]) -> Dead | None:
+    """The first dead tensor among values, lists looked into."""
+    for value in values:
+        found = first_dead(value) if isinstance(value, (list, tuple)) else value
+        if isinstance(found, Dead):
+            return found
+    return None
