@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "hosts": {"errors", "plan", "rig"},
     "train": {"errors"},
     "eval": {"errors", "plan", "rig", "hosts"},
-    "lighten": {"errors", "plan", "rig", "hosts", "train", "eval"},
+    "lighten": {"errors", "saving", "plan", "rig", "hosts", "train", "eval"},
     "cli": {"errors", "saving", "shipped", "plan", "rig", "hosts", "train", "eval", "lighten", ""},
     "": {"errors", "plan"},
 }

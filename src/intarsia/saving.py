@@ -21,6 +21,11 @@ def write_text(path: Path, text: str) -> None:
         OutputExists: something stands at `path`.
     """
     refuse_existing(path)
+    replace_text(path, text)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file in one stroke over what may stand there: for caches, not for a person's output."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(text)

@@ -215,6 +215,27 @@ def test_a_search_writes_a_plan_within_its_budget(intarsia):
     assert intarsia("run", "a fox", "--plan", "p.yaml", "-o", "out", "--rounds", 1)[0] == 0
 
 
+def test_speed_is_asked_for_in_seconds(intarsia, monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("INTARSIA_CACHE", str(tmp_path_factory.mktemp("cache")))
+    words = ["run", "a fox in noto style", "--steps", 10, "--rounds", 2]
+    code, _, err = intarsia(*words, "--speed", "1.5x", "-o", "out")
+    assert code == 0, err
+    assert "measuring this machine's pace" in err
+    assert "asked for 1.5x, measured" in err
+    code, _, err = intarsia(*words, "--speed", "1.3", "-o", "again")
+    assert code == 0, err
+    assert "measuring" not in err
+
+
+def test_speed_that_cannot_be(intarsia, monkeypatch, tmp_path, tmp_path_factory):
+    monkeypatch.setenv("INTARSIA_CACHE", str(tmp_path_factory.mktemp("cache")))
+    assert "write how many times faster" in refused(intarsia, tmp_path, "run", "a fox", "--speed", "quick")[0]
+    code, _, err = intarsia("run", "a fox", "--speed", "50x", "--steps", 6, "-o", "out")
+    assert code == 1
+    assert "is the most for 6 calls on this machine" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_unclear_planning(intarsia, tmp_path):
     said = refused(intarsia, tmp_path, "plan", "inherit", "--every", 2, "--sites", "mid_block")
     assert "either --rows" in said[0]

@@ -1,8 +1,17 @@
 """`intarsia run`: pictures from words, by the whole model and under faster plans, side by side."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+    from ..plan import Plan
 
 
 def run(
@@ -10,6 +19,7 @@ def run(
     plan: list[str] = typer.Option(
         [], "--plan", "-p", help="A plan file or short name; say it again for more columns."
     ),
+    speed: str | None = typer.Option(None, help="How much faster, as '2x', in seconds measured on this machine."),
     model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline."),
     out: Path = typer.Option(Path("out/run"), "--out", "-o", help="The folder to write; must not exist."),
     steps: int | None = typer.Option(
@@ -28,17 +38,23 @@ def run(
     refuse_existing(out)
     folder = model_folder(model)
     plans = {Path(name).stem: load_plan(plan_file(name)) for name in plan}
+    factor = None if speed is None else read_factor(speed)
 
     from ..eval.side_by_side import compare
     from ..hosts.pipelines import load_pipeline
     from .contact import contact_sheet
     from .report import write_report
 
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
     pipe = load_pipeline(folder, device=device)
+    if factor is not None:
+        steps = steps or 20
+        plans[speed or ""] = plan_at_speed(pipe, prompts, factor, steps, guidance, say)
     result = compare(
-        pipe, prompts, plans, steps=steps, guidance=guidance, seed=seed, rounds=rounds if plans else 1,
-        say=lambda text: typer.echo(text, err=True),
-    )  # fmt: skip
+        pipe, prompts, plans, steps=steps, guidance=guidance, seed=seed, rounds=rounds if plans else 1, say=say
+    )
     with new_folder(out) as part:
         for name, pictures in result.pictures.items():
             for number, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
@@ -50,5 +66,49 @@ def run(
                 "\n\n".join(f"{name}\n{text}" for name, text in result.drawings.items()) + "\n"
             )
             write_report(part / "report.md", prompts, result)
+    if factor is not None:
+        say(f"asked for {factor:g}x, measured {result.seconds.speedup(speed or ''):.2f}x")
     for path in sorted(out.iterdir(), key=lambda path: (path.suffix == ".png", path.name)):
         typer.echo(f"wrote {path}")
+
+
+def read_factor(text: str) -> float:
+    """'2x' or '2' as a number above 1.
+
+    Raises:
+        PlanError: it is neither.
+    """
+    from ..errors import PlanError
+
+    try:
+        factor = float(text.removesuffix("x"))
+    except ValueError:
+        factor = 0.0
+    if not factor > 1:
+        raise PlanError(f"--speed {text!r}: write how many times faster, such as '2x' or '1.5x'.")
+    return factor
+
+
+def plan_at_speed(
+    pipe: DiffusionPipeline, prompts: list[str], factor: float, steps: int, guidance: float, say: Callable[[str], None]
+) -> Plan:
+    """The plan that makes this pipeline so much faster here, from a measurement that is kept."""
+    from .. import hosts
+    from ..lighten import speed as pacing
+
+    batch = len(prompts) * (2 if guidance > 1 else 1)
+    host = hosts.of(pipe.unet, batch=batch, tokens=pipe.tokenizer.model_max_length)
+    rows = hosts.rows(pipe.scheduler, steps)
+
+    def measure() -> pacing.Pace:
+        say("measuring this machine's pace, once for this model, size and number of steps")
+        return pacing.measure_pace(
+            host, rows, lambda: pipe(prompts, num_inference_steps=steps, guidance_scale=guidance)
+        )
+
+    pace = pacing.remembered_pace(host.outline, rows, measure)
+    plan, expected = pacing.plan_for_speed(host.outline, rows, pace, factor)
+    say(
+        f"chose a plan that computes {plan.made_by.get('computed', rows)} of {rows} calls whole: {expected:.2f}x expected"
+    )
+    return plan

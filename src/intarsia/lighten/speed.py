@@ -1,0 +1,123 @@
+"""From "twice as fast" to a plan: seconds are measured on this machine once, and remembered.
+
+MACs do not tell seconds, so a few plans of different MACs are timed beside the whole model. Between them the
+ratio of seconds is read off a line.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..errors import FitError
+from ..plan import Extrapolate, Outline, Plan, price, resolve
+from ..rig import Host, applied, measure_seconds
+from ..saving import replace_text
+from .inherit import branch_site, inherit
+
+ROUNDS = 3
+WHOLE = "whole"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How seconds follow MACs for one model on one machine: ratios to the whole model, least MACs first."""
+
+    points: tuple[tuple[float, float], ...]
+
+    def seconds_ratio(self, macs_ratio: float) -> float:
+        """Seconds over the whole model's, read off between the measured points."""
+        known = [*self.points, (1.0, 1.0)]
+        for (low, low_seconds), (high, high_seconds) in itertools.pairwise(known):
+            if macs_ratio <= high:
+                along = (macs_ratio - low) / (high - low)
+                return low_seconds + along * (high_seconds - low_seconds)
+        return 1.0
+
+
+def ladder(outline: Outline, rows: int) -> list[Plan]:
+    """Plans from the fastest to the whole model: 1, 2, ... rows computed, evenly spread, the rest told."""
+    site = branch_site(outline, 0)
+    plans = []
+    for count in range(1, rows + 1):
+        keys = sorted({round(place * rows / count) for place in range(count)})
+        plans.append(inherit(rows, sites=site, keys=keys, forecast=Extrapolate(order=2)))
+    return plans
+
+
+def measure_pace(host: Host, rows: int, run: Callable[[], object], rounds: int = ROUNDS) -> Pace:
+    """Time a few rungs of the ladder beside the whole model."""
+    plans = ladder(host.outline, rows)
+    rungs = sorted({0, rows // 6, rows // 3, (2 * rows) // 3})
+
+    def under(plan: Plan) -> Callable[[], object]:
+        def call() -> object:
+            with applied(plan, host):
+                return run()
+
+        return call
+
+    candidates: dict[str, Callable[[], object]] = {WHOLE: run}
+    candidates |= {str(rung): under(plans[rung]) for rung in rungs}
+    seconds = measure_seconds(candidates, rounds=rounds)
+    points = [(price(resolve(plans[r], host.outline)).macs_ratio, seconds.ratio(str(r))[0]) for r in rungs]
+    return Pace(tuple(points))
+
+
+def plan_for_speed(outline: Outline, rows: int, pace: Pace, factor: float) -> tuple[Plan, float]:
+    """The plan that computes the most rows and is still `factor` times as fast as the whole model.
+
+    Returns:
+        The plan, and the factor that is expected of it.
+
+    Raises:
+        FitError: no plan of the ladder is so fast; says what the most is.
+    """
+    fastest = 0.0
+    for plan in reversed(ladder(outline, rows)):
+        expected = 1 / pace.seconds_ratio(price(resolve(plan, outline)).macs_ratio)
+        fastest = max(fastest, expected)
+        if expected >= factor:
+            return plan, expected
+    raise FitError(
+        f"{factor:g}x is out of reach by inheritance: {fastest:.2f}x is the most for {rows} calls on this machine. "
+        "Ask for less, or take fewer steps."
+    )
+
+
+def remembered_pace(outline: Outline, rows: int, measure: Callable[[], Pace]) -> Pace:
+    """The pace of this model at this size on this machine, measured only if it is not known yet."""
+    place = cache_folder() / f"pace-{key_of(outline, rows)}.json"
+    if place.exists():
+        return Pace(tuple((macs, seconds) for macs, seconds in json.loads(place.read_text())["points"]))
+    pace = measure()
+    replace_text(place, json.dumps({"points": pace.points, **machine()}, indent=1) + "\n")
+    return pace
+
+
+def machine() -> Mapping[str, str | int]:
+    """What a measurement of seconds depends on."""
+    on_cuda = torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if on_cuda else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def key_of(outline: Outline, rows: int) -> str:
+    """Names a model at a size on a machine."""
+    known = [outline.shape_hash, sorted(outline.inputs.items()), rows, sorted(machine().items())]
+    return hashlib.sha256(json.dumps(known, default=list).encode()).hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Where measurements are kept: `INTARSIA_CACHE`, or the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "intarsia"
+    return Path(os.environ.get("INTARSIA_CACHE", default))

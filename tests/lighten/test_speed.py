@@ -1,0 +1,67 @@
+"""From a factor to a plan."""
+
+import pytest
+
+from intarsia import FitError, price, resolve
+from intarsia.lighten import speed
+
+ROWS = 12
+
+
+def test_the_ladder_climbs_from_fast_to_whole(pico_outline):
+    plans = speed.ladder(pico_outline, ROWS)
+    macs = [price(resolve(plan, pico_outline)).macs_ratio for plan in plans]
+    assert macs == sorted(macs)
+    assert len(macs) == ROWS
+    assert macs[-1] == 1
+
+
+@pytest.mark.parametrize("factor", [1.2, 1.6, 2.2])
+def test_as_many_rows_as_the_factor_allows(pico_outline, factor):
+    pace = speed.Pace(((0.1, 0.2), (0.5, 0.6)))
+    plan, expected = speed.plan_for_speed(pico_outline, ROWS, pace, factor)
+    assert expected >= factor
+    computed = plan.made_by["computed"]
+    slower = speed.ladder(pico_outline, ROWS)[computed]
+    assert 1 / pace.seconds_ratio(price(resolve(slower, pico_outline)).macs_ratio) < factor
+
+
+def test_out_of_reach_says_what_is_in_reach(pico_outline):
+    with pytest.raises(FitError, match=r"2\.\d+x is the most for 12 calls"):
+        speed.plan_for_speed(pico_outline, ROWS, speed.Pace(((0.1, 0.3),)), 9.0)
+
+
+def test_a_pace_is_measured_once(pico_outline, monkeypatch, tmp_path):
+    monkeypatch.setenv("INTARSIA_CACHE", str(tmp_path))
+    pace, asked = speed.Pace(((0.1, 0.2),)), []
+
+    def measure():
+        asked.append(1)
+        return pace
+
+    assert speed.remembered_pace(pico_outline, ROWS, measure) == pace
+    assert speed.remembered_pace(pico_outline, ROWS, measure) == pace
+    assert speed.remembered_pace(pico_outline, ROWS + 1, measure) == pace
+    assert len(asked) == 2
+
+
+def test_seconds_are_read_between_points():
+    pace = speed.Pace(((0.2, 0.4), (0.6, 0.8)))
+    assert pace.seconds_ratio(0.4) == pytest.approx(0.6)
+    assert pace.seconds_ratio(0.8) == pytest.approx(0.9)
+    assert pace.seconds_ratio(1.0) == 1.0
+
+
+def test_a_pace_is_measured_on_a_real_model(pico_host):
+    import torch
+
+    from intarsia.hosts import pico
+
+    given = {name: torch.ones(value.shape) for name, value in pico_host.inputs(batch=2, tokens=pico.TOKENS).items()}
+
+    def run():
+        return [pico_host.module(**given | {"timestep": 99 - row}) for row in range(ROWS)]
+
+    pace = speed.measure_pace(pico_host, ROWS, run, rounds=2)
+    assert [macs for macs, _ in pace.points] == sorted(macs for macs, _ in pace.points)
+    assert all(0 < seconds < 1.3 for _, seconds in pace.points)
