@@ -108,7 +108,6 @@ def plan_at_speed(
 
     pace = pacing.remembered_pace(host.outline, rows, measure)
     plan, expected = pacing.plan_for_speed(host.outline, rows, pace, factor)
-    say(
-        f"chose a plan that computes {plan.made_by.get('computed', rows)} of {rows} calls whole: {expected:.2f}x expected"
-    )
+    computed = plan.made_by["computed"]
+    say(f"chose a plan that computes {computed} of {rows} calls whole: {expected:.2f}x expected")
     return plan

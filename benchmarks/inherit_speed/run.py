@@ -1,0 +1,199 @@
+"""Seconds under a plan, beside DeepCache 0.1.1 at the same plan, on a UNet of Stable Diffusion 1.5's shape.
+
+    python -m benchmarks.inherit_speed.run             256 px and 512 px latents, nine points, seven pairs; an hour
+    python -m benchmarks.inherit_speed.run --quick     one point at 256 px, one pair, under a minute
+
+Weights are random: seconds do not depend on them. Every run is 20 DDIM steps with guidance in one batch. The
+overhead is what a reuse call takes beyond the live modules alone, called by hand on tensors that are at hand.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import typer
+from DeepCache import DeepCacheSDHelper
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from rich.progress import track
+
+from benchmarks.results import at_least, at_most, write_result
+from intarsia import Plan, hosts, price, resolve, rig
+from intarsia.lighten import branch_site, inherit
+from intarsia.rig.live import first_tensor
+
+SD_15 = {
+    "sample_size": 64,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+STEPS = 20
+POINTS = [(branch, every) for branch in (0, 1, 2) for every in (2, 3, 5)]
+
+
+def pipeline() -> StableDiffusionPipeline:
+    """A stock pipeline that stops at latents, in bf16."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**SD_15).to(torch.bfloat16).eval().requires_grad_(False)
+    pipe = StableDiffusionPipeline(
+        vae=None,
+        text_encoder=None,
+        tokenizer=None,
+        unet=unet,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def drawer(pipe: StableDiffusionPipeline, size: int, steps: int) -> Callable[[], torch.Tensor]:
+    """One run to latents of (size, size)."""
+    words = torch.zeros(1, 77, 768, dtype=torch.bfloat16)
+    latents = torch.randn(1, 4, size, size, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+
+    def draw() -> torch.Tensor:
+        return pipe(
+            prompt_embeds=words, negative_prompt_embeds=words, latents=latents.clone(), num_inference_steps=steps,
+            guidance_scale=7.5, output_type="latent", height=size * 8, width=size * 8,
+        ).images  # fmt: skip
+
+    return draw
+
+
+def by_plan(pipe: StableDiffusionPipeline, plan: Plan, draw: Callable) -> Callable:
+    host = hosts.of(pipe.unet)
+
+    def call() -> torch.Tensor:
+        with rig.applied(plan, host):
+            return draw()
+
+    return call
+
+
+def by_deepcache(pipe: StableDiffusionPipeline, branch: int, every: int, draw: Callable) -> Callable:
+    def call() -> torch.Tensor:
+        helper = DeepCacheSDHelper(pipe=pipe)
+        helper.set_params(cache_interval=every, cache_branch_id=branch)
+        helper.enable()
+        try:
+            return draw()
+        finally:
+            helper.disable()
+
+    return call
+
+
+def overhead(pipe: StableDiffusionPipeline, branch: int, size: int, rounds: int) -> float:
+    """Seconds of a reuse call over seconds of its live modules alone: median over rounds."""
+    host = hosts.of(pipe.unet)
+    site = branch_site(host.outline, branch)
+    plan = inherit(2, every=2, sites=site)
+    live_units = [
+        unit.path
+        for unit in host.outline.of_level("unit")
+        if unit.path in resolve(plan, host.outline).flows[1].computed
+    ]
+    given = {
+        "sample": torch.randn(2, 4, size, size).to(torch.bfloat16),
+        "encoder_hidden_states": torch.zeros(2, 77, 768, dtype=torch.bfloat16),
+    }
+    inputs: dict[str, tuple] = {}
+    handles = []
+    for path in live_units:
+
+        def keep(_module, args, kwargs, path=path):
+            inputs[path] = (args, kwargs)
+
+        handles.append(pipe.unet.get_submodule(path).register_forward_pre_hook(keep, with_kwargs=True))
+    with rig.applied(plan, host):
+        pipe.unet(**given, timestep=900)
+        pipe.unet(**given, timestep=800)
+    for handle in handles:
+        handle.remove()
+
+    def by_hand() -> None:
+        """What cannot be left out: time and the live modules, and the joins of skips before each live resnet."""
+        pipe.unet.time_embedding(pipe.unet.time_proj(torch.tensor([800, 800])).to(torch.bfloat16))
+        for path in live_units:
+            args, kwargs = inputs[path]
+            if path.startswith("up_blocks") and ".resnets." in path:
+                width = args[0].shape[1] // 2
+                args = (torch.cat([args[0][:, :width], args[0][:, width:]], 1), *args[1:])
+            first_tensor(pipe.unet.get_submodule(path)(*args, **kwargs))
+            if path == "up_blocks.3.attentions.2":
+                pipe.unet.conv_act(pipe.unet.conv_norm_out(inputs["conv_out"][0][0]))
+
+    ratios = []
+    with rig.applied(plan, host) as live:
+        for _ in range(rounds):
+            live.restart()
+            pipe.unet(**given, timestep=900)
+            began = time.perf_counter()
+            pipe.unet(**given, timestep=800)
+            ours = time.perf_counter() - began
+            ratios.append(ours)
+    alone = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        by_hand()
+        alone.append(time.perf_counter() - began)
+    return statistics.median(ratios) / statistics.median(alone) - 1
+
+
+def main(
+    quick: bool = typer.Option(False, help="A rehearsal."),
+    pairs: int = typer.Option(7, help="Interleaved rounds at each point."),
+    threads: int = typer.Option(2, help="Threads of torch."),
+) -> None:
+    """Time, compare, claim."""
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    pipe = pipeline()
+    steps = 3 if quick else STEPS
+    rows = []
+    for size in (32,) if quick else (32, 64):
+        draw = drawer(pipe, size, steps)
+        outline = rig.outline_of(hosts.of(pipe.unet), batch=2, height=size, width=size)
+        for branch, every in track(POINTS[:1] if quick else POINTS, description=f"{size * 8} px"):
+            plan = inherit(steps, every=every, sites=branch_site(outline, branch))
+            candidates = {
+                "whole": draw,
+                "DeepCache": by_deepcache(pipe, branch, every, draw),
+                "intarsia": by_plan(pipe, plan, draw),
+            }
+            seconds = rig.measure_seconds(candidates, rounds=1 if quick else pairs)
+            pairwise = [times[1] / times[2] for times in seconds.rounds]
+            bill = price(resolve(plan, outline))
+            row = {
+                "pixels": size * 8,
+                "branch": branch,
+                "every": every,
+                "macs_ratio": bill.macs_ratio,
+                "kept_bytes": bill.peak_bytes,
+                "seconds_ratio": seconds.ratio("intarsia"),
+                "DeepCache seconds_ratio": seconds.ratio("DeepCache"),
+                "DeepCache seconds over ours": statistics.median(pairwise),
+                "same latents": bool(torch.equal(candidates["DeepCache"](), candidates["intarsia"]())),
+                "rounds": seconds.rounds,
+            }
+            rows.append(row)
+            print({key: value for key, value in row.items() if key != "rounds"})
+        if not quick:
+            for branch in (0, 1, 2):
+                rows.append({"pixels": size * 8, "branch": branch, "overhead": overhead(pipe, branch, size, pairs)})
+                print(rows[-1])
+    timed = [row for row in rows if "every" in row]
+    worst = min(row["DeepCache seconds over ours"] for row in timed)
+    claims = [at_least("DeepCache's seconds over ours at the same plan, worst point", worst, 1.0)]
+    over = [row["overhead"] for row in rows if "overhead" in row]
+    if over:
+        claims.append(at_most("overhead of a reuse call, worst", max(over), 0.02))
+    write_result("inherit_speed", rows, claims, {"quick": quick, "pairs": pairs, "steps": steps, "dtype": "bfloat16"})
+
+
+if __name__ == "__main__":
+    typer.run(main)
