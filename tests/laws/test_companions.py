@@ -1,0 +1,164 @@
+"""Plans beside what else people attach to a pipeline: ControlNet, inpainting, LoRA, SDXL, split guidance, offload."""
+
+import pytest
+import torch
+from diffusers import (
+    ControlNetModel,
+    EulerDiscreteScheduler,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+
+from intarsia import hosts, rig
+from intarsia.hosts import pico
+from intarsia.lighten import inherit
+
+STEPS = 6
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def settings(seed=1, **more):
+    return {
+        "num_inference_steps": STEPS,
+        "output_type": "latent",
+        "generator": torch.Generator().manual_seed(seed),
+        "guidance_scale": 3.0,
+        **more,
+    }
+
+
+def holds_its_laws(pipe, draw, sites="up_blocks.2"):
+    """Interval 1 changes nothing, interval 2 something, a second run nothing more, and leaving restores."""
+    host = hosts.of(pipe.unet)
+    rows = hosts.rows(pipe.scheduler, STEPS)
+    whole = draw()
+    with rig.applied(inherit(rows, every=1, sites=sites), host):
+        assert torch.equal(draw(), whole)
+    with rig.applied(inherit(rows, every=2, sites=sites), host) as live:
+        first = draw()
+        assert first.isfinite().all()
+        assert not torch.equal(first, whole)
+        assert torch.equal(draw(), first)
+    assert torch.equal(draw(), whole)
+    assert any(call.recalled for call in live.trace)
+
+
+def controlled():
+    pipe = pico.pipeline()
+    control = ControlNetModel.from_unet(pipe.unet, conditioning_channels=3).eval()
+    for _, value in control.named_parameters():
+        value.add_(0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0)))
+    made = StableDiffusionControlNetPipeline(**pipe.components, controlnet=control, requires_safety_checker=False)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def test_control_net():
+    pipe = controlled()
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), image=picture, **settings()).images)
+
+
+def test_live_skips_take_the_present_control(pico_host):
+    """On a reuse call a residual on a live skip is felt at once, and one on a dead skip not at all."""
+    given = {name: torch.ones(value.shape) for name, value in pico_host.inputs(tokens=pico.TOKENS).items()}
+    sizes = [(16, 16)] * 3 + [(16, 8)] + [(32, 8)] * 2 + [(32, 4)] + [(32, 4)] * 2 + [(32, 2)] * 3
+
+    def control(strong_at):
+        return [
+            torch.full((1, width, size, size), float(place == strong_at)) for place, (width, size) in enumerate(sizes)
+        ]
+
+    plan = inherit(4, every=4, sites="up_blocks.3.layers.1")  # of the skips, only conv_in's stays live
+    with rig.applied(plan, pico_host):
+        outputs = [
+            pico_host.module(
+                **given | {"timestep": 9},
+                down_block_additional_residuals=control(strong),
+                mid_block_additional_residual=torch.zeros(1, 32, 2, 2),
+            ).sample
+            for strong in (None, None, 0, 7)
+        ]
+    assert not torch.equal(outputs[1], outputs[2])
+    assert torch.equal(outputs[1], outputs[3])
+
+
+def test_inpainting_with_nine_channels():
+    pipe = pico.pipeline()
+    parts = pipe.components | {"unet": pico.unet(in_channels=9)}
+    made = StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
+    made.set_progress_bar_config(disable=True)
+    picture, mask = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+    holds_its_laws(
+        made, lambda: made(**pico.prompt(), image=picture, mask_image=mask, height=32, width=32, **settings()).images
+    )
+
+
+def test_several_pictures_a_prompt():
+    pipe = pico.pipeline()
+    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), num_images_per_prompt=3, **settings()).images)
+
+
+def test_a_sampler_of_sigmas():
+    pipe = pico.pipeline(scheduler=EulerDiscreteScheduler())
+    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **settings()).images)
+
+
+def test_without_guidance():
+    pipe = pico.pipeline()
+    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **settings(guidance_scale=1.0)).images)
+
+
+def xl_pipeline():
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=16, block_out_channels=(16, 32), layers_per_block=2, cross_attention_dim=pico.WIDTH,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2), attention_head_dim=4, norm_num_groups=8, use_linear_projection=True,
+        addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=32,
+    )  # fmt: skip
+    parts = pico.pipeline().components
+    pipe = StableDiffusionXLPipeline(
+        vae=parts["vae"], text_encoder=None, text_encoder_2=None, tokenizer=None, tokenizer_2=None,
+        unet=unet.eval().requires_grad_(False), scheduler=EulerDiscreteScheduler(),
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_xl_base_and_a_run_that_ends_early():
+    pipe = xl_pipeline()
+    pooled = {"pooled_prompt_embeds": torch.ones(1, 8), "negative_pooled_prompt_embeds": torch.zeros(1, 8)}
+    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **pooled, **settings()).images, sites="up_blocks.0")
+    plan = inherit(hosts.rows(pipe.scheduler, STEPS), every=2, sites="up_blocks.0")
+    with rig.applied(plan, hosts.of(pipe.unet)):
+        alone = pipe(**pico.prompt(), **pooled, **settings()).images
+        pipe(**pico.prompt(), **pooled, denoising_end=0.5, **settings())
+        assert torch.equal(pipe(**pico.prompt(), **pooled, **settings()).images, alone)
+
+
+def test_lora_fused_and_not():
+    peft = pytest.importorskip("peft", reason="LoRA in diffusers needs peft, which intarsia does not")
+    pipe = pico.pipeline()
+    pipe.unet.add_adapter(peft.LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
+    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **settings()).images)
+    pipe.unet.fuse_lora()
+    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **settings()).images)
+
+
+def test_a_forward_that_stood_there_before_comes_back():
+    """accelerate's offloading puts a forward of its own on modules; a plan works inside and leaves it."""
+    from accelerate.hooks import ModelHook, add_hook_to_module
+
+    host = pico.host()
+    unit = host.module.up_blocks[2].resnets[2]
+    add_hook_to_module(unit, ModelHook())
+    theirs = unit.__dict__["forward"]
+    given = {name: torch.ones(value.shape) for name, value in host.inputs(tokens=pico.TOKENS).items()}
+    with rig.applied(inherit(2, every=2, sites="up_blocks.2"), host):
+        assert unit.__dict__["forward"] is not theirs
+        for time in (2, 1):
+            host.module(**given | {"timestep": time})
+    assert unit.__dict__["forward"] is theirs
