@@ -47,7 +47,7 @@ def holds_its_laws(pipe, draw, sites="up_blocks.2"):
 
 def controlled():
     pipe = pico.pipeline()
-    control = ControlNetModel.from_unet(pipe.unet, conditioning_channels=3).eval()
+    control = ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(8, 16)).eval()
     for _, value in control.named_parameters():
         value.add_(0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0)))
     made = StableDiffusionControlNetPipeline(**pipe.components, controlnet=control, requires_safety_checker=False)
