@@ -80,7 +80,7 @@ class Live:
 
     @property
     def trace(self) -> list[Call]:
-        """Every call of this thread so far, oldest first."""
+        """Every call of the run that this thread is in or has ended last, oldest first."""
         return self.session.trace
 
     @property
@@ -101,6 +101,8 @@ class Live:
         inputs = (sample.shape, sample.dtype, sample.device)
         if fresh or inputs != now.inputs:
             now.memory.clear()
+        if fresh:
+            now.trace = []
         now.inputs = inputs
         whole = now.row > 0 and not now.memory.knows(now.lane)
         now.memory.open(now.lane)
