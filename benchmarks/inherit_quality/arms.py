@@ -36,11 +36,6 @@ def fewest_interval(host: Host, site: str, rows: int, factor: float) -> int | No
     return next((every for every in range(2, rows + 1) if len(modes.uniform(rows, every)) <= count), None)
 
 
-def spread(rows: int, count: int) -> list[int]:
-    """`count` rows as even as whole numbers allow."""
-    return sorted({round(place * rows / count) for place in range(count)})
-
-
 def arms(host: Host, rows: int, steps: int, watched: Callable[[str], Watched], quick: bool) -> Iterator[Arm]:
     """Every candidate at every budget. `watched` looks at a site once and remembers."""
     site = branch_site(host.outline, 0)
@@ -50,7 +45,7 @@ def arms(host: Host, rows: int, steps: int, watched: Callable[[str], Watched], q
         every = fewest_interval(host, site, rows, factor)
         if every is not None:
             yield Arm("DeepCache", factor, inherit(rows, every=every, sites=site))
-        even = spread(rows, count)
+        even = modes.even(rows, count)
         told = {
             "even, held": Hold(),
             "even, line": Extrapolate(1),
@@ -92,7 +87,7 @@ def other_levels(host: Host, rows: int, factor: float) -> Iterator[Arm]:
                 f"{name}, half the line",
                 factor,
                 inherit(
-                    rows, keys=spread(rows, min(count, rows)), sites=rule.sites, carry=rule.do.carry,
+                    rows, keys=modes.even(rows, min(count, rows)), sites=rule.sites, carry=rule.do.carry,
                     forecast=Extrapolate(1, 0.5),
                 ),
             )  # fmt: skip

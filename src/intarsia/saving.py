@@ -1,6 +1,7 @@
 """Writing without harm: whole or not at all, and never over what is there."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +28,10 @@ def write_text(path: Path, text: str) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write a file in one stroke over what may stand there: for caches, not for a person's output."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
+        part.write(text)
+    Path(part.name).chmod(0o644)
+    Path(part.name).replace(path)
 
 
 @contextmanager
@@ -41,9 +43,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
+    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    part.chmod(0o755)
     try:
         yield part
         part.replace(path)

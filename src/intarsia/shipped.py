@@ -12,7 +12,7 @@ PICKLES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth")
 
 def model_names() -> list[str]:
     """Short names of the models that come with intarsia."""
-    return sorted(folder.name for folder in MODELS.iterdir() if (folder / "model_index.json").exists())
+    return sorted(index.parent.name for index in MODELS.glob("*/model_index.json"))
 
 
 def plan_names() -> list[str]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from intarsia import Plan, Reuse, RigError, Rule, price, resolve, rig
+from intarsia import FitError, Plan, Reuse, RigError, Rule, Skip, price, resolve, rig
+from intarsia.hosts import pico
 from intarsia.lighten import inherit
 from intarsia.rig import live
 
@@ -18,10 +19,12 @@ def equal(some, others):
 
 
 def attributes(module):
-    return {
-        name: {key: id(value) for key, value in piece.__dict__.items()} | {"hooks": len(piece._forward_pre_hooks)}
-        for name, piece in module.named_modules()
-    }
+    """Everything that stands on every module, by identity, and how many hooks."""
+    found = {}
+    for name, piece in module.named_modules():
+        found[name] = {key: id(value) for key, value in piece.__dict__.items()}
+        found[name]["hooks"] = len(piece._forward_pre_hooks), len(piece._forward_hooks)
+    return found
 
 
 def test_an_empty_plan_changes_nothing(host, whole):
@@ -137,6 +140,47 @@ def test_another_batch_size_mid_run_is_computed_afresh(host, plans):
         output = host.module(**inputs_of(host, 800, batch=1)).sample
     assert running.trace[1].refreshed
     assert torch.equal(output, host.module(**inputs_of(host, 800, batch=1)).sample)
+
+
+def test_a_call_that_failed_leaves_nothing_behind(host, plans, whole):
+    given = inputs_of(host, 1000, seed=1000)
+    broken = {**given, "encoder_hidden_states": torch.zeros(1, 1, 3)}
+    with rig.applied(plans[0], host):
+        clean = run_through(host)
+        with pytest.raises(RuntimeError):
+            host.module(**broken)
+        assert equal(run_through(host), clean)
+        host.module(**given)
+        assert equal(run_through(host), clean)
+
+
+def test_what_can_only_be_cut_is_not_applied(host):
+    cut = next(site.path for site in host.outline.sites if site.skip == "cut")
+    with (
+        pytest.raises(FitError, match="only be cut out of a model for good"),
+        rig.applied(Plan(1, (Rule("0", cut, Skip()),)), host),
+    ):
+        pass
+
+
+def test_lanes_that_are_not_there_are_noticed(host, plans):
+    with rig.applied(plans[0], host, lanes=2), pytest.raises(RigError, match="2 lanes were asked for"):
+        run_through(host)
+
+
+def test_an_offloaded_host_is_outlined_and_applied(host, plans, whole):
+    from accelerate import cpu_offload_with_hook
+    from accelerate.hooks import remove_hook_from_module
+
+    cpu_offload_with_hook(host.module, execution_device="cpu")
+    try:
+        assert rig.outline_of(host, batch=2, tokens=pico.TOKENS) == host.outline
+        with rig.applied(plans[0], host):
+            changed = run_through(host)
+    finally:
+        remove_hook_from_module(host.module)
+    with rig.applied(plans[0], host):
+        assert equal(run_through(host), changed)
 
 
 def test_too_many_calls_are_refused(host):

@@ -11,6 +11,7 @@ from intarsia.plan.files import read_plan, write_plan
 
 EXAMPLES = {
     "uniform": {"every": 3, "offset": 1},
+    "even": {"count": 6},
     "front": {"count": 6},
     "middle": {"count": 6},
     "back": {"count": 6},
@@ -61,7 +62,7 @@ def test_front_is_back_mirrored_but_for_row_0(rows, data):
 
 
 def test_front_is_dense_in_front():
-    assert modes.front(50, 9) == (0, 1, 2, 4, 7, 12, 18, 24, 31) or modes.front(50, 9)[:3] == (0, 1, 2)
+    assert modes.front(50, 9)[:3] == (0, 1, 2)
     front, back = modes.front(50, 9), modes.back(50, 9)
     assert sum(front) < sum(modes.middle(50, 9)) < sum(back)
 

@@ -104,6 +104,38 @@ def test_refusals(text, says):
     assert any(problem.startswith(says) for problem in refusal.value.problems), refusal.value.problems
 
 
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("{rows: 1:10, sites: a, do: {reuse: {damping: 0.5}}}", "p:3: 'damping' needs an 'order' of 1 or 2"),
+        ("{rows: 1:10, sites: a, do: {reuse: {order: 1, fitted: [[1.0]]}}}", "p:3: 'fitted' weights and an 'order'"),
+        ("{rows: 1:10, sites: a, do: {reuse: {fitted: []}}}", "p:3: 'fitted'"),
+        ("{rows: 1:10, sites: a, do: {reuse: {fitted: [[]]}}}", "p:3: "),
+        ("{rows: 1:10, sites: a, do: {reuse: {fitted: [[.nan]]}}}", "p:3: "),
+        ("{rows: '3:-', sites: a, do: run}", "p:3: rows '3:-': cannot read"),
+        ("{rows: !::3, sites: a, do: run}", "p:3: not YAML"),
+        ("{rows: '1', rows: '2', sites: a, do: run}", "p:3: 'rows' stands here for the second time."),
+    ],
+)
+def test_traps(rule, says):
+    with pytest.raises(PlanError) as refusal:
+        read_plan(f"intarsia: plan/1\nrows: 20\nrules: [{rule}]\n", "p")
+    assert any(problem.startswith(says) for problem in refusal.value.problems), refusal.value.problems
+
+
+def test_unquoted_slices_are_slices():
+    plan = read_plan("intarsia: plan/1\nrows: 100\nrules: [{rows: 1:10, sites: a, do: run}]\n")
+    assert plan.rules[0].rows == "1:10"
+
+
+def test_a_picture_is_no_plan(tmp_path):
+    (tmp_path / "p.png").write_bytes(b"\x89PNG\xff\x00")
+    with pytest.raises(PlanError, match="not a text file"):
+        load_plan(tmp_path / "p.png")
+    with pytest.raises(PlanError, match="p:1: not YAML"):
+        read_plan("rows: \x00", "p")
+
+
 def test_nothing_is_overwritten(tmp_path):
     path = tmp_path / "plan.yaml"
     save_plan(Plan(3), path)

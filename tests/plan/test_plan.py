@@ -4,7 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intarsia import FitError, Outline, Plan, PlanError, Reuse, Rule, Run, Site, Skip, Use, draw, price, resolve
+from intarsia import (
+    Extrapolate,
+    FitError,
+    Outline,
+    Plan,
+    PlanError,
+    Reuse,
+    Rule,
+    Run,
+    Site,
+    Skip,
+    Use,
+    draw,
+    price,
+    resolve,
+)
 
 ROWS = 6
 CHAIN = ("in", "a", "b", "c", "out")
@@ -18,10 +33,10 @@ def chain() -> Outline:
     return Outline("test/chain", {}, macs=55, params=0, sites=(*units[:2], group, *units[2:]), root="out")
 
 
-actions = st.sampled_from([Run(), Reuse()])
-rules = st.builds(
-    Rule, st.sampled_from(["1:", "2, 4", "!::2", "3:5"]), st.sampled_from(["a", "b | c", "last", "**"]), actions
-)
+some_rows = st.sampled_from(["1:", "2, 4", "!::2", "3:5"])
+reuses = st.builds(Rule, some_rows, st.sampled_from(["a", "b | c", "last", "**"]), st.just(Reuse()))
+runs = st.builds(Rule, some_rows, st.sampled_from(["a", "last", "**"]), st.just(Run()))  # never inside a reused group
+rules = reuses | runs
 plans = st.builds(lambda some: Plan(ROWS, tuple(some)), st.lists(rules, max_size=4))
 
 
@@ -94,6 +109,16 @@ def test_all_problems_are_told_at_once():
 def test_a_plan_for_another_host_is_refused():
     with pytest.raises(FitError, match="the plan is for the host abc"):
         resolve(Plan(ROWS, host="abc"), chain())
+
+
+def test_what_is_said_of_a_group_holds_for_its_parts():
+    after = Plan(4, (Rule("1:", "b | c", Reuse()), Rule("2:", "last", Run())))
+    assert [set(settled.recalled) for settled in resolve(after, chain()).flows] == [set(), {"c"}, set(), set()]
+    torn = Plan(4, (Rule("1:", "last", Reuse()), Rule("2:", "b", Run())))
+    with pytest.raises(PlanError, match="'b' lies inside 'last'"):
+        resolve(torn, chain())
+    told = Plan(4, (Rule("1:", "c", Reuse("output", Extrapolate(1))), Rule("1:", "last", Reuse())))
+    assert resolve(told, chain()).flows[1].recalled["c"] == Reuse()
 
 
 def test_plans_of_different_length_do_not_join():

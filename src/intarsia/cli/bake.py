@@ -19,12 +19,10 @@ def bake(
     refuse_existing(out)
     found, folder = load_plan(plan_file(plan)), model_folder(model)
 
-    import torch
-
     from .. import hosts, rig
     from ..hosts.pipelines import load_pipeline
 
-    pipe = load_pipeline(folder, device="cpu", dtype=torch.float16)
+    pipe = load_pipeline(folder, device="cpu")
     before = sum(value.numel() for value in pipe.unet.parameters())
     smaller, lineage = rig.bake(found, hosts.of(pipe.unet))
     pipe.unet = smaller

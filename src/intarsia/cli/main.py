@@ -52,3 +52,6 @@ def main() -> None:
         for problem in problems:
             Console(stderr=True, soft_wrap=True).print(problem, style="red", markup=False, highlight=False)
         sys.exit(1)
+    except OSError as error:
+        Console(stderr=True, soft_wrap=True).print(f"{error.filename}: {error.strerror}", style="red", markup=False)
+        sys.exit(1)

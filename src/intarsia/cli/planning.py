@@ -17,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Run a planner and write a plan fil
 
 
 class Mode(StrEnum):
+    even = "even"
     front = "front"
     middle = "middle"
     back = "back"
@@ -61,6 +62,8 @@ def inherit(
         raise PlanError("--mode and --count go together.")
     if [every, mode, keys].count(None) != 2:
         raise PlanError("say which calls compute: --every, or --mode with --count, or --keys.")
+    if damping != 1 and not order:
+        raise PlanError("--damping needs --order 1 or 2: holding takes no step to damp.")
     outline = read_outline(model)
     total = rows if rows is not None else rows_of_scheduler(model, steps or 0)
     named = None

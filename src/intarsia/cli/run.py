@@ -31,12 +31,16 @@ def run(
     device: str | None = typer.Option(None, help="cpu or cuda; cuda where there is one, if not given."),
 ) -> None:
     """Draw pictures. With plans, also a contact sheet, the drawn plans, and a report of MACs, seconds and drift."""
+    from ..errors import PlanError
     from ..plan import load_plan
     from ..saving import new_folder, refuse_existing
     from ..shipped import model_folder, plan_file
 
     refuse_existing(out)
     folder = model_folder(model)
+    names = ["whole", *(Path(name).stem for name in plan), *([] if speed is None else [speed])]
+    if len(set(names)) < len(names):
+        raise PlanError(f"columns are named after their plans: {', '.join(names)} are not all different. Rename one.")
     plans = {Path(name).stem: load_plan(plan_file(name)) for name in plan}
     factor = None if speed is None else read_factor(speed)
 
@@ -106,7 +110,7 @@ def plan_at_speed(
             host, rows, lambda: pipe(prompts, num_inference_steps=steps, guidance_scale=guidance)
         )
 
-    pace = pacing.remembered_pace(host.outline, rows, measure)
+    pace = pacing.remembered_pace(host.outline, rows, str(pipe.device), measure)
     plan, expected = pacing.plan_for_speed(host.outline, rows, pace, factor)
     computed = plan.made_by["computed"]
     say(f"chose a plan that computes {computed} of {rows} calls whole: {expected:.2f}x expected")

@@ -167,7 +167,9 @@ class UNetHost:
     def edits_in_place(self, kwargs: Mapping[str, Any]) -> bool:
         """T2I-Adapters add to block outputs in place, and FreeU scales them in place."""
         free_u = any(getattr(block, "s1", None) is not None for block in self.module.up_blocks)
-        return free_u or kwargs.get("down_intrablock_additional_residuals") is not None
+        control = kwargs.get("down_block_additional_residuals") is not None
+        old_adapter = control and kwargs.get("mid_block_additional_residual") is None
+        return free_u or old_adapter or kwargs.get("down_intrablock_additional_residuals") is not None
 
     def without(self, cuts: Sequence[str]) -> tuple[UNet2DConditionModel, dict[str, str]]:
         return unet_cutting.without(self.module, cuts)

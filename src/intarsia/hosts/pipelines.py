@@ -11,6 +11,9 @@ from diffusers import DiffusionPipeline
 
 from ..errors import CardError
 
+# What diffusers, transformers and torch raise for folders and devices that will not do.
+REFUSALS = (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError, AssertionError, ImportError)
+
 
 def load_pipeline(folder: Path, *, device: str | None = None, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
     """The pipeline in a folder, ready to run.
@@ -25,8 +28,20 @@ def load_pipeline(folder: Path, *, device: str | None = None, dtype: torch.dtype
         with quiet():
             pipe = DiffusionPipeline.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
             pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise CardError(f"{folder}: diffusers cannot load it: {str(error).splitlines()[0]}") from error
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        AttributeError,
+        TypeError,
+        AssertionError,
+        ImportError,
+    ) as error:
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CardError(f"{folder}: diffusers cannot load it: {said}") from error
+    if not hasattr(pipe, "unet") or not hasattr(pipe, "tokenizer"):
+        raise CardError(f"{folder}: a {type(pipe).__name__}, which has no UNet or no tokenizer. Plans are for UNets.")
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

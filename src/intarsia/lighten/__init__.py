@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ..plan import Plan
 from ..plan.forecast import Extrapolate, Fitted
-from .inherit import best_forecast as best_forecast
 from .inherit import branch_site as branch_site
 from .inherit import inherit as inherit
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..errors import PlanError
 from ..plan import Outline, Plan, Reuse, Rule
-from ..plan.forecast import HOLD, Extrapolate, Forecast
+from ..plan.forecast import HOLD, Forecast
 from ..plan.pattern import write_rows
 from .modes import explicit, uniform
 
@@ -55,14 +55,6 @@ def inherit(
     rules = (Rule(text, sites, Reuse(carry, forecast)),) if others else ()
     made_by: dict[str, str | int | float | bool] = {"planner": "inherit", "computed": len(chosen), "sites": sites}
     return Plan(rows, rules, made_by=made_by)
-
-
-def best_forecast(every: int) -> Forecast:
-    """The forecast that came out best for a uniform interval: the parabola for 2, half the line beyond.
-
-    Measured on the shipped model; see `benchmarks/inherit_quality`.
-    """
-    return Extrapolate(order=2) if every == 2 else Extrapolate(order=1, damping=0.5)
 
 
 def branch_site(outline: Outline, branch: int) -> str:

@@ -21,6 +21,12 @@ def uniform(rows: int, every: int, offset: int = 0) -> Keys:
     return keys_of(rows, range(offset, rows, every))
 
 
+def even(rows: int, count: int) -> Keys:
+    """`count` rows as evenly spread as whole numbers allow; uniform where `count` divides the rows."""
+    check(1 <= count <= rows, f"count={count}: name a number from 1 to {rows}, the rows of the plan")
+    return keys_of(rows, [round(place * rows / count) for place in range(count)])
+
+
 def front(rows: int, count: int) -> Keys:
     """`count` rows, dense at the beginning (Faster Diffusion's default)."""
     return power(rows, count, centre=0)
@@ -104,6 +110,7 @@ def check(holds: bool, complaint: str) -> None:
 # Read top to bottom; the command and the tests know whatever stands here.
 MODES: dict[str, Callable[..., Keys]] = {
     "uniform": uniform,
+    "even": even,
     "front": front,
     "middle": middle,
     "back": back,

@@ -23,6 +23,7 @@ from ..plan import Bill, Fitted, Plan, Reuse, Rule, price, resolve
 from ..rig import Host, applied
 from ..rig.live import first_tensor
 from .inherit import inherit
+from .modes import even
 
 RIDGE = 1e-4  # of the Gram matrix's mean diagonal: keeps weights small where values are almost equal
 
@@ -198,8 +199,8 @@ class Found:
 def search(host: Host, site: str, run: Callable[[], Tensor], rows: int, macs_ratio: float) -> Found:
     """The best plan that reuses one site and stays within a share of the whole host's MACs.
 
-    Candidates are plans of chosen and of uniform rows, told from the last two or three computed values. Each is
-    run, and the one whose final latents are nearest to the whole model's is returned.
+    Candidates are plans of chosen rows (chosen for telling from two values) and of evenly spread ones, told from the
+    last two or three. Each is run, and the one whose final latents are nearest to the whole model's is returned.
 
     Args:
         run: Draws a few pictures with fixed seeds and returns their final latents. Report on other pictures.
@@ -210,8 +211,8 @@ def search(host: Host, site: str, run: Callable[[], Tensor], rows: int, macs_rat
     """
     count = keys_within(host, site, rows, macs_ratio)
     watched = watch(host, site, run, rows)
-    spread = sorted({round(place * rows / count) for place in range(count)})
-    candidates = {"uniform, depth 2": plan_of(watched, spread, 2), "uniform, depth 3": plan_of(watched, spread, 3)}
+    spread = even(rows, count)
+    candidates = {"even, depth 2": plan_of(watched, spread, 2), "even, depth 3": plan_of(watched, spread, 3)}
     for depth in (2, 3):
         candidates[f"chosen, depth {depth}"] = plan_of(watched, choose_keys(watched, count), depth)
     whole = run()

@@ -4,6 +4,7 @@ MACs do not tell seconds, so a few plans of different MACs are timed beside the 
 ratio of seconds is read off a line.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -20,6 +21,7 @@ from ..plan import Extrapolate, Outline, Plan, price, resolve
 from ..rig import Host, applied, measure_seconds
 from ..saving import replace_text
 from .inherit import branch_site, inherit
+from .modes import even
 
 ROUNDS = 3
 WHOLE = "whole"
@@ -35,7 +37,7 @@ class Pace:
         """Seconds over the whole model's, read off between the measured points."""
         known = [*self.points, (1.0, 1.0)]
         for (low, low_seconds), (high, high_seconds) in itertools.pairwise(known):
-            if macs_ratio <= high:
+            if macs_ratio <= high and high > low:
                 along = (macs_ratio - low) / (high - low)
                 return low_seconds + along * (high_seconds - low_seconds)
         return 1.0
@@ -46,8 +48,8 @@ def ladder(outline: Outline, rows: int) -> list[Plan]:
     site = branch_site(outline, 0)
     plans = []
     for count in range(1, rows + 1):
-        keys = sorted({round(place * rows / count) for place in range(count)})
-        plans.append(inherit(rows, sites=site, keys=keys, forecast=Extrapolate(order=2)))
+        forecast = Extrapolate(order=1, damping=0.5)
+        plans.append(inherit(rows, sites=site, keys=even(rows, count), forecast=forecast))
     return plans
 
 
@@ -91,29 +93,29 @@ def plan_for_speed(outline: Outline, rows: int, pace: Pace, factor: float) -> tu
     )
 
 
-def remembered_pace(outline: Outline, rows: int, measure: Callable[[], Pace]) -> Pace:
+def remembered_pace(outline: Outline, rows: int, device: str, measure: Callable[[], Pace]) -> Pace:
     """The pace of this model at this size on this machine, measured only if it is not known yet."""
-    place = cache_folder() / f"pace-{key_of(outline, rows)}.json"
-    if place.exists():
+    place = cache_folder() / f"pace-{key_of(outline, rows, device)}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return Pace(tuple((macs, seconds) for macs, seconds in json.loads(place.read_text())["points"]))
     pace = measure()
-    replace_text(place, json.dumps({"points": pace.points, **machine()}, indent=1) + "\n")
+    replace_text(place, json.dumps({"points": pace.points, **machine(device)}, indent=1) + "\n")
     return pace
 
 
-def machine() -> Mapping[str, str | int]:
+def machine(device: str) -> Mapping[str, str | int]:
     """What a measurement of seconds depends on."""
-    on_cuda = torch.cuda.is_available()
+    on_cuda = device.startswith("cuda")
     return {
-        "device": torch.cuda.get_device_name() if on_cuda else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name(device) if on_cuda else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
 
 
-def key_of(outline: Outline, rows: int) -> str:
+def key_of(outline: Outline, rows: int, device: str) -> str:
     """Names a model at a size on a machine."""
-    known = [outline.shape_hash, sorted(outline.inputs.items()), rows, sorted(machine().items())]
+    known = [outline.shape_hash, sorted(outline.inputs.items()), rows, sorted(machine(device).items())]
     return hashlib.sha256(json.dumps(known, default=list).encode()).hexdigest()[:16]
 
 

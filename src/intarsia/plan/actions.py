@@ -7,6 +7,7 @@ contract), so the actions themselves carry next to nothing.
 from dataclasses import dataclass
 from typing import Literal
 
+from ..errors import PlanError
 from .forecast import HOLD, Forecast
 
 
@@ -27,6 +28,10 @@ class Reuse:
 
     carry: Literal["output", "residual"] = "output"
     forecast: Forecast = HOLD
+
+    def __post_init__(self) -> None:
+        if self.carry not in ("output", "residual"):
+            raise PlanError(f"carry is 'output' or 'residual', not {self.carry!r}.")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """Plans and outlines on disk. Every complaint names the file, the line and the nearest known name."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ..errors import CardError, FitError, PlanError
 from ..saving import write_text
@@ -23,8 +24,23 @@ OUTLINE_FORMAT = "outline/1"
 SIMPLE: dict[str, Action] = {"run": Run(), "reuse": Reuse(), "skip": Skip()}
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without its surprises: 1:10 is text, not seventy, and dates are text."""
+
+
+SURPRISES = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:timestamp")
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in SURPRISES]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Weight = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Use(_Strict):
@@ -34,8 +50,16 @@ class _Use(_Strict):
 class _Reuse(_Strict):
     carry: Literal["output", "residual"] = "output"
     order: int = Field(default=0, ge=0, le=2)
-    damping: float = Field(default=1.0, ge=0, le=2)
-    fitted: list[list[float]] | None = None
+    damping: float = Field(default=1.0, ge=0, le=2, allow_inf_nan=False)
+    fitted: list[Annotated[list[Weight], Field(min_length=1)]] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def no_lever_is_idle(self) -> "_Reuse":
+        if "damping" in self.model_fields_set and not self.order:
+            raise PydanticCustomError("idle", "'damping' needs an 'order' of 1 or 2: holding takes no step to damp")
+        if self.fitted is not None and self.order:
+            raise PydanticCustomError("idle", "'fitted' weights and an 'order' are two forecasts. Choose one")
+        return self
 
 
 class _ReuseHow(_Strict):
@@ -76,21 +100,28 @@ def load_plan(path: Path) -> Plan:
         PlanError: with every problem of the file, each with its line.
         FileNotFoundError: there is no such file.
     """
-    return read_plan(path.read_text(), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise PlanError(f"{path}:1: not a text file, so not a plan.") from None
+    return read_plan(text, str(path))
 
 
 def read_plan(text: str, name: str = "plan") -> Plan:
     """Read a plan from text; `name` stands in complaints where a file's name would."""
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        tree = yaml.compose(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PlanError(f"{name}:{line}: not YAML: {error.problem}.") from None
+        advice = " Quote text that starts with '!'." if "tag" in str(error.problem) else ""
+        raise PlanError(f"{name}:{line}: not YAML: {error.problem}.{advice}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise PlanError(f"{name}:1: not YAML: {str(error).splitlines()[0]}.") from None
     if not isinstance(content, dict):
         raise PlanError(f"{name}:1: a plan starts with 'intarsia: {PLAN_FORMAT}' and has 'rows' and 'rules'.")
 
-    problems: list[tuple[int, str]] = []
+    problems: list[tuple[int, str]] = repeated_keys(tree)
     try:
         found = _Plan.model_validate(content)
     except ValidationError as error:
@@ -104,6 +135,22 @@ def read_plan(text: str, name: str = "plan") -> Plan:
 
     rules = tuple(Rule(rule.rows, rule.sites, action_of(rule.do)) for rule in found.rules)
     return Plan(found.rows, rules, found.host, found.made_by)
+
+
+def repeated_keys(node: yaml.Node | None) -> list[tuple[int, str]]:
+    """Keys that stand twice in one place: YAML would keep the last of them without a word."""
+    problems = []
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                problems.append((key.start_mark.line + 1, f"{key.value!r} stands here for the second time."))
+            seen.add(key.value)
+            problems += repeated_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            problems += repeated_keys(item)
+    return problems
 
 
 def action_of(do: str | _Use | _ReuseHow) -> Action:
@@ -179,6 +226,8 @@ def sentence(item: ErrorDetails) -> str:
     if item["type"] == "extra_forbidden":
         known = KEYS[next((part for part in ("reuse", "do", "rules") if part in where[:-1]), "")]
         return f"unknown key {key!r}.{nearest(key, known) or ' Known: ' + ', '.join(known) + '.'}"
+    if item["type"] == "idle":
+        return f"{item['msg']}."
     if item["type"] == "missing":
         return f"{key!r} is missing."
     if "do" in where and "reuse" not in where[:-1]:
@@ -220,7 +269,11 @@ def load_outline(path: Path) -> Outline:
         content = json.loads(path.read_text())
         if content.pop("intarsia") != OUTLINE_FORMAT:
             raise KeyError
-        return Outline.from_json(content)
+        outline = Outline.from_json(content)
+        named = {outline.root, *(path for site in outline.sites for path in (*site.reads, *site.parts))}
+        if named - outline.by_path.keys() or not all(type(site.macs) is int for site in outline.sites):
+            raise KeyError
+        return outline
     except (KeyError, TypeError, ValueError, AttributeError):
         raise CardError(f"{path}: not an outline. 'intarsia outline MODEL -o FILE' writes one.") from None
 

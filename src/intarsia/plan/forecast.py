@@ -6,8 +6,11 @@ Going only part of the way along the line (`damping` below 1), and weights fitte
 distance, are ours.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from ..errors import PlanError
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Extrapolate:
 
     order: int = 1
     damping: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2):
+            raise PlanError(f"a forecast continues a line (order 1) or a parabola (order 2), not order {self.order!r}.")
 
     @property
     def depth(self) -> int:
@@ -64,6 +71,12 @@ class Fitted:
     """
 
     by_distance: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not self.by_distance or not all(self.by_distance):
+            raise PlanError("fitted weights: at least one list of at least one weight.")
+        if not all(math.isfinite(weight) for weights in self.by_distance for weight in weights):
+            raise PlanError("fitted weights: every weight is a finite number.")
 
     @property
     def depth(self) -> int:

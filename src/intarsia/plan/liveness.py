@@ -39,7 +39,7 @@ def flow(outline: Outline, cells: Mapping[str, Action]) -> Flow:
     for path, action in cells.items():
         site = outline.by_path[path]
         if isinstance(action, Reuse):
-            reused.update(dict.fromkeys(answering(outline, site, action), action))
+            reused.update(dict.fromkeys(answering_units(outline, site, action), action))
         elif isinstance(action, Skip):
             skipped.update((path,) if site.level in ("unit", "subunit") else site.parts)
 
@@ -68,7 +68,7 @@ def flow(outline: Outline, cells: Mapping[str, Action]) -> Flow:
     return Flow(frozenset(computed), frozenset(subunits - reused.keys() - skipped), recalled, frozenset(passed))
 
 
-def answering(outline: Outline, site: Site, action: Reuse) -> tuple[str, ...]:
+def answering_units(outline: Outline, site: Site, action: Reuse) -> tuple[str, ...]:
     """The units or subunits that answer from memory when a site is reused.
 
     With `output`, a group answers where it is left: its inside is dead. With `residual`, every unit of it that

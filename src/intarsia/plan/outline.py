@@ -83,6 +83,24 @@ class Outline:
         return {path: frozenset(readers) for path, readers in found.items()}
 
     @cached_property
+    def within(self) -> dict[str, frozenset[str]]:
+        """For each site, the other sites that lie wholly inside it."""
+        units = {
+            site.path: frozenset(site.parts if site.level in ("block", "layer", "pair") else (site.path,))
+            for site in self.sites
+        }
+        subunits = {part: site.path for site in self.of_level("unit") for part in site.parts}
+        inside: dict[str, frozenset[str]] = {}
+        for site in self.sites:
+            if site.level == "subunit":
+                inside[site.path] = frozenset()
+                continue
+            covered = {path for path, parts in units.items() if parts <= units[site.path]}
+            covered |= {part for part, unit in subunits.items() if unit in units[site.path]}
+            inside[site.path] = frozenset(covered - {site.path})
+        return inside
+
+    @cached_property
     def shape_hash(self) -> str:
         """Names the structure whatever the input size: two hosts with equal hashes take the same plans."""
         structure = [(site.path, site.level, site.params, site.skip, site.reads, site.parts) for site in self.sites]

@@ -22,7 +22,7 @@ from functools import lru_cache
 from ..errors import PlanError
 from .outline import HOST
 
-ROW = re.compile(r"^\s*(?P<but>!?)\s*(?:(?P<index>-?\d+)|(?P<start>-?\d*):(?P<stop>-?\d*)(?::(?P<step>-?\d*))?)\s*$")
+ROW = re.compile(r"^\s*(?P<but>!?)\s*(?:(?P<index>-?\d+)|(?P<start>-?\d+)?:(?P<stop>-?\d+)?(?::(?P<step>-?\d+)?)?)\s*$")
 
 
 def rows_of(text: str, count: int) -> frozenset[int]:

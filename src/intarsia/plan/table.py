@@ -7,7 +7,7 @@ from functools import cached_property
 
 from ..errors import FitError, PlanError
 from .actions import Action, Reuse, Run, Skip, Use
-from .liveness import Flow, answering, flow
+from .liveness import Flow, answering_units, flow
 from .outline import HOST, Outline
 from .pattern import rows_of, sites_of
 from .plan import Plan
@@ -118,8 +118,15 @@ def resolve(plan: Plan, outline: Outline, others: Iterable[str] = ()) -> Table:
                 misfit.append(f"rule {number}: {complaint}")
                 break
         else:
-            for row in rows:
-                place(rule.do, sites, cells[row])
+            for row in sorted(rows):
+                torn_from = place(rule.do, sites, cells[row], outline)
+                if torn_from is not None:
+                    part, group = torn_from
+                    wrong.append(
+                        f"rule {number}: {part!r} lies inside {group!r}, which an earlier rule reuses or skips whole. "
+                        "Name its layers or units there instead."
+                    )
+                    break
                 if HOST in sites:
                     answering[row] = rule.do.name if isinstance(rule.do, Use) else None
 
@@ -137,15 +144,27 @@ def resolve(plan: Plan, outline: Outline, others: Iterable[str] = ()) -> Table:
     return table
 
 
-def place(action: Action, sites: Iterable[str], cells: dict[str, Action]) -> None:
-    """Write one rule into one row."""
+def place(action: Action, sites: Iterable[str], cells: dict[str, Action], outline: Outline) -> tuple[str, str] | None:
+    """Write one rule into one row: what is said of a site holds for all inside it, over what was said before.
+
+    Returns:
+        A part that should run and the reused or skipped group that holds it, if there is such a pair.
+    """
     for path in sites:
-        if path != HOST and isinstance(action, Run):
-            cells.pop(path, None)
-        elif path != HOST:
+        if path == HOST:
+            if isinstance(action, Run):
+                cells.clear()
+            continue
+        for inner in outline.within[path] & cells.keys():
+            del cells[inner]
+        cells.pop(path, None)
+        if not isinstance(action, Run):
             cells[path] = action
-        elif isinstance(action, Run):
-            cells.clear()
+            continue
+        group = next((other for other in cells if path in outline.within[other]), None)
+        if group is not None:
+            return path, group
+    return None
 
 
 def refusal(action: Action, path: str, outline: Outline, others: set[str], rows: int) -> str | None:
@@ -160,7 +179,7 @@ def refusal(action: Action, path: str, outline: Outline, others: set[str], rows:
     elif isinstance(action, Reuse) and outline.by_path[path].level == "pair":
         return f"{path!r} can be cut out of a baked model; to reuse features name its layers or units."
     elif isinstance(action, Reuse):
-        if not answering(outline, outline.by_path[path], action):
+        if not answering_units(outline, outline.by_path[path], action):
             return f"{path!r} has no path around it, so it adds to no input. Reuse it with carry 'output'."
     elif isinstance(action, Skip):
         contract = outline.by_path[path].skip

@@ -27,4 +27,4 @@ def bake(plan: Plan, host: Host) -> tuple[nn.Module, Lineage]:
     smaller, origins = host.without(tuple(cells))
     lineage = Lineage(origins)
     lineage.fill(smaller, host.module)
-    return smaller, lineage
+    return smaller.train(host.module.training), lineage

@@ -25,6 +25,7 @@ class CallClock:
         """The next call is the first of a run."""
         self.calls = 0
         self.last_time: float | None = None
+        self.cut_after_one = 0
 
     def tick(self, time: float) -> tuple[int, int, bool]:
         """Take note of a call: its row, its lane, and whether it starts a run.
@@ -32,9 +33,20 @@ class CallClock:
         Raises:
             RigError: the run makes more calls than the plan has rows.
         """
+        first_row_done = self.calls == self.lanes
         rose = self.last_time is not None and time > self.last_time
-        if rose or (self.rows == 1 and self.calls == self.lanes):
+        # No sampler repeats its first time step: the same one again is the next image's, after a run cut short.
+        again = first_row_done and time == self.last_time
+        if rose or again or (self.rows == 1 and first_row_done):
+            self.cut_after_one = self.cut_after_one + 1 if rose and first_row_done and self.rows > 1 else 0
             self.calls = 0
+        if self.cut_after_one > 2:
+            raise RigError("time rises at every call: plans are for samplers that go from noise to picture.")
+        if self.calls % self.lanes and time != self.last_time:
+            raise RigError(
+                f"{self.lanes} lanes were asked for, and the calls of one row came at time steps "
+                f"{self.last_time:g} and {time:g}. Apply the plan with as many lanes as there are calls in a step."
+            )
         self.last_time = time
         row, lane = divmod(self.calls, self.lanes)
         if row >= self.rows:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import RigError
-from ..plan import Plan, Table, resolve
+from ..errors import FitError, RigError
+from ..plan import Plan, Skip, Table, resolve
 from ..plan.liveness import Flow
 from .clock import CallClock
 from .contract import Host
@@ -59,6 +59,7 @@ class Session:
     lane: int = 0
     settled: Flow | None = None  # None: the whole host runs
     inputs: tuple[Any, ...] | None = None
+    unfinished: bool = False  # the last call has not come to its end
     guarded: bool = False  # features may be edited in place downstream, so copies are handed out
 
 
@@ -96,6 +97,9 @@ class Live:
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take note of a call: settle which row it is and what will run."""
         now = self.session
+        if now.unfinished:
+            self.restart()
+        now.unfinished = True
         time, sample = self.host.time_of(args, kwargs), self.host.sample_of(args, kwargs)
         now.row, now.lane, fresh = now.clock.tick(time)
         inputs = (sample.shape, sample.dtype, sample.device)
@@ -105,7 +109,8 @@ class Live:
             now.trace = []
         now.inputs = inputs
         whole = now.row > 0 and not now.memory.knows(now.lane)
-        now.memory.open(now.lane)
+        if self.table.answering[now.row] is None:
+            now.memory.open(now.lane)
         now.settled = None if whole else self.table.flows[now.row]
         now.guarded = self.host.edits_in_place(kwargs)
         name = self.table.answering[now.row]
@@ -134,6 +139,7 @@ class Live:
         """
         refuse_dead("the host's output", (first_tensor(output),))
         now = self.session
+        now.unfinished = False
         now.memory.keep_only(now.lane, dict(self.table.kept[now.row]))
 
     def answer(self, path: str, module_forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -210,6 +216,13 @@ def applied(plan: Plan, host: Host, *, others: Mapping[str, Host] | None = None,
     others = dict(others or {})
     outline, module = host.outline, host.module
     live = Live(resolve(plan, outline, others), host, lanes)
+    cut = [
+        path
+        for path, action in live.table.cells[0].items()
+        if isinstance(action, Skip) and outline.by_path[path].skip == "cut"
+    ]
+    if cut:
+        raise FitError(f"{cut[0]!r} can only be cut out of a model for good: 'intarsia bake', or rig.bake.")
     if module in UNDER_PLAN:
         raise RigError("this model is under a plan already. Join the two plans with '|' and apply them once.")
 

@@ -39,7 +39,9 @@ class Memory:
 
     def keep_only(self, lane: int, depths: dict[str, int]) -> None:
         """Forget what is not wanted."""
-        held = self.lanes[lane]
+        held = self.lanes.get(lane)
+        if held is None:
+            return
         self.lanes[lane] = {path: held[path][:depth] for path, depth in depths.items() if path in held}
 
     @property

@@ -32,7 +32,13 @@ def outline_of(host: Host, **sizes: int | None) -> Outline:
     tallies = dict.fromkeys(pieces, 0)
     sizes_out = dict.fromkeys(pieces, 0)
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), torch.device("meta"), counter, watched(pieces, counter, tallies, sizes_out):
+    with (
+        torch.no_grad(),
+        torch.device("meta"),
+        bare(host.module),
+        counter,
+        watched(pieces, counter, tallies, sizes_out),
+    ):
         functional_call(host.module, stateless, kwargs=inputs)
 
     filled = []
@@ -61,6 +67,17 @@ def outline_of(host: Host, **sizes: int | None) -> Outline:
         sites=tuple(filled),
         root=host.root,
     )
+
+
+@contextmanager
+def bare(model: nn.Module) -> Iterator[None]:
+    """Take off forwards that others put on modules, such as offloading's, which would move what has no values."""
+    put_on = [(module, module.__dict__.pop("forward")) for module in model.modules() if "forward" in module.__dict__]
+    try:
+        yield
+    finally:
+        for module, forward in put_on:
+            module.__dict__["forward"] = forward
 
 
 @contextmanager

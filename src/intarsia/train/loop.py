@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
@@ -93,6 +94,7 @@ def fit(
         CardError: the checkpoint in `out` was written for another objective.
     """
     accelerator = Accelerator()
+    objective.to(accelerator.device)
     trained = {name: value for name, value in objective.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(
         trained.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, betas=(0.9, 0.99)
@@ -104,6 +106,7 @@ def fit(
     log = Log(out / "log.jsonl", enabled=accelerator.is_main_process)
     began, before = time.monotonic(), state["seconds"]
     sums: dict[str, Tensor] = {}
+    summed = 0
     last: dict[str, float] = {}
 
     with Progress(
@@ -120,7 +123,7 @@ def fit(
             seed_everything(seed, draw)
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step)
-            losses = prepared(batch_at(draw))
+            losses = prepared(send_to_device(batch_at(draw), accelerator.device))
             accelerator.backward(losses["loss"])
             norm = accelerator.clip_grad_norm_(trained.values(), schedule.clip_norm)
             optimizer.step()
@@ -130,14 +133,15 @@ def fit(
             losses = {**losses, "norm": norm if norm is not None else torch.tensor(0.0)}
             for name, value in losses.items():
                 sums[name] = sums.get(name, torch.zeros(())) + value.detach().float().cpu()
+            summed += 1
             done, seconds = step + 1, before + time.monotonic() - began
             ended = done == schedule.steps
             if stop_after is not None and done % log_every == 0:
                 late = torch.tensor(float(seconds - before > stop_after), device=accelerator.device)
                 ended |= bool(accelerator.reduce(late, "max") > 0)
             if done % log_every == 0 or ended:
-                last = {name: float(value) / log_every for name, value in sums.items()}
-                sums = {}
+                last = {name: float(value) / summed for name, value in sums.items()}
+                sums, summed = {}, 0
                 log.write(step=done, seconds=round(seconds, 1), rate=schedule.rate(step), **last)
                 progress.update(task, completed=done, said=f"loss {last['loss']:.4f}")
             if accelerator.is_main_process and (done % save_every == 0 or ended):
