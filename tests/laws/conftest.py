@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from intarsia import hosts, rig
+from intarsia import rig
 from intarsia.hosts import pico
 from intarsia.lighten import PLANNERS
 
@@ -90,6 +90,3 @@ def plans(host):
 @pytest.fixture(scope="session")
 def whole(host):
     return run_through(host)
-
-
-__all__ = ["hosts"]
