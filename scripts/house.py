@@ -21,10 +21,11 @@ MAY_IMPORT = {
     "plan": {"errors", "saving"},
     "rig": {"errors", "plan"},
     "hosts": {"errors", "plan", "rig"},
+    "graphs": {"errors", "saving", "plan", "rig", "hosts"},
     "train": {"errors"},
-    "eval": {"errors", "plan", "rig", "hosts"},
+    "eval": {"errors", "plan", "rig", "hosts", "graphs"},
     "lighten": {"errors", "saving", "plan", "rig", "hosts", "train", "eval"},
-    "cli": {"errors", "saving", "shipped", "plan", "rig", "hosts", "train", "eval", "lighten", ""},
+    "cli": {"errors", "saving", "shipped", "plan", "rig", "hosts", "graphs", "train", "eval", "lighten", ""},
     "": {"errors", "plan"},
 }
 NEVER = {"plan": {"torch", "numpy", "diffusers", "transformers"}, "errors": {"torch"}, "rig": {"diffusers"}}

@@ -20,7 +20,7 @@ from rich.progress import track
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.lighten import branch_site, inherit
-from intarsia.rig.live import first_tensor
+from intarsia.rig.answering import first_tensor
 
 SD_15 = {
     "sample_size": 64,

@@ -8,11 +8,14 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from intarsia.train import Schedule, fit
 
 from .captions import WORDINGS, text_encoder
+from .concepts import taught
+from .latents import importance
 
 SHAPE = {
     "sample_size": 8,
@@ -25,6 +28,8 @@ SHAPE = {
     "attention_head_dim": 4,  # the number of heads, by an old mistake of this class's config
     "cross_attention_dim": 384,
     "norm_num_groups": 16,
+    "addition_embed_type": "text",  # the words' mean joins the time embedding: the thing is known before its parts
+    "addition_embed_type_num_heads": 6,
 }
 NOISE = {
     "beta_start": 0.00085,
@@ -59,11 +64,16 @@ SHOWN = (
 
 
 class Denoising(nn.Module):
-    """The mean squared error of v over all time steps alike."""
+    """The mean squared error of v over all time steps alike, each latent channel weighted by what it shows.
 
-    def __init__(self, unet: UNet2DConditionModel) -> None:
+    The weights do not move the best answer, for that is sought in each channel alone; they say where a small
+    model should spend itself.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, weights: Tensor) -> None:
         super().__init__()
         self.unet = unet
+        self.weights = weights.view(1, -1, 1, 1)
         self.noise = DDIMScheduler(**NOISE)
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
@@ -76,7 +86,8 @@ class Denoising(nn.Module):
         noisy = self.noise.add_noise(latents, noise, times)
         wanted = self.noise.get_velocity(latents, noise, times)
         found = self.unet(noisy, times, states).sample.float()
-        return {"loss": (found - wanted).square().mean()}
+        error = (found - wanted).square()
+        return {"loss": (self.weights.to(error) * error).mean(), "plain": error.mean()}
 
 
 def pipeline_of(unet: UNet2DConditionModel, autoencoder: AutoencoderKL) -> StableDiffusionPipeline:
@@ -98,17 +109,26 @@ def train(
     cooldown: int,
     batch: int = 32,
     rate: float = 6e-4,
+    start: Path | None = None,
     stop_after: float | None = None,
 ) -> None:
-    """Train the denoiser; resumes from the last checkpoint in `out`."""
-    listed = json.loads((pictures / "cells.json").read_text())["cells"]
-    rows = np.array([row for row, cell in enumerate(listed) if cell["part"] == "train"])
+    """Train the denoiser; resumes from the last checkpoint in `out`, or begins with the weights in `start`."""
+    listed = json.loads((pictures / "cells.json").read_text())
+    known_words = [taught(concept) for concept in listed["concepts"]]
+    rows = np.array(
+        [row for row, cell in enumerate(listed["cells"]) if cell["part"] == "train" and known_words[cell["concept"]]]
+    )
     known = torch.from_numpy(np.load(latents / "latents.npy"))
     states = np.load(words / "states.npy", mmap_mode="r")
     blank = np.load(words / "blank.npy")
 
     torch.manual_seed(0)
     unet = UNet2DConditionModel(**SHAPE).to(memory_format=torch.channels_last)
+    nn.init.zeros_(unet.add_embedding.norm2.weight)  # joins the time embedding without a jolt
+    if start is not None:
+        unet.load_state_dict(
+            {name.removeprefix("unet."): value for name, value in load_file(start).items()}, strict=False
+        )
     unet.set_attn_processor(AttnProcessor())  # on a CPU, several times faster backwards than the fused kernel
 
     def batch_at(draw: int) -> tuple[Tensor, Tensor]:
@@ -133,4 +153,14 @@ def train(
         unet.set_attn_processor(AttnProcessor())
 
     schedule = Schedule(steps=steps, learning_rate=rate, warmup=300, cooldown=cooldown, average=0.9995)
-    fit(Denoising(unet), batch_at, schedule, out, show=show, show_every=2000, save_every=1000, stop_after=stop_after)
+    autoencoder = AutoencoderKL.from_pretrained(latents / "autoencoder").eval()
+    fit(
+        Denoising(unet, importance(autoencoder, known)),
+        batch_at,
+        schedule,
+        out,
+        show=show,
+        show_every=2000,
+        save_every=500,
+        stop_after=stop_after,
+    )

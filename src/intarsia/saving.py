@@ -1,5 +1,6 @@
 """Writing without harm: whole or not at all, and never over what is there."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -50,3 +51,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def cache_folder() -> Path:
+    """Where measurements and converted graphs are kept: `INTARSIA_CACHE`, or the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "intarsia"
+    return Path(os.environ.get("INTARSIA_CACHE", default))

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from intarsia import FitError, Plan, Reuse, RigError, Rule, Skip, price, resolve, rig
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
-from intarsia.rig import live
+from intarsia.rig import answering
 
 from .conftest import ROWS, inputs_of, run_through
 
@@ -101,7 +101,7 @@ def test_nothing_dead_reaches_the_output(host, plans, monkeypatch):
         seen.append(shape)
         return torch.full((), float("nan"), dtype=like.dtype).expand(shape)
 
-    monkeypatch.setattr(live, "placeholder", poison)
+    monkeypatch.setattr(answering, "placeholder", poison)
     for plan in plans:
         with rig.applied(plan, host):
             assert all(bool(output.isfinite().all()) for output in run_through(host))

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import IntarsiaError
-from . import bake, check, listing, outline, planning, price, run, show
+from . import bake, check, export, listing, outline, planning, price, run, show
 
 EPILOG = (
     "A first walk:  intarsia run 'a red apple in 3d style'  |  intarsia show emoji-fast --outline emoji  |  "
@@ -33,6 +33,7 @@ app.command("price")(price.price)
 app.command("check")(check.check)
 app.command("outline")(outline.outline)
 app.command("bake")(bake.bake)
+app.command("export")(export.export)
 app.command("list")(listing.listing)
 
 

@@ -28,6 +28,9 @@ def run(
     guidance: float = typer.Option(3.0, help="How strongly words lead."),
     seed: int = typer.Option(0, help="Same seed, same pictures."),
     rounds: int = typer.Option(3, min=1, help="How often each column is timed; the median ratio is reported."),
+    backend: str | None = typer.Option(
+        None, help="Run as static graphs: compile, onnx or openvino. Converted once, then kept."
+    ),
     device: str | None = typer.Option(None, help="cpu or cuda; cuda where there is one, if not given."),
 ) -> None:
     """Draw pictures. With plans, also a contact sheet, the drawn plans, and a report of MACs, seconds and drift."""
@@ -57,14 +60,15 @@ def run(
         steps = steps or 20
         plans[speed or ""] = plan_at_speed(pipe, prompts, factor, steps, guidance, say)
     result = compare(
-        pipe, prompts, plans, steps=steps, guidance=guidance, seed=seed, rounds=rounds if plans else 1, say=say
-    )
+        pipe, prompts, plans, steps=steps, guidance=guidance, seed=seed, rounds=rounds if plans or backend else 1,
+        backend=backend, say=say,
+    )  # fmt: skip
     with new_folder(out) as part:
         for name, pictures in result.pictures.items():
             for number, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
                 slug = "".join(letter if letter.isalnum() else "-" for letter in prompt)[:40]
                 picture.save(part / f"{number:02d}-{slug}-{name}.png")
-        if plans:
+        if plans or backend:
             contact_sheet(prompts, result).save(part / "contact-sheet.png")
             (part / "plans.txt").write_text(
                 "\n\n".join(f"{name}\n{text}" for name, text in result.drawings.items()) + "\n"

@@ -10,6 +10,7 @@ from PIL import Image
 
 from .. import hosts, rig
 from ..errors import FitError
+from ..graphs import applied_as_graphs
 from ..plan import Bill, Plan, draw, price, resolve
 from ..rig.meter import Seconds
 from .drift import psnr
@@ -60,11 +61,13 @@ def compare(
     guidance: float = 3.0,
     seed: int = 0,
     rounds: int = 3,
+    backend: str | None = None,
     say: Callable[[str], None] = print,
 ) -> SideBySide:
     """Draw every prompt with the whole model and under each plan.
 
     Args:
+        backend: A name of `graphs.BACKENDS` that plans, and a second column of the whole model, run on.
         steps: What the plans were made for, or 20 without plans, if not given.
         rounds: How often each column is timed, in turn, after one warm-up.
 
@@ -84,19 +87,23 @@ def compare(
             )
     tables = {name: resolve(plan, host.outline) for name, plan in plans.items()}
 
-    def draw_pictures(plan: Plan) -> list[Image.Image]:
+    def draw_pictures(plan: Plan, on: str | None) -> list[Image.Image]:
         generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
-        with rig.applied(plan, host):
+        with rig.applied(plan, host) if on is None else applied_as_graphs(plan, host, on, say=say):
             return pipe(list(prompts), num_inference_steps=steps, guidance_scale=guidance, generator=generators).images
 
-    columns = {WHOLE: Plan(rows), **plans}
+    columns: dict[str, tuple[Plan, str | None]] = {WHOLE: (Plan(rows), None)}
+    if backend is not None:
+        tables = {f"{WHOLE} on {backend}": resolve(Plan(rows), host.outline), **tables}
+        plans = {f"{WHOLE} on {backend}": Plan(rows), **plans}
+    columns |= {name: (plan, backend) for name, plan in plans.items()}
     pictures = {}
-    for name, plan in columns.items():
+    for name, (plan, on) in columns.items():
         say(f"drawing {len(prompts)} pictures: {name}")
-        pictures[name] = draw_pictures(plan)
+        pictures[name] = draw_pictures(plan, on)
     if rounds > 1:
         say(f"timing {len(columns)} columns in {rounds} interleaved rounds")
-    candidates = {name: functools.partial(draw_pictures, plan) for name, plan in columns.items()}
+    candidates = {name: functools.partial(draw_pictures, *column) for name, column in columns.items()}
     seconds = rig.measure_seconds(candidates, rounds=rounds if plans else 0, warmups=0)
     return SideBySide(
         pictures=pictures,

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import Tensor, nn
 
 from ..errors import FitError
@@ -150,6 +151,9 @@ class UNetHost:
 
     def sample_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         return args[0] if args else kwargs["sample"]
+
+    def like_answer(self, answer: Tensor, kwargs: Mapping[str, Any]) -> Any:
+        return UNet2DConditionOutput(sample=answer) if kwargs.get("return_dict", True) else (answer,)
 
     def shortcut_module(self, path: str) -> str | None:
         found = getattr(self.module.get_submodule(path), "conv_shortcut", None)

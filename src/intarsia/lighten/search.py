@@ -21,7 +21,7 @@ from torch import Tensor
 from ..errors import PlanError
 from ..plan import Bill, Fitted, Plan, Reuse, Rule, price, resolve
 from ..rig import Host, applied
-from ..rig.live import first_tensor
+from ..rig.answering import first_tensor
 from .inherit import inherit
 from .modes import even
 

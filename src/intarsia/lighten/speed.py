@@ -8,18 +8,16 @@ import contextlib
 import hashlib
 import itertools
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from ..errors import FitError
 from ..plan import Extrapolate, Outline, Plan, price, resolve
 from ..rig import Host, applied, measure_seconds
-from ..saving import replace_text
+from ..saving import cache_folder, replace_text
 from .inherit import branch_site, inherit
 from .modes import even
 
@@ -117,9 +115,3 @@ def key_of(outline: Outline, rows: int, device: str) -> str:
     """Names a model at a size on a machine."""
     known = [outline.shape_hash, sorted(outline.inputs.items()), rows, sorted(machine(device).items())]
     return hashlib.sha256(json.dumps(known, default=list).encode()).hexdigest()[:16]
-
-
-def cache_folder() -> Path:
-    """Where measurements are kept: `INTARSIA_CACHE`, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "intarsia"
-    return Path(os.environ.get("INTARSIA_CACHE", default))

@@ -45,6 +45,10 @@ class Host(Protocol):
         """The tensor whose shape, type and device a remembered feature goes with."""
         ...
 
+    def like_answer(self, answer: Tensor, kwargs: Mapping[str, Any]) -> Any:
+        """The host's answer in the form in which its callers expect it."""
+        ...
+
     def shortcut_module(self, path: str) -> str | None:
         """The module on a site's identity path, if there is one, to read its cost."""
         ...

@@ -7,7 +7,7 @@ a run of its own, so that two pipelines can share a model.
 
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ..errors import FitError, RigError
 from ..plan import Plan, Skip, Table, resolve
 from ..plan.liveness import Flow
+from .answering import Row, Wearing, answer, first_tensor, refuse_dead, touched_sites, worn
 from .clock import CallClock
 from .contract import Host
-from .dead import Dead, first_dead
 from .memory import Memory
 
 UNDER_PLAN: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
@@ -57,10 +57,9 @@ class Session:
     shapes: dict[str, torch.Size] = field(default_factory=dict)
     row: int = 0
     lane: int = 0
-    settled: Flow | None = None  # None: the whole host runs
+    answers: Row | None = None  # how the sites answer in the call that is under way
     inputs: tuple[Any, ...] | None = None
     unfinished: bool = False  # the last call has not come to its end
-    guarded: bool = False  # features may be edited in place downstream, so copies are handed out
 
 
 class Live:
@@ -71,6 +70,7 @@ class Live:
         self.host = host
         self.lanes = lanes
         self.sessions = threading.local()
+        self.graphs: Any = None  # what answers in place of the host's modules, if anything does
 
     @property
     def session(self) -> Session:
@@ -111,8 +111,7 @@ class Live:
         whole = now.row > 0 and not now.memory.knows(now.lane)
         if self.table.answering[now.row] is None:
             now.memory.open(now.lane)
-        now.settled = None if whole else self.table.flows[now.row]
-        now.guarded = self.host.edits_in_place(kwargs)
+        now.answers = self.answers(now, whole, self.host.edits_in_place(kwargs))
         name = self.table.answering[now.row]
         idle = whole or name is not None
         now.trace.append(
@@ -127,9 +126,28 @@ class Live:
             )
         )
 
+    def answers(self, now: Session, whole: bool, guarded: bool) -> Row:
+        """How the sites answer in the call that begins."""
+        row, lane, memory = now.row, now.lane, now.memory
+        settled, kept = self.table.flows[row], self.table.kept[row]
+
+        def recall(path: str) -> Tensor:
+            return memory.told(lane, path, row, settled.recalled[path].forecast)
+
+        def remember(path: str, value: Tensor) -> None:
+            memory.put(lane, path, row, value, kept[path])
+
+        return Row(None if whole else settled, kept, recall, remember, guarded, now.shapes)
+
     @property
     def flow(self) -> Flow:
         return self.table.flows[self.session.row]
+
+    def answer(self, path: str, module_forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a site hands on in the call that is under way."""
+        now = self.session.answers
+        assert now is not None, "a site is asked only within a call of the host"
+        return answer(now, self.table, self.host, path, module_forward, args, kwargs)
 
     def end(self, output: Any) -> None:
         """Forget what no later row will ask for.
@@ -142,72 +160,22 @@ class Live:
         now.unfinished = False
         now.memory.keep_only(now.lane, dict(self.table.kept[now.row]))
 
-    def answer(self, path: str, module_forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What a site hands on in this row."""
-        now, settled = self.session, self.session.settled
-        if settled is None or path in settled.running:
-            refuse_dead(path, args)
-            output = module_forward(*args, **kwargs)
-            now.shapes[path] = first_tensor(output).shape
-            depth = self.table.kept[now.row].get(path)
-            if depth:
-                now.memory.put(now.lane, path, now.row, self.kept_value(path, output, args, kwargs), depth)
-            return output
-        given = args[0] if args else kwargs["hidden_states"]
-        if path in settled.recalled:
-            action = settled.recalled[path]
-            told = now.memory.told(now.lane, path, now.row, action.forecast)
-            if action.carry == "residual":
-                told = self.host.shortcut(path, args, kwargs) + told
-            elif now.guarded:
-                told = told.clone()
-            return like_output(told, kwargs)
-        if path in settled.passed:
-            passes = self.table.outline.by_path[path].skip == "identity"
-            return like_output(given if passes else torch.zeros_like(given), kwargs)
-        return like_output(placeholder(now.shapes.get(path, given.shape), given), kwargs)
-
-    def kept_value(self, path: str, output: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        """What is remembered of an output: itself, or what it adds to the input."""
-        value = first_tensor(output)
-        if path in self.table.residual:
-            return value - self.host.shortcut(path, args, kwargs)
-        return value.clone() if self.session.guarded else value
-
-
-def refuse_dead(reader: str, values: tuple[Any, ...]) -> None:
-    """Raise `RigError` if a reader is handed what was not computed."""
-    if first_dead(values) is not None:
-        raise RigError(f"{reader} reads what the plan left out: the host overlooked a reader. Please report the model.")
-
-
-def first_tensor(output: Any) -> Tensor:
-    """The tensor that a module hands on, alone, first in a tuple, or first in diffusers' kind of one."""
-    return output if isinstance(output, Tensor) else output[0]
-
-
-def like_output(tensor: Tensor, kwargs: Mapping[str, Any]) -> Any:
-    """A tensor in the form in which the site's callers expect it."""
-    return (tensor,) if kwargs.get("return_dict") is False else tensor
-
-
-def placeholder(shape: torch.Size, like: Tensor) -> Tensor:
-    """Stands where a value that nobody reads would be.
-
-    A compiler sees one number at every place, whose use it then removes; without one it is a `Dead` tensor.
-    """
-    if torch.compiler.is_compiling():
-        return torch.zeros((), dtype=like.dtype, device=like.device).expand(shape)
-    return Dead(shape, like)
-
 
 @contextmanager
-def applied(plan: Plan, host: Host, *, others: Mapping[str, Host] | None = None, lanes: int = 1) -> Iterator[Live]:
+def applied(
+    plan: Plan,
+    host: Host,
+    *,
+    others: Mapping[str, Host] | None = None,
+    lanes: int = 1,
+    graphs: Callable[["Live"], Wearing] | None = None,
+) -> Iterator[Live]:
     """Run a host under a plan inside the block.
 
     Args:
         others: The models that `Use` may call.
         lanes: Calls within one row: 2 where guidance asks for the two predictions one after the other.
+        graphs: Answers for the host with one graph per kind of row (`intarsia.graphs`), in place of its modules.
 
     Raises:
         PlanError, FitError: before anything is touched.
@@ -232,56 +200,44 @@ def applied(plan: Plan, host: Host, *, others: Mapping[str, Host] | None = None,
     def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         live.end(output)
 
-    touched = {path for cells in live.table.cells for path in cells}
-    wrapped = outline.of_level("unit") if touched else ()
-    subunits = [site for site in outline.of_level("subunit") if site.path in touched]
-    forwards: list[tuple[nn.Module, Any]] = []
+    forwards = {path: wrapper(live, path) for path in touched_sites(live.table)}
+    if graphs is not None:
+        forwards = {"": graphs(live)}
+    if any(live.table.answering):
+        forwards |= {"": switch(live, others, forwards.get(""))}
     handles = (module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after))
     UNDER_PLAN.add(module)
     try:
-        for site in (*wrapped, *subunits):
-            piece = module.get_submodule(site.path)
-            forwards.append((piece, replace_forward(piece, wrapper(live, site.path, piece.forward))))
-        if any(live.table.answering):
-            forwards.append((module, replace_forward(module, switch(live, others, module.forward))))
-        yield live
+        with worn(module, forwards):
+            yield live
     finally:
         for handle in handles:
             handle.remove()
-        for piece, before_us in reversed(forwards):
-            restore_forward(piece, before_us)
         UNDER_PLAN.discard(module)
 
 
-def wrapper(live: Live, path: str, module_forward: Any) -> Any:
+def wrapper(live: Live, path: str) -> Wearing:
     """A site's forward, unless the row says otherwise."""
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return live.answer(path, module_forward, args, kwargs)
+    def wear(module_forward: Any) -> Any:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return live.answer(path, module_forward, args, kwargs)
 
-    return forward
+        return forward
+
+    return wear
 
 
-def switch(live: Live, others: Mapping[str, Host], module_forward: Any) -> Any:
+def switch(live: Live, others: Mapping[str, Host], inner: Wearing | None) -> Wearing:
     """The host's forward, unless the row says that another model answers."""
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        name = live.table.answering[live.session.row]
-        return module_forward(*args, **kwargs) if name is None else others[name].module(*args, **kwargs)
+    def wear(module_forward: Any) -> Any:
+        own_forward = module_forward if inner is None else inner(module_forward)
 
-    return forward
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            name = live.table.answering[live.session.row]
+            return own_forward(*args, **kwargs) if name is None else others[name].module(*args, **kwargs)
 
+        return forward
 
-def replace_forward(module: nn.Module, forward: Any) -> Any:
-    """Put a forward on the instance; returns what `restore_forward` needs to undo it."""
-    before_us = module.__dict__.get("forward")
-    module.__dict__["forward"] = forward
-    return before_us
-
-
-def restore_forward(module: nn.Module, before_us: Any) -> None:
-    """Take our forward off again, and put back one that stood there before."""
-    if before_us is None:
-        module.__dict__.pop("forward", None)
-    else:
-        module.__dict__["forward"] = before_us
+    return wear

@@ -1,0 +1,139 @@
+"""What a row's graph can run on. Each backend takes an exported program and gives a function of tensors.
+
+Listing a new one in `BACKENDS` tests it.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from ..errors import RigError
+
+
+@dataclass(frozen=True)
+class Program:
+    """An exported graph and what its inputs and outputs are called."""
+
+    exported: ExportedProgram
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+
+
+Ready = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way of running graphs.
+
+    Attributes:
+        suffix: Of the file that it keeps a converted graph in; empty if it keeps none.
+        convert: Write a program to a file.
+        ready: A function from a program, or from the file of one.
+        package: What must be installed.
+    """
+
+    name: str
+    suffix: str
+    convert: Callable[[Program, Path, torch.dtype], None] | None
+    ready: Callable[[Any, torch.dtype], Ready]
+    package: str = "torch"
+
+    def version(self) -> str:
+        """Name and version, for keys of what is kept.
+
+        Raises:
+            RigError: the package is not installed.
+        """
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return f"{self.name} {version(self.package)}"
+        except PackageNotFoundError as error:
+            raise RigError(
+                f"the backend {self.name!r} needs the package {self.package!r}. "
+                "Install it with: pip install 'intarsia[export]'"
+            ) from error
+
+
+def eager_ready(program: Program, dtype: torch.dtype) -> Ready:
+    module = program.exported.module()
+    return lambda tensors: module(*tensors)
+
+
+def compiled_ready(program: Program, dtype: torch.dtype) -> Ready:
+    compiled = torch.compile(program.exported.module(), fullgraph=True, dynamic=False)
+    return lambda tensors: compiled(*tensors)
+
+
+def onnx_convert(program: Program, path: Path, dtype: torch.dtype) -> None:
+    converted = torch.onnx.export(
+        program.exported, dynamo=True, verbose=False, input_names=program.inputs, output_names=program.outputs
+    )
+    assert converted is not None
+    converted.save(path, external_data=True)
+
+
+def onnx_ready(path: Path, dtype: torch.dtype) -> Ready:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+
+    def run(tensors: Sequence[Tensor]) -> list[Tensor]:
+        feed = dict(zip(names, (value.contiguous().numpy() for value in tensors), strict=True))
+        return [torch.from_numpy(value) for value in session.run(None, feed)]
+
+    return run
+
+
+def openvino_convert(program: Program, path: Path, dtype: torch.dtype) -> None:
+    os.environ.setdefault("OPENVINO_TELEMETRY", "0")
+    import openvino
+
+    model = openvino.convert_model(program.exported)
+    for ports, names in ((model.inputs, program.inputs), (model.outputs, program.outputs)):
+        for port, name in zip(ports, names, strict=True):
+            port.set_names({name})
+    openvino.save_model(model, path, compress_to_fp16=dtype != torch.float32)
+
+
+def openvino_ready(path: Path, dtype: torch.dtype) -> Ready:
+    import openvino
+
+    precision = "bf16" if dtype == torch.bfloat16 else "f16" if dtype == torch.float16 else "f32"
+    settings = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+    }
+    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(tensors: Sequence[Tensor]) -> list[Tensor]:
+        given = [openvino.Tensor(value.contiguous().numpy(), shared_memory=True) for value in tensors]
+        found = request.infer(given, share_inputs=True)
+        return [torch.from_numpy(found[port].copy()) for port in compiled.outputs]
+
+    return run
+
+
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend("torch", "", None, eager_ready),
+        Backend("compile", "", None, compiled_ready),
+        Backend("onnx", ".onnx", onnx_convert, onnx_ready, "onnxruntime"),
+        Backend("openvino", ".xml", openvino_convert, openvino_ready, "openvino"),
+    )
+}

@@ -1,0 +1,131 @@
+"""What each site hands on in one row, whoever walks the plan: a live run, or a graph being taken down."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import RigError
+from ..plan import Table
+from ..plan.liveness import Flow
+from .contract import Host
+from .dead import Dead, first_dead
+
+Wearing = Callable[[Any], Any]  # from the forward that stands at a module to the one that stands in for it
+
+
+@dataclass
+class Row:
+    """One row on its way through a host.
+
+    Attributes:
+        settled: What runs, is recalled or passes; None if the whole host runs.
+        kept: The sites whose answers are taken down.
+        recall: What a site is told to answer: its output, or what it adds to its input.
+        remember: Takes an answer down.
+        guarded: Features may be edited in place downstream, so copies are handed out.
+        shapes: Of every answer that was computed, now or before; the dead need them.
+    """
+
+    settled: Flow | None
+    kept: Collection[str]
+    recall: Callable[[str], Tensor]
+    remember: Callable[[str, Tensor], None]
+    guarded: bool = False
+    shapes: dict[str, torch.Size] = field(default_factory=dict)
+
+
+def answer(
+    row: Row, table: Table, host: Host, path: str, module_forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """What a site hands on in a row."""
+    settled = row.settled
+    if settled is None or path in settled.running:
+        refuse_dead(path, args)
+        output = module_forward(*args, **kwargs)
+        value = first_tensor(output)
+        row.shapes[path] = value.shape
+        if path in row.kept:
+            if path in table.residual:
+                value = value - host.shortcut(path, args, kwargs)
+            elif row.guarded:
+                value = value.clone()
+            row.remember(path, value)
+        return output
+    given = args[0] if args else kwargs["hidden_states"]
+    if path in settled.recalled:
+        told = row.recall(path)
+        if settled.recalled[path].carry == "residual":
+            told = host.shortcut(path, args, kwargs) + told
+        elif row.guarded:
+            told = told.clone()
+        return like_output(told, kwargs)
+    if path in settled.passed:
+        passes = table.outline.by_path[path].skip == "identity"
+        return like_output(given if passes else torch.zeros_like(given), kwargs)
+    return like_output(placeholder(row.shapes.get(path, given.shape), given), kwargs)
+
+
+def refuse_dead(reader: str, values: tuple[Any, ...]) -> None:
+    """Raise `RigError` if a reader is handed what was not computed."""
+    if first_dead(values) is not None:
+        raise RigError(f"{reader} reads what the plan left out: the host overlooked a reader. Please report the model.")
+
+
+def first_tensor(output: Any) -> Tensor:
+    """The tensor that a module hands on, alone, first in a tuple, or first in diffusers' kind of one."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def like_output(tensor: Tensor, kwargs: Mapping[str, Any]) -> Any:
+    """A tensor in the form in which the site's callers expect it."""
+    return (tensor,) if kwargs.get("return_dict") is False else tensor
+
+
+def placeholder(shape: torch.Size, like: Tensor) -> Tensor:
+    """Stands where a value that nobody reads would be.
+
+    A compiler sees one number at every place, whose use it then removes; without one it is a `Dead` tensor.
+    """
+    if torch.compiler.is_compiling():
+        return torch.zeros((), dtype=like.dtype, device=like.device).expand(shape)
+    return Dead(shape, like)
+
+
+def touched_sites(table: Table) -> tuple[str, ...]:
+    """The sites that a plan can keep from running, and all whose death that may cause."""
+    touched = {path for cells in table.cells for path in cells}
+    units = [unit.path for unit in table.outline.of_level("unit")] if touched else []
+    return (*units, *(site.path for site in table.outline.of_level("subunit") if site.path in touched))
+
+
+@contextmanager
+def worn(module: nn.Module, forwards: Mapping[str, Wearing]) -> Iterator[None]:
+    """Give the modules at these paths other forwards inside the block ('' is the module itself).
+
+    Raises:
+        RigError: on leaving, if somebody put a forward over ours and did not take it off: it is gone with ours.
+    """
+    put_on: list[tuple[str, nn.Module, Any, Any]] = []
+    try:
+        for path, wear in forwards.items():
+            piece = module.get_submodule(path)
+            ours = wear(piece.forward)
+            put_on.append((path, piece, piece.__dict__.get("forward"), ours))
+            piece.__dict__["forward"] = ours
+        yield
+    finally:
+        covered = [path for path, piece, _, ours in put_on if piece.__dict__.get("forward") is not ours]
+        for _, piece, before_us, _ in reversed(put_on):
+            if before_us is None:
+                piece.__dict__.pop("forward", None)
+            else:
+                piece.__dict__["forward"] = before_us
+    if covered:
+        raise RigError(
+            f"a forward was put on {covered[0]!r} under the plan and not taken off before it ended. It is off now; "
+            "patch the model before the plan is applied, or undo within it."
+        )

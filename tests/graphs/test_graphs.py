@@ -1,0 +1,184 @@
+"""One graph per kind of row: the same pictures as the live plan, on every backend that is listed."""
+
+import json
+import warnings
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from intarsia import hosts, rig
+from intarsia.errors import OutputExists, RigError
+from intarsia.graphs import BACKENDS, Kinds, applied_as_graphs, write_graphs
+from intarsia.hosts import pico
+from intarsia.lighten import inherit
+from intarsia.plan import Extrapolate, Fitted, Plan, Rule, Skip, Use, resolve
+from tests.laws.conftest import ROWS, inputs_of, run_through
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+ATTENTION = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
+PLANS = {
+    "whole": Plan(ROWS),
+    "branch 0, held": inherit(ROWS, every=3, sites="up_blocks.3.layers.1"),
+    "line, fitted": inherit(ROWS, every=2, sites="up_blocks.2", forecast=Fitted(((1.5, -0.5), (1.25, -0.25)))),
+    "residual and subunit": inherit(ROWS, every=3, sites="up_blocks.1.layers.1", carry="residual")
+    | inherit(ROWS, every=2, sites=ATTENTION, forecast=Extrapolate(1, 0.5)),
+    "skip": Plan(ROWS, (Rule("2:", "mid_block.attentions.0", Skip()),)),
+}
+
+
+@pytest.fixture(scope="module")
+def host():
+    made = pico.host()
+    made.outline = rig.outline_of(made, batch=2, tokens=pico.TOKENS)
+    return made
+
+
+def apart(one, other):
+    return max(float((mine - theirs).abs().max()) for mine, theirs in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_graphs_answer_as_the_live_plan_does(host, name):
+    plan = PLANS[name]
+    with rig.applied(plan, host):
+        live = run_through(host)
+    with applied_as_graphs(plan, host, "torch") as running:
+        assert apart(run_through(host), live) == 0
+        assert apart(run_through(host), live) == 0  # and again
+        kinds = Kinds(running.table)
+        assert len(running.graphs.made) == len(set(kinds.of_row)) <= 4
+    assert apart(run_through(host), run_through(pico.host())) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in BACKENDS if name != "torch"])
+def test_every_backend_agrees_and_converts_a_kind_once(host, name, tmp_path):
+    plan = PLANS["branch 0, held"]
+    with rig.applied(plan, host):
+        live = run_through(host)
+    for how in ("converted", "found"):
+        with applied_as_graphs(plan, host, name, keep=tmp_path) as running:
+            assert apart(run_through(host), live) < 1e-4
+            assert [made for made, _ in running.graphs.made] == [how if BACKENDS[name].convert else "exported"] * 2
+
+
+def test_kinds_do_not_multiply_with_distances(host):
+    plan = inherit(30, keys=[0, 1, 3, 7, 15], sites="up_blocks.2", forecast=Extrapolate(2))
+    assert len(set(Kinds(resolve(plan, host.outline)).of_row)) == 2
+
+
+def test_another_size_in_mid_run_is_computed_whole(host):
+    with applied_as_graphs(PLANS["branch 0, held"], host, "torch") as running:
+        for time, batch in ((900, 2), (800, 2), (700, 4), (600, 4)):
+            host.module(**inputs_of(host, time, batch=batch))
+        assert [call.refreshed for call in running.trace] == [False, False, True, False]
+
+
+def test_companions_of_a_call_are_inputs_too(host):
+    """What a ControlNet adds comes in as tensors of the graph."""
+    added = {
+        "down_block_additional_residuals": [
+            torch.randn(2, site, size, size) for site, size in control_sizes(host.module)
+        ],
+        "mid_block_additional_residual": torch.randn(2, 32, 1, 1),
+    }
+    plan = PLANS["branch 0, held"]
+    outputs = []
+    for context in (rig.applied(plan, host), applied_as_graphs(plan, host, "torch")):
+        with context:
+            outputs.append([host.module(**inputs_of(host, time), **added).sample for time in (900, 800, 700)])
+    assert apart(*outputs) == 0
+
+
+def control_sizes(unet: UNet2DConditionModel):
+    """Channels and side of each skip connection, in order."""
+    seen = []
+    handles = [
+        block.register_forward_hook(lambda _module, _args, output: seen.extend(output[1])) for block in unet.down_blocks
+    ]
+    unet(**inputs_of(hosts.of(unet), 900))
+    for handle in handles:
+        handle.remove()
+    first = unet.config.block_out_channels[0]
+    return [(first, unet.config.sample_size), *((skip.shape[1], skip.shape[-1]) for skip in seen)]
+
+
+def test_half_precision_is_converted_from_single(tmp_path):
+    host = pico.host()
+    host.module.to(torch.bfloat16)
+    host.outline = rig.outline_of(host, batch=2, tokens=pico.TOKENS)
+
+    def draw():
+        outputs = []
+        for time in (900, 800, 700, 600):
+            given = inputs_of(host, time, seed=time)
+            given = {name: value.bfloat16() if value.is_floating_point() else value for name, value in given.items()}
+            outputs.append(host.module(**given).sample)
+        return outputs
+
+    plan = inherit(4, every=2, sites="up_blocks.2")
+    with rig.applied(plan, host):
+        live = draw()
+    with applied_as_graphs(plan, host, "openvino", keep=tmp_path):
+        drawn = draw()
+    assert drawn[0].dtype == torch.bfloat16
+    scale = max(float(output.abs().max()) for output in live)
+    assert apart(live, drawn) < 0.05 * scale
+
+
+def test_another_model_may_answer_in_between(host):
+    small = pico.host(layers_per_block=1)
+    plan = inherit(ROWS, every=3, sites="up_blocks.2") | Plan(ROWS, (Rule("4:", "host", Use("small")),))
+    with rig.applied(plan, host, others={"small": small}):
+        live = run_through(host)
+    with applied_as_graphs(plan, host, "torch", others={"small": small}):
+        assert apart(run_through(host), live) == 0
+
+
+def test_an_unknown_backend_is_refused(host):
+    with (
+        pytest.raises(RigError, match="no backend is called 'tensorflow'"),
+        applied_as_graphs(PLANS["whole"], host, "tensorflow"),
+    ):
+        pass
+
+
+def test_a_folder_of_graphs_is_all_that_is_needed(host, tmp_path):
+    """Walk the rows with ONNX Runtime, numpy and rows.json alone."""
+    import numpy as np
+    import onnxruntime
+
+    plan = PLANS["line, fitted"]
+    with rig.applied(plan, host):
+        live = run_through(host)
+    write_graphs(plan, host, "onnx", tmp_path / "graphs", batch=2, tokens=pico.TOKENS)
+    listed = json.loads((tmp_path / "graphs/rows.json").read_text())
+    sessions = {path.name: onnxruntime.InferenceSession(path) for path in (tmp_path / "graphs").glob("*.onnx")}
+    assert len(sessions) == 2
+    known: dict[tuple[str, int], np.ndarray] = {}
+    for number, row in enumerate(listed["rows"]):
+        time = 1000 - 100 * number
+        given = {name: value.numpy() for name, value in inputs_of(host, time, seed=time).items()}
+        for path, sources in row["told"].items():
+            parts = [known[path, source] * weight for source, weight in zip(*sources.values(), strict=True)]
+            given[f"told/{path}"] = np.sum(parts, axis=0, dtype=np.float32)
+        session = sessions[row["graph"]]
+        names = [output.name for output in session.get_outputs()]
+        found = dict(zip(names, session.run(None, given), strict=True))
+        known |= {(name.removeprefix("kept/"), number): value for name, value in found.items() if name != "answer"}
+        assert np.abs(found["answer"] - live[number].numpy()).max() < 1e-4
+    with pytest.raises(OutputExists):
+        write_graphs(plan, host, "onnx", tmp_path / "graphs")
+
+
+def test_compiling_never_falls_back(host):
+    """The full graph or an error, and as many of them as there are kinds."""
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    with warnings.catch_warnings(), applied_as_graphs(PLANS["branch 0, held"], host, "compile") as running:
+        warnings.simplefilter("ignore")
+        run_through(host)
+        run_through(host)
+    assert counters["stats"]["unique_graphs"] == len(running.graphs.made) == 2
+    assert not counters["graph_break"]
