@@ -12,6 +12,7 @@ from diffusers import (
 )
 
 from intarsia import hosts, rig
+from intarsia.errors import FitError
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
 
@@ -162,3 +163,104 @@ def test_a_forward_that_stood_there_before_comes_back():
         for time in (2, 1):
             host.module(**given | {"timestep": time})
     assert unit.__dict__["forward"] is theirs
+
+
+def adapted(tokens=4, width=12):
+    """A pipeline with an IP-Adapter of random weights in its UNet."""
+    pipe = pico.pipeline()
+    generator = torch.Generator().manual_seed(3)
+
+    def real(*shape):
+        return 0.3 * torch.randn(*shape, generator=generator)
+
+    layers, number = {}, 1
+    for name, processor in pipe.unet.attn_processors.items():
+        if "attn2" in name:
+            inner = pipe.unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
+            layers |= {f"{number}.to_k_ip.weight": real(inner, pico.WIDTH)}
+            layers |= {f"{number}.to_v_ip.weight": real(inner, pico.WIDTH)}
+            number += 2
+        assert processor is not None
+    projection = {
+        "proj.weight": real(tokens * pico.WIDTH, width), "proj.bias": real(tokens * pico.WIDTH),
+        "norm.weight": real(pico.WIDTH), "norm.bias": real(pico.WIDTH),
+    }  # fmt: skip
+    pipe.unet._load_ip_adapter_weights([{"image_proj": projection, "ip_adapter": layers}])
+    pipe.unet.eval().requires_grad_(False)
+    return pipe
+
+
+def test_ip_adapter():
+    pipe = adapted()
+    seen = [torch.randn(2, 1, 12, generator=torch.Generator().manual_seed(4))]
+    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), ip_adapter_image_embeds=seen, **settings()).images)
+    assert hosts.of(pipe.unet, batch=2, tokens=pico.TOKENS).outline.macs > 0
+
+
+def test_guidance_within_an_interval():
+    """Guidance that is on, off, on and off again changes the batch in mid-run, and every change is computed whole."""
+    pipe = pico.pipeline()
+    words = pico.prompt()
+    both = torch.cat([words["negative_prompt_embeds"], words["prompt_embeds"]])
+
+    def switch(pipe, step, _time, tensors):
+        guided = step + 1 in (0, 1, 4)
+        pipe._guidance_scale = 3.0 if guided else 1.0
+        tensors["prompt_embeds"] = both if guided else both[1:]
+        return tensors
+
+    def draw():
+        more = {"callback_on_step_end": switch, "callback_on_step_end_tensor_inputs": ["latents", "prompt_embeds"]}
+        return pipe(**words, **settings(**more)).images
+
+    holds_its_laws(pipe, draw)
+    with rig.applied(
+        inherit(hosts.rows(pipe.scheduler, STEPS), every=6, sites="up_blocks.2"), hosts.of(pipe.unet)
+    ) as live:
+        draw()
+        assert [call.refreshed for call in live.trace] == [False, False, True, False, True, True]
+
+
+def test_xl_refining_begins_in_mid_run():
+    """A refiner takes up the noise where the base left it: its run has fewer rows, and is a run of its own."""
+    from diffusers import StableDiffusionXLImg2ImgPipeline
+
+    parts = {
+        name: part for name, part in xl_pipeline().components.items() if "image" not in name and "feature" not in name
+    }
+    refiner = StableDiffusionXLImg2ImgPipeline(**parts)
+    refiner.set_progress_bar_config(disable=True)
+    pooled = {"pooled_prompt_embeds": torch.ones(1, 8), "negative_pooled_prompt_embeds": torch.zeros(1, 8)}
+    noisy = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(5))
+
+    def draw():
+        return refiner(**pico.prompt(), **pooled, image=noisy, denoising_start=0.4, **settings()).images
+
+    holds_its_laws(refiner, draw, sites="up_blocks.0")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 8},
+        {"class_embed_type": "simple_projection", "projection_class_embeddings_input_dim": 8},
+        {"class_embed_type": "timestep"},
+        {"class_embed_type": "identity"},
+        {"num_class_embeds": 10},
+        {"time_cond_proj_dim": 8},
+        {"addition_embed_type": "text", "addition_embed_type_num_heads": 4},
+        {"sample_size": (8, 16)},
+        {"cross_attention_dim": (16, 16, 16, 16)},
+    ],
+    ids=str,
+)
+def test_every_variety_of_unet_has_an_outline(changes):
+    host = hosts.of(pico.unet(**changes), tokens=pico.TOKENS)
+    assert host.outline.macs > 0
+
+
+def test_a_unet_without_a_size_asks_for_one():
+    host = hosts.of(pico.unet(sample_size=None))
+    with pytest.raises(FitError, match="no sample_size"):
+        _ = host.outline
+    assert hosts.of(pico.unet(sample_size=None), height=16).outline.macs > 0

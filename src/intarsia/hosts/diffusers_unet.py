@@ -18,7 +18,6 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
-import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ from ..errors import FitError
 from ..plan import Outline, Site
 from ..plan.outline import Contract
 from ..rig.outlining import outline_of
-from . import unet_cutting
+from . import unet_cutting, unet_inputs
 
 UNIT_LISTS = ("resnets", "attentions", "downsamplers", "upsamplers")
 
@@ -109,41 +108,7 @@ class UNetHost:
         return pairs
 
     def inputs(self, **sizes: int | None) -> dict[str, Any]:
-        """Meta tensors of the shapes of one call.
-
-        Args:
-            sizes: `batch`, samples in one call, both halves of guidance counted (1 if not given); `height` and
-                `width` of the latents (the config's sample size); `tokens` of the prompt (77).
-        """
-        given_sizes = {name: size for name, size in sizes.items() if size is not None}
-        batch, tokens = given_sizes.pop("batch", 1), given_sizes.pop("tokens", 77)
-        height, width = given_sizes.pop("height", None), given_sizes.pop("width", None)
-        if given_sizes:
-            raise TypeError(f"a UNet has no size called {next(iter(given_sizes))!r}: batch, height, width, tokens.")
-        config = self.module.config
-        size = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
-        dtype = self.module.dtype
-
-        def of(*shape: int) -> Tensor:
-            return torch.empty(shape, dtype=dtype, device="meta")
-
-        width_of_text = config.encoder_hid_dim or config.cross_attention_dim
-        if not isinstance(width_of_text, int):
-            width_of_text = width_of_text[0]
-        given: dict[str, Any] = {
-            "sample": of(batch, config.in_channels, height or size, width or height or size),
-            "timestep": torch.empty((), dtype=torch.int64, device="meta"),
-            "encoder_hidden_states": of(batch, tokens, width_of_text),
-        }
-        if config.addition_embed_type == "text_time":
-            numbers = 6
-            pooled = config.projection_class_embeddings_input_dim - numbers * config.addition_time_embed_dim
-            given["added_cond_kwargs"] = {"text_embeds": of(batch, pooled), "time_ids": of(batch, numbers)}
-        if config.time_cond_proj_dim is not None:
-            given["timestep_cond"] = of(batch, config.time_cond_proj_dim)
-        if config.class_embed_type is not None or config.num_class_embeds is not None:
-            given["class_labels"] = torch.empty((batch,), dtype=torch.int64, device="meta")
-        return given
+        return unet_inputs.meta_inputs(self.module, **sizes)
 
     def time_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
         time = args[1] if len(args) > 1 else kwargs["timestep"]

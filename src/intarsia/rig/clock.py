@@ -14,11 +14,13 @@ class CallClock:
     Args:
         rows: Calls of one run, `hosts.rows(scheduler, steps)`.
         lanes: Calls within one row: 2 where guidance asks for the two predictions one after the other.
+        told: Runs are begun by `restart`, so a first time step that is repeated is only a second call.
     """
 
-    def __init__(self, rows: int, lanes: int = 1) -> None:
+    def __init__(self, rows: int, lanes: int = 1, *, told: bool = False) -> None:
         self.rows = rows
         self.lanes = lanes
+        self.told = told
         self.restart()
 
     def restart(self) -> None:
@@ -36,7 +38,7 @@ class CallClock:
         first_row_done = self.calls == self.lanes
         rose = self.last_time is not None and time > self.last_time
         # No sampler repeats its first time step: the same one again is the next image's, after a run cut short.
-        again = first_row_done and time == self.last_time
+        again = first_row_done and time == self.last_time and not self.told
         if rose or again or (self.rows == 1 and first_row_done):
             self.cut_after_one = self.cut_after_one + 1 if rose and first_row_done and self.rows > 1 else 0
             self.calls = 0

@@ -69,15 +69,34 @@ class Live:
         self.table = table
         self.host = host
         self.lanes = lanes
+        self.runs_are_told = False  # `restart` begins them, not a repeated first time step
         self.sessions = threading.local()
         self.graphs: Any = None  # what answers in place of the host's modules, if anything does
 
     @property
     def session(self) -> Session:
-        """This thread's walk."""
-        if not hasattr(self.sessions, "mine"):
-            self.sessions.mine = Session(CallClock(len(self.table), self.lanes))
-        return self.sessions.mine
+        """This thread's walk, in the context that it is in."""
+        mine = self.sessions.__dict__
+        name = mine.setdefault("context", "")
+        walks = mine.setdefault("walks", {})
+        if name not in walks:
+            walks[name] = Session(CallClock(len(self.table), self.lanes, told=self.runs_are_told))
+        return walks[name]
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """The contexts in which this thread has walked."""
+        return tuple(self.sessions.__dict__.get("walks", ()))
+
+    @contextmanager
+    def context(self, name: str) -> Iterator[None]:
+        """Calls inside the block are a walk of their own: the predictions with and without words, say."""
+        before = self.sessions.__dict__.get("context", "")
+        self.sessions.context = name
+        try:
+            yield
+        finally:
+            self.sessions.context = before
 
     @property
     def trace(self) -> list[Call]:
@@ -90,7 +109,7 @@ class Live:
         return self.session.memory.bytes
 
     def restart(self) -> None:
-        """Forget everything; the next call is the first of a run."""
+        """Forget everything of this walk; the next call is the first of a run."""
         self.session.clock.restart()
         self.session.memory.clear()
 
