@@ -2,7 +2,7 @@
 
     python -m recipes.base.run                       all stages that are not done
     python -m recipes.base.run denoiser --hours 2    one stage, for at most so long
-    accelerate launch --cpu --num_processes 2 --mixed_precision bf16 -m recipes.base.run denoiser
+    torchrun --nproc-per-node 2 -m recipes.base.run denoiser    a process on each of two cores; see README.md
 
 Needs Node's `npm` for the pictures, and `pip install -e '.[recipes]'`.
 """

@@ -81,7 +81,7 @@ def test_steps_are_asked_of_the_scheduler(intarsia):
     assert "in 20 calls" in out
 
 
-@pytest.mark.parametrize("name", plan_names())
+@pytest.mark.parametrize("name", [name for name in plan_names() if name.startswith("emoji")])
 def test_shipped_plans_are_in_order(intarsia, name):
     assert intarsia("check", name, "--outline", "emoji")[0] == 0
     assert "% of the whole host" in intarsia("show", name, "--outline", "emoji", "--units")[1]
@@ -198,7 +198,7 @@ def test_a_folder_that_is_no_pipeline(intarsia, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ["--mode", "front", "--count", 6, "--branch", 0, "--order", 2],
+        ["--mode", "front:count=6", "--branch", 0, "--order", 2],
         ["--keys", "0:4, 9, 14", "--sites", "**.attentions.*", "--carry", "residual", "--order", 1, "--damping", 0.5],
     ],
 )
@@ -241,7 +241,7 @@ def test_unclear_planning(intarsia, tmp_path):
     said = refused(intarsia, tmp_path, "plan", "inherit", "--every", 2, "--sites", "mid_block")
     assert "either --rows" in said[0]
     said = refused(intarsia, tmp_path, "plan", "inherit", "--rows", 20, "--sites", "mid_block", "--mode", "front")
-    assert "--mode and --count go together" in said[0]
+    assert "count is missing" in said[0]
     said = refused(intarsia, tmp_path, "plan", "inherit", "--rows", 20, "--sites", "mid_block")
     assert "which calls compute" in said[0]
     said = refused(intarsia, tmp_path, "plan", "inherit", "--every", 30, "--rows", 20, "--sites", "mid_block")

@@ -48,6 +48,24 @@ def test_the_cost_of_sd_15(sd_15):
     assert round(sd_15.outline.params / 1e6, 2) == 859.52
 
 
+SD_2 = SD_15 | {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "share"),
+    [
+        (SD_15, "sd-fast", 0.558), (SD_15, "sd-faster", 0.411), (SD_2, "sd-fast", 0.56), (SD_2, "sd-faster", 0.41),
+        (SD_XL, "sdxl-fast", 0.535), (SD_XL, "sdxl-faster", 0.38),
+    ],
+)  # fmt: skip
+def test_ready_made_plans_fit_the_models_that_they_are_for(config, name, share):
+    from intarsia import load_plan, price, resolve
+    from intarsia.shipped import plan_file
+
+    bill = price(resolve(load_plan(plan_file(name)), on_meta(config).outline))
+    assert bill.macs_ratio == pytest.approx(share, abs=0.02)
+
+
 def test_the_cost_of_sd_xl():
     outline = on_meta(SD_XL).outline
     assert round(outline.macs / 1e9, 1) == 3380.6

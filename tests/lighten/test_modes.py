@@ -84,3 +84,26 @@ def test_front_is_dense_in_front():
 def test_refusals(call, says):
     with pytest.raises(PlanError, match=says):
         call()
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_modes_are_read_as_people_write_them(name):
+    written = ",".join(
+        f"{key}={'/'.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in EXAMPLES[name].items()
+    )
+    assert modes.read(f"{name}:{written}", 20) == MODES[name](20, **EXAMPLES[name])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sometimes", "no time mode is called 'sometimes'"),
+        ("even", "count is missing"),
+        ("even:count=few", "'few' is not a number"),
+        ("even:number=3", "no setting 'number'. Write it as even:count=..."),
+    ],
+)
+def test_a_mode_that_cannot_be_read_is_explained(text, said):
+    with pytest.raises(PlanError, match=said):
+        modes.read(text, 20)

@@ -16,7 +16,7 @@ def listing(what: What = typer.Argument(..., help="Which kind of thing.")) -> No
     from rich.console import Console
     from rich.table import Table
 
-    from ..lighten import PLANNERS
+    from ..lighten import PLANNERS, SEARCH
     from ..plan import load_plan
     from ..shipped import MODELS, model_names, plan_file, plan_names
 
@@ -32,6 +32,6 @@ def listing(what: What = typer.Argument(..., help="Which kind of thing.")) -> No
                 table.add_row(name, str(plan.rows), "; ".join(f"{rule.sites} at {rule.rows}" for rule in plan.rules))
         case What.planners:
             table = Table("planner", "what it does", "source")
-            for planner in PLANNERS:
+            for planner in (*PLANNERS, SEARCH):
                 table.add_row(planner.name, planner.summary, planner.source)
     Console().print(table)

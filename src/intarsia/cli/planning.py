@@ -16,13 +16,6 @@ CANDIDATES = 5  # runs of a search besides one for each row
 app = typer.Typer(no_args_is_help=True, help="Run a planner and write a plan file that a person can read.")
 
 
-class Mode(StrEnum):
-    even = "even"
-    front = "front"
-    middle = "middle"
-    back = "back"
-
-
 class Carry(StrEnum):
     output = "output"
     residual = "residual"
@@ -35,8 +28,11 @@ def inherit(
     ),
     branch: int | None = typer.Option(None, help="DeepCache's branch number instead of sites: 0 computes the least."),
     every: int | None = typer.Option(None, help="Compute on every n-th call, reuse in between."),
-    mode: Mode | None = typer.Option(None, help="Where the calls that compute are dense; with --count."),
-    count: int | None = typer.Option(None, help="How many calls compute; with --mode."),
+    mode: str | None = typer.Option(
+        None,
+        help="Where the calls that compute are dense: 'front:count=8' (even, middle and back likewise), "
+        "'power:count=8,centre=4', 'ends:first=3,last=2,every=4', 'bins:compute=6/1/1,reuse=1/3'.",
+    ),
     keys: str | None = typer.Option(None, help="Exactly the calls that compute: '0:4, 8, 14'."),
     carry: Carry = typer.Option(Carry.output, help="What is inherited: the output, or what was added to the input."),
     order: int = typer.Option(0, min=0, max=2, help="0 holds the last answer; 1 continues the line, 2 the parabola."),
@@ -58,17 +54,15 @@ def inherit(
         raise PlanError("say either --rows, the calls of the model, or --steps of its sampler.")
     if (sites is None) == (branch is None):
         raise PlanError("say either --sites or --branch.")
-    if (mode is None) != (count is None):
-        raise PlanError("--mode and --count go together.")
     if [every, mode, keys].count(None) != 2:
-        raise PlanError("say which calls compute: --every, or --mode with --count, or --keys.")
+        raise PlanError("say which calls compute: --every, --mode or --keys.")
     if damping != 1 and not order:
         raise PlanError("--damping needs --order 1 or 2: holding takes no step to damp.")
     outline = read_outline(model)
     total = rows if rows is not None else rows_of_scheduler(model, steps or 0)
     named = None
     if mode is not None:
-        named = modes.MODES[mode](total, count=count)
+        named = modes.read(mode, total)
     elif keys is not None:
         named = modes.explicit(total, sorted(rows_of(keys, total)))
     plan = make(

@@ -2,11 +2,12 @@
 
 from functools import reduce
 from operator import or_
+from pathlib import Path
 
 from ..errors import FitError, PlanError
 from ..plan import Outline, Plan, Table, load_outline, load_plan, resolve
 from ..plan.files import relate
-from ..shipped import outline_file, plan_file
+from ..shipped import model_folder, model_names, outline_file, plan_file
 
 
 def read_plans(names: list[str]) -> Plan:
@@ -15,7 +16,13 @@ def read_plans(names: list[str]) -> Plan:
 
 
 def read_outline(name: str) -> Outline:
-    """The outline of this model or file."""
+    """The outline of this model, by its short name, its folder or an outline file."""
+    if Path(name).is_dir() and name not in model_names():
+        from .. import hosts
+        from ..hosts.pipelines import load_pipeline
+
+        pipe = load_pipeline(model_folder(name), device="cpu")
+        return hosts.of(pipe.unet, tokens=pipe.tokenizer.model_max_length).outline
     return load_outline(outline_file(name))
 
 

@@ -10,18 +10,23 @@ from .inherit import inherit as inherit
 
 
 @dataclass(frozen=True)
-class Planner:
+class Described:
+    """A way of making plans, and where the idea comes from."""
+
+    name: str
+    summary: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Planner(Described):
     """A function that returns a plan.
 
     Attributes:
         examples: Arguments, besides `rows`, of plans that every host with four levels can run.
-        source: Where the idea comes from.
     """
 
-    name: str
     make: Callable[..., Plan]
-    summary: str
-    source: str
     examples: tuple[dict, ...]
 
 
@@ -45,4 +50,11 @@ PLANNERS = (
             {"every": 3, "sites": "mid_block | up_blocks.*.layers.0", "carry": "residual"},
         ),
     ),
+)
+
+# A planner that looks at a model at work (`lighten.search.search`), so it is not one call with a number of rows.
+SEARCH = Described(
+    name="search",
+    summary="watch a site over a few runs, choose the rows to compute under a budget, fit how the others are told",
+    source="ours; an exact dynamic program over measured distances",
 )

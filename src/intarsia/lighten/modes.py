@@ -7,6 +7,7 @@ Source: A-SDM's "sampling modes at the time-step level"; which modes those are i
 ours, with precedents named at each.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 
 from ..errors import PlanError
@@ -119,3 +120,31 @@ MODES: dict[str, Callable[..., Keys]] = {
     "bins": bins,
     "explicit": explicit,
 }
+
+
+def read(text: str, rows: int) -> Keys:
+    """A mode as people write it: `even:count=8`, `ends:first=3,last=2,every=4`, `bins:compute=6/1/1,reuse=1/3`.
+
+    Raises:
+        PlanError: no such mode, or not its settings.
+    """
+    name, _, rest = text.partition(":")
+    if name not in MODES:
+        raise PlanError(f"no time mode is called {name!r}: {', '.join(MODES)}.")
+    known = list(inspect.signature(MODES[name]).parameters.values())[1:]
+    usage = f"{name}:{','.join(f'{one.name}=...' for one in known)}"
+    settings: dict[str, object] = {}
+    for part in filter(None, rest.split(",")):
+        setting, _, value = part.partition("=")
+        kind = next((str(one.annotation) for one in known if one.name == setting.strip()), None)
+        if kind is None:
+            raise PlanError(f"--mode {text!r}: {name} has no setting {setting.strip()!r}. Write it as {usage}")
+        try:
+            many = [int(number) for number in value.split("/")] if "Sequence" in kind else None
+            settings[setting.strip()] = many or (float(value) if "float" in kind else int(value))
+        except ValueError as error:
+            raise PlanError(f"--mode {text!r}: {value!r} is not a number. Write it as {usage}") from error
+    missing = [one.name for one in known if one.default is one.empty and one.name not in settings]
+    if missing:
+        raise PlanError(f"--mode {text!r}: {missing[0]} is missing. Write it as {usage}")
+    return MODES[name](rows, **settings)

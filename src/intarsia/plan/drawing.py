@@ -75,10 +75,11 @@ def draw(table: Table, *, level: str = "block") -> str:
         for row in range(len(table)):
             settled = table.flows[row]
             answers = units & (settled.recalled.keys() | settled.passed)
+            within = {part for unit in units for part in outline.by_path[unit].parts} if answers != units else set()
             if table.answering[row] is not None or not (units & settled.computed or answers):
                 cells.append(DEAD)
             elif units & settled.computed:
-                cells.append(RUN if units <= settled.computed else "+")
+                cells.append(RUN if units <= settled.computed and within <= settled.subunits else "+")
             else:
                 cells.append(REUSE if units & settled.recalled.keys() else SKIP)
         marks[site.path] = "".join(cells)
