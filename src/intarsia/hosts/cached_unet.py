@@ -52,6 +52,8 @@ class PlanHook(ModelHook):
 class CachedUNet(UNet2DConditionModel, CacheMixin):
     """A `UNet2DConditionModel` whose cache is a plan."""
 
+    _cache_config: Any = None
+
     @classmethod
     def of(cls, unet: UNet2DConditionModel) -> "CachedUNet":
         """The same model, sharing modules and weights, with a cache to enable."""
