@@ -18,12 +18,14 @@ class Arm:
     Attributes:
         family: What a user would call it.
         factor: One over the share of MACs that it is allowed.
+        gate: T-GATE's gate step.
     """
 
     family: str
     factor: float
     plan: Plan | None = None
     steps: int | None = None
+    gate: int | None = None
 
     @property
     def name(self) -> str:

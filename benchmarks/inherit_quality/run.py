@@ -8,7 +8,7 @@ and the fits watch (`WATCHED`) is disjoint from what is reported.
 """
 
 import functools
-import json
+import hashlib
 import random
 import statistics
 from pathlib import Path
@@ -17,17 +17,22 @@ import numpy as np
 import torch
 import typer
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
-from PIL import Image
 from rich.progress import track
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from benchmarks import rivals
+from benchmarks.base_model import distances, probe
+from benchmarks.base_model.run import scores, taught_world
 from benchmarks.inherit_quality.arms import SPEEDUPS_IN_MACS, Arm, arms
-from benchmarks.results import Claim, at_least, write_result
+from benchmarks.results import Claim, at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.eval import psnr
+from intarsia.graphs.exporting import digest_of
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.search import watch
+from intarsia.plan.files import write_plan
 from intarsia.shipped import model_folder
+from recipes.base.captions import article
 
 GUIDANCE, BATCH = 3.0, 32
 WATCHED = ("a fox in noto style", "a red apple in 3d style", "a guitar in high contrast style", "a tree in flat style")
@@ -38,59 +43,115 @@ ABOVE_DEEPCACHE = 7.0
 
 def reported_prompts(runs: Path, count: int) -> list[dict]:
     """Cells to draw, none of which was watched."""
-    listed = json.loads((runs / "pictures/cells.json").read_text())
-    cells = [
-        {"prompt": f"{listed['concepts'][cell['concept']]['label']} in {cell['style']} style", **cell}
-        for cell in listed["cells"]
+    _, cells, concepts, _ = taught_world(runs)
+    asked = [
+        {"prompt": f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style", **cell}
+        for cell in cells
         if cell["part"] != "concept"
     ]
-    watched = {prompt.removeprefix("a ") for prompt in WATCHED}
-    return random.Random(0).sample([cell for cell in cells if cell["prompt"] not in watched], count)
+    return random.Random(0).sample([cell for cell in asked if cell["prompt"] not in WATCHED], count)
 
 
-def draw(pipe, prompts: list[str], steps: int, seed: int, output: str = "pil") -> list:
+def draw(call, prompts: list[str], steps: int, seed: int, output: str = "pil") -> list:
     """Pictures or latents, with a seed of its own for each place in the list."""
     drawn = []
     for start in range(0, len(prompts), BATCH):
         part = prompts[start : start + BATCH]
         generators = [torch.Generator().manual_seed(seed + start + place) for place in range(len(part))]
-        drawn += pipe(
+        drawn += call(
             part, num_inference_steps=steps, guidance_scale=GUIDANCE, generator=generators, output_type=output
         ).images
     return drawn
 
 
-def pictures_of(pipe, host, arm: Arm, cells: list[dict], steps: int, keep: Path) -> list[Image.Image]:
-    """An arm's pictures, drawn or taken from an earlier run."""
-    path = keep / f"{arm.name.replace(' ', '-').replace(',', '').replace('+', 'p')}.npy"
+def pictures_of(pipe, host, arm: Arm, cells: list[dict], steps: int, keep: Path, weights: str) -> np.ndarray:
+    """An arm's pictures in bytes, drawn or taken from an earlier run of the same weights, plan and cells."""
+    calls = arm.steps or steps
+    plan = arm.plan or Plan(hosts.rows(pipe.scheduler, calls))
+    prompts = [cell["prompt"] for cell in cells]
+    words = [weights, type(pipe.scheduler).__name__, calls, arm.gate, GUIDANCE, write_plan(plan), *prompts]
+    path = keep / f"{hashlib.sha256(repr(words).encode()).hexdigest()[:20]}.npy"
     if not path.exists():
-        with rig.applied(arm.plan or Plan(hosts.rows(pipe.scheduler, arm.steps or steps)), host):
-            drawn = draw(pipe, [cell["prompt"] for cell in cells], arm.steps or steps, seed=10_000)
+        if arm.gate is None:
+            with rig.applied(plan, host):
+                drawn = draw(pipe, prompts, calls, seed=10_000)
+        else:
+            with rivals.tgate(pipe, arm.gate) as by_gate:
+                drawn = draw(by_gate, prompts, calls, seed=10_000)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, np.stack([np.asarray(picture) for picture in drawn]))
-    return [Image.fromarray(picture) for picture in np.load(path)]
+    return np.load(path)
 
 
-def ssim(drawn: list[Image.Image], whole: list[Image.Image]) -> float:
+class Judge:
+    """What the pictures show, by the probe that `benchmarks.base_model` trains on real pictures."""
+
+    def __init__(self, runs: Path, cells: list[dict]) -> None:
+        real, taught_cells, concepts, styles = taught_world(runs)
+        self.concepts, self.styles, self.cells = concepts, styles, cells
+        self.probe = probe.Probe(len(concepts), len(styles))
+        if not probe.load(runs / "probe", self.probe):
+            raise SystemExit(f"no probe in {runs / 'probe'}: run python -m benchmarks.base_model.run first.")
+        seen = [row for row, cell in enumerate(taught_cells) if cell["part"] == "train"]
+        self.real = probe.judge(self.probe, real[seen])["features"]
+
+    def row(self, pictures: np.ndarray, whole: np.ndarray) -> dict[str, float]:
+        """Accuracies, and distances to the whole model's pictures and to real ones."""
+        judged = probe.judge(self.probe, pictures)
+        features = probe.judge(self.probe, whole)["features"]
+        return {
+            **scores(judged, self.cells, self.concepts, self.styles),
+            "frechet to whole": distances.frechet(judged["features"], features),
+            "frechet to real": distances.frechet(judged["features"], self.real),
+        }
+
+
+def ssim(drawn: np.ndarray, whole: np.ndarray) -> float:
     """Mean structural similarity, 1 for equal pictures."""
-    stacked = (np.stack([np.asarray(picture) for picture in side]) for side in (drawn, whole))
-    some, others = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() for pictures in stacked)
+    some, others = (torch.from_numpy(side).permute(0, 3, 1, 2).float() for side in (drawn, whole))
     return float(structural_similarity_index_measure(some, others, data_range=255.0))
 
 
 def claims_of(rows: list[dict]) -> list[Claim]:
-    """The best plan of ours beside DeepCache and beside fewer steps, at each budget."""
-    ours = ("even", "searched", "front", "middle", "back")
+    """The best plan of ours beside DeepCache and beside fewer steps, at each budget.
+
+    DeepCache computes on every n-th call, which may leave some of a budget over; beside it stands the same with
+    the whole budget spent (`even, held`), and the better of the two is the rival.
+    """
     claims = []
-    for sampler, factor in sorted({(row["sampler"], row["factor"]) for row in rows}):
-        here = {row["family"]: row["psnr"] for row in rows if (row["sampler"], row["factor"]) == (sampler, factor)}
-        best = max(value for family, value in here.items() if family.startswith(ours))
-        wanted = {"fewer steps": WANTED.get(factor, 0.0), "DeepCache": ABOVE_DEEPCACHE if factor in WANTED else 0.0}
-        for rival, target in wanted.items():
-            if rival in here:
-                name = f"{sampler} x{factor:g}: dB above {rival}"
-                claims.append(at_least(name, best - here[rival], target if sampler == "DDIM" else 0.0))
+    for sampler, factor in sorted({(row["sampler"], row["factor"]) for row in rows if row["factor"] > 1}):
+        here = {row["family"]: row for row in rows if (row["sampler"], row["factor"]) == (sampler, factor)}
+        theirs = {"fewer steps": ["fewer steps"], "DeepCache": ["DeepCache", "even, held"], "T-GATE": ["T-GATE"]}
+        ours = here.keys() - {family for families in theirs.values() for family in families}
+        best = here[max(ours, key=lambda family: here[family]["psnr"])]
+        wanted = {
+            "fewer steps": WANTED.get(factor, 0.0), "T-GATE": 0.0,
+            "DeepCache": ABOVE_DEEPCACHE if factor in WANTED else 0.0,
+        }  # fmt: skip
+        for rival, families in theirs.items():
+            known = [here[family]["psnr"] for family in families if family in here]
+            if known:
+                target = wanted[rival] if sampler == "DDIM" else 0.0
+                name = f"{sampler} x{factor:g}: dB of '{best['family']}' above {rival}"
+                claims.append(at_least(name, best["psnr"] - max(known), target))
+        whole = next((row for row in rows if row["sampler"] == sampler and row["family"] == "whole"), {})
+        if factor == 3.0 and "concept top-1" in best:
+            lost = 100 * (whole["concept top-1"] - best["concept top-1"])
+            claims.append(at_most(f"{sampler} x3: points of concept accuracy lost by '{best['family']}'", lost, 1.0))
     return claims
+
+
+def share_of(pipe, host, arm: Arm, steps: int, one) -> float:
+    """An arm's MACs over the whole run's: priced where there is a plan, counted where T-GATE draws."""
+    if arm.gate is not None:
+        with rig.count_macs() as whole:
+            one(pipe)
+        with rivals.tgate(pipe, arm.gate) as by_gate, rig.count_macs() as macs:
+            one(by_gate)
+        return macs.total / whole.total
+    if arm.plan is None:
+        return (arm.steps or steps) / steps
+    return price(resolve(arm.plan, host.outline)).macs_ratio
 
 
 def main(
@@ -103,35 +164,42 @@ def main(
     pipe = load_pipeline(model_folder("emoji"))
     host = hosts.of(pipe.unet, batch=2, tokens=pipe.tokenizer.model_max_length)
     cells = reported_prompts(runs, 8 if quick else pictures)
-    keep = keep / ("quick" if quick else f"{pictures}")
+    weights = digest_of(pipe.unet)
+    judge = None if quick else Judge(runs, cells)
     rows: list[dict] = []
     for sampler, (kind, steps) in list(SAMPLERS.items())[: 1 if quick else None]:
         steps = 12 if quick else steps
         pipe.scheduler = kind.from_config(pipe.scheduler.config)
         calls = hosts.rows(pipe.scheduler, steps)
-        folder = keep / sampler.replace(" ", "-").replace("+", "p")
-        whole = pictures_of(pipe, host, Arm("whole", 1.0), cells, steps, folder)
+        whole = pictures_of(pipe, host, Arm("whole", 1.0), cells, steps, keep, weights)
 
         @functools.cache
         def watched(site: str, steps: int = steps, calls: int = calls):
             return watch(host, site, lambda: torch.stack(list(draw(pipe, list(WATCHED), steps, 0, "latent"))), calls)
 
-        for arm in track(list(arms(host, calls, steps, watched, quick)), description=sampler):
-            drawn = pictures_of(pipe, host, arm, cells, steps, folder)
+        def one(call, steps: int = steps) -> None:
+            draw(call, [WATCHED[0]], steps, 0, "latent")
+
+        candidates = [Arm("whole", 1.0), *arms(host, calls, steps, watched, quick)]
+        for factor in (1.4, 2.0):
+            gate = rivals.gate_within(pipe, one, steps, 1 / factor)
+            candidates += [] if gate is None else [Arm("T-GATE", factor, gate=gate)]
+        for arm in track(candidates, description=sampler):
+            drawn = pictures_of(pipe, host, arm, cells, steps, keep, weights)
             near = [psnr(one, other) for one, other in zip(drawn, whole, strict=True)]
-            share = arm.steps / steps if arm.plan is None else price(resolve(arm.plan, host.outline)).macs_ratio
             row = {
                 "sampler": sampler,
                 "family": arm.family,
                 "factor": arm.factor,
-                "macs_ratio": share,
+                "macs_ratio": share_of(pipe, host, arm, steps, one),
                 "psnr": statistics.mean(near),
                 "psnr_deviation": statistics.pstdev(near),
                 "ssim": ssim(drawn, whole),
                 "plan": None if arm.plan is None else str(arm.plan.made_by),
+                **(judge.row(drawn, whole) if judge else {}),
             }
             rows.append(row)
-            print(f"{sampler:10} {arm.name:34} {share:6.1%} of the MACs  {row['psnr']:6.2f} dB  SSIM {row['ssim']:.4f}")
+            print(f"{sampler:10} {arm.name:34} {row['macs_ratio']:6.1%} of the MACs  {row['psnr']:6.2f} dB")
     settings = {"quick": quick, "pictures": len(cells), "guidance": GUIDANCE, "budgets": list(SPEEDUPS_IN_MACS)}
     write_result("inherit_quality", rows, claims_of(rows), settings)
 

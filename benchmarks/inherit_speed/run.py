@@ -10,15 +10,18 @@ overhead is what a reuse call takes beyond the live modules alone, called by han
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 import typer
 from DeepCache import DeepCacheSDHelper
 from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from rich.progress import track
+from torch.utils._pytree import tree_leaves
 
+from benchmarks import rivals
 from benchmarks.results import at_least, at_most, write_result
-from intarsia import Plan, hosts, price, resolve, rig
+from intarsia import Extrapolate, Outline, Plan, hosts, price, resolve, rig
 from intarsia.lighten import branch_site, inherit
 from intarsia.rig.answering import first_tensor
 
@@ -50,13 +53,13 @@ def pipeline() -> StableDiffusionPipeline:
     return pipe
 
 
-def drawer(pipe: StableDiffusionPipeline, size: int, steps: int) -> Callable[[], torch.Tensor]:
-    """One run to latents of (size, size)."""
+def drawer(pipe: StableDiffusionPipeline, size: int, steps: int) -> Callable[..., torch.Tensor]:
+    """One run to latents of (size, size), by the pipeline or by what stands in for it."""
     words = torch.zeros(1, 77, 768, dtype=torch.bfloat16)
     latents = torch.randn(1, 4, size, size, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
 
-    def draw() -> torch.Tensor:
-        return pipe(
+    def draw(call: Callable = pipe) -> torch.Tensor:
+        return call(
             prompt_embeds=words, negative_prompt_embeds=words, latents=latents.clone(), num_inference_steps=steps,
             guidance_scale=7.5, output_type="latent", height=size * 8, width=size * 8,
         ).images  # fmt: skip
@@ -74,17 +77,51 @@ def by_plan(pipe: StableDiffusionPipeline, plan: Plan, draw: Callable) -> Callab
     return call
 
 
-def by_deepcache(pipe: StableDiffusionPipeline, branch: int, every: int, draw: Callable) -> Callable:
+def by_rival(rival: Callable[..., AbstractContextManager], draw: Callable, *args: object, **kwargs: object) -> Callable:
     def call() -> torch.Tensor:
-        helper = DeepCacheSDHelper(pipe=pipe)
-        helper.set_params(cache_interval=every, cache_branch_id=branch)
-        helper.enable()
-        try:
-            return draw()
-        finally:
-            helper.disable()
+        with rival(*args, **kwargs) as drawing:
+            return draw(drawing)
 
     return call
+
+
+def bytes_of_deepcache(pipe: StableDiffusionPipeline, branch: int, every: int, draw: Callable) -> int:
+    """Bytes of every feature that DeepCache holds after a run."""
+    helper = DeepCacheSDHelper(pipe=pipe)
+    helper.set_params(cache_interval=every, cache_branch_id=branch)
+    helper.enable()
+    try:
+        draw()
+        held = [value for value in tree_leaves(list(helper.cached_output.values())) if isinstance(value, torch.Tensor)]
+        return sum({value.data_ptr(): value.numel() * value.element_size() for value in held}.values())
+    finally:
+        helper.disable()
+
+
+def others(pipe: StableDiffusionPipeline, draw: Callable, steps: int, outline: Outline, rounds: int) -> list[dict]:
+    """Other ways to the same end, beside two plans of ours: seconds and MACs as shares of the whole run's."""
+    site = branch_site(outline, 0)
+    candidates = {
+        "whole": draw,
+        "T-GATE, gate at half": by_rival(rivals.tgate, draw, pipe, steps // 2),
+        "tomesd, half the tokens": by_rival(rivals.merging, draw, pipe, 0.5),
+        "intarsia, every 2, parabola": by_plan(
+            pipe, inherit(steps, every=2, sites=site, forecast=Extrapolate(2)), draw
+        ),
+        "intarsia, every 3, half the line": by_plan(
+            pipe, inherit(steps, every=3, sites=site, forecast=Extrapolate(1, 0.5)), draw
+        ),
+    }
+    macs = {}
+    for name, call in candidates.items():
+        with rig.count_macs() as counted:
+            call()
+        macs[name] = counted.total
+    seconds = rig.measure_seconds(candidates, rounds=rounds)
+    return [
+        {"what": name, "seconds_ratio": seconds.ratio(name), "macs_ratio": macs[name] / macs["whole"]}
+        for name in list(candidates)[1:]
+    ]
 
 
 def overhead(pipe: StableDiffusionPipeline, branch: int, size: int, rounds: int) -> float:
@@ -162,7 +199,7 @@ def main(
             plan = inherit(steps, every=every, sites=branch_site(outline, branch))
             candidates = {
                 "whole": draw,
-                "DeepCache": by_deepcache(pipe, branch, every, draw),
+                "DeepCache": by_rival(rivals.deepcache, draw, pipe, branch, every),
                 "intarsia": by_plan(pipe, plan, draw),
             }
             seconds = rig.measure_seconds(candidates, rounds=1 if quick else pairs)
@@ -174,6 +211,7 @@ def main(
                 "every": every,
                 "macs_ratio": bill.macs_ratio,
                 "kept_bytes": bill.peak_bytes,
+                "DeepCache bytes": bytes_of_deepcache(pipe, branch, every, draw),
                 "seconds_ratio": seconds.ratio("intarsia"),
                 "DeepCache seconds_ratio": seconds.ratio("DeepCache"),
                 "DeepCache seconds over ours": statistics.median(pairwise),
@@ -183,12 +221,15 @@ def main(
             rows.append(row)
             print({key: value for key, value in row.items() if key != "rounds"})
         if not quick:
+            rows += [{"pixels": size * 8, **row} for row in others(pipe, draw, steps, outline, rounds=3)]
             for branch in (0, 1, 2):
                 rows.append({"pixels": size * 8, "branch": branch, "overhead": overhead(pipe, branch, size, pairs)})
                 print(rows[-1])
     timed = [row for row in rows if "every" in row]
     worst = min(row["DeepCache seconds over ours"] for row in timed)
     claims = [at_least("DeepCache's seconds over ours at the same plan, worst point", worst, 1.0)]
+    shares = [row["kept_bytes"] / row["DeepCache bytes"] for row in timed if row["branch"] == 0]
+    claims.append(at_most("bytes kept over DeepCache's, branch 0, worst", max(shares), 0.05))
     over = [row["overhead"] for row in rows if "overhead" in row]
     if over:
         claims.append(at_most("overhead of a reuse call, worst", max(over), 0.02))

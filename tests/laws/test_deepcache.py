@@ -3,7 +3,7 @@
 import pytest
 import torch
 from DeepCache import DeepCacheSDHelper
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, EulerDiscreteScheduler
 
 from intarsia import hosts, rig
 from intarsia.hosts import pico
@@ -19,11 +19,15 @@ def latents(pipe):
     ).images  # fmt: skip
 
 
+CASES = [(branch, every, DDIMScheduler) for branch in range(12) for every in (2, 3, 5)]
+CASES += [(branch, 3, EulerDiscreteScheduler) for branch in range(0, 12, 3)]
+
+
 @pytest.mark.filterwarnings("ignore:.*clip_sample.*")
-@pytest.mark.parametrize("every", [2, 3, 5])
-@pytest.mark.parametrize("branch", range(12))
-def test_inherit_is_deepcache_to_the_bit(branch, every):
-    pipe = pico.pipeline(scheduler=DDIMScheduler(clip_sample=False, steps_offset=1))
+@pytest.mark.parametrize(("branch", "every", "scheduler"), CASES)
+def test_inherit_is_deepcache_to_the_bit(branch, every, scheduler):
+    settings = {"clip_sample": False} if scheduler is DDIMScheduler else {}
+    pipe = pico.pipeline(scheduler=scheduler(steps_offset=1, **settings))
     theirs = DeepCacheSDHelper(pipe=pipe)
     theirs.set_params(cache_interval=every, cache_branch_id=branch)
     theirs.enable()

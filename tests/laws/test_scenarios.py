@@ -257,3 +257,22 @@ def test_guidance_halves_are_kept_apart(pico_host):
 
     for straight, swapped in zip(outputs([0, 1]), outputs([1, 0]), strict=True):
         torch.testing.assert_close(straight, swapped)
+
+
+def test_compiling_breaks_no_graph_and_theirs_breaks(pico_host):
+    """Ours is asked for whole graphs in `tests/graphs`; theirs looks the step up within the call."""
+    pipe = pico.pipeline()
+    pipe.scheduler.set_timesteps(STEPS)
+    given = {name: torch.ones(value.shape) for name, value in pico_host.inputs(tokens=pico.TOKENS).items()}
+    del given["timestep"]
+    time = pipe.scheduler.timesteps[0]
+
+    def breaks():
+        torch._dynamo.reset()
+        return torch._dynamo.explain(pipe.unet)(given["sample"], time, given["encoder_hidden_states"]).graph_break_count
+
+    assert breaks() == 0
+    helper = deepcached(pipe)
+    helper.enable()
+    assert breaks() > 0
+    helper.disable()

@@ -6,7 +6,7 @@ from PIL import Image
 HIGHEST = 99.0  # said of equal pictures, whose ratio has no bound
 
 
-def psnr(picture: Image.Image, whole: Image.Image) -> float:
+def psnr(picture: Image.Image | np.ndarray, whole: Image.Image | np.ndarray) -> float:
     """Peak signal to noise ratio in decibels over all pixels and channels: higher is nearer.
 
     Below 20 dB two emoji are different drawings; above 35 dB the eye sees no difference.

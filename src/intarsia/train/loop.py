@@ -97,7 +97,7 @@ def fit(
     objective.to(accelerator.device)
     trained = {name: value for name, value in objective.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(
-        trained.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, betas=(0.9, 0.99)
+        trained.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, betas=(0.9, 0.99), fused=True
     )
     average = Average(trained, schedule.average)
     checkpoint = Checkpoint(out / "checkpoint", trained, dict(objective.named_buffers()), average, optimizer)
