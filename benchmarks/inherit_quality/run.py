@@ -41,15 +41,16 @@ WANTED = {2.0: 4.0, 3.0: 4.0, 4.0: 2.0}  # decibels above fewer steps
 ABOVE_DEEPCACHE = 7.0
 
 
-def reported_prompts(runs: Path, count: int) -> list[dict]:
-    """Cells to draw, none of which was watched."""
+def reported_prompts(runs: Path, count: int, *, again: bool = False) -> list[dict]:
+    """Cells to draw, none of which was watched; with `again`, one may come several times, with other seeds."""
     _, cells, concepts, _ = taught_world(runs)
     asked = [
         {"prompt": f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style", **cell}
         for cell in cells
         if cell["part"] != "concept"
     ]
-    return random.Random(0).sample([cell for cell in asked if cell["prompt"] not in WATCHED], count)
+    unwatched = [cell for cell in asked if cell["prompt"] not in WATCHED]
+    return random.Random(0).choices(unwatched, k=count) if again else random.Random(0).sample(unwatched, count)
 
 
 def draw(call, prompts: list[str], steps: int, seed: int, output: str = "pil") -> list:

@@ -117,6 +117,17 @@ class UNetHost:
     def sample_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         return args[0] if args else kwargs["sample"]
 
+    def hands_on(self, path: str) -> tuple[str, ...]:
+        layers = [layer[-1] for layer in layer_order(path, self.module.get_submodule(path))]
+        units = tuple(f"{path}.{kind}.{number}" for kind, number in layers)
+        return units if path.startswith("down") else units[-1:]
+
+    def packed(self, path: str, answers: Sequence[Tensor]) -> Any:
+        return (answers[-1], tuple(answers)) if path.startswith("down") else answers[-1]
+
+    def unpacked(self, path: str, output: Any) -> Sequence[Tensor]:
+        return output[1] if path.startswith("down") else [output]
+
     def like_answer(self, answer: Tensor, kwargs: Mapping[str, Any]) -> Any:
         return UNet2DConditionOutput(sample=answer) if kwargs.get("return_dict", True) else (answer,)
 

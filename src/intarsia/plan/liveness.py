@@ -6,6 +6,7 @@ from memory is not entered: whatever fed only it is dead and is never computed (
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from .actions import Action, Reuse, Skip
 from .outline import Outline, Site
@@ -27,7 +28,7 @@ class Flow:
     recalled: Mapping[str, Reuse]
     passed: frozenset[str]
 
-    @property
+    @cached_property
     def running(self) -> frozenset[str]:
         return self.computed | self.subunits
 

@@ -12,7 +12,7 @@ from ..errors import RigError
 from ..plan import Table
 from ..plan.liveness import Flow
 from .contract import Host
-from .dead import Dead, first_dead
+from .dead import Dead, first_dead, overlooked
 
 Wearing = Callable[[Any], Any]  # from the forward that stands at a module to the one that stands in for it
 
@@ -72,7 +72,7 @@ def answer(
 def refuse_dead(reader: str, values: tuple[Any, ...]) -> None:
     """Raise `RigError` if a reader is handed what was not computed."""
     if first_dead(values) is not None:
-        raise RigError(f"{reader} reads what the plan left out: the host overlooked a reader. Please report the model.")
+        raise overlooked(reader)
 
 
 def first_tensor(output: Any) -> Tensor:

@@ -45,6 +45,18 @@ class Host(Protocol):
         """The tensor whose shape, type and device a remembered feature goes with."""
         ...
 
+    def hands_on(self, path: str) -> tuple[str, ...]:
+        """The units whose answers a block hands on, its own answer last."""
+        ...
+
+    def packed(self, path: str, answers: Sequence[Tensor]) -> Any:
+        """The answers of these units in the form in which the block returns them."""
+        ...
+
+    def unpacked(self, path: str, output: Any) -> Sequence[Tensor]:
+        """What `packed` packed."""
+        ...
+
     def like_answer(self, answer: Tensor, kwargs: Mapping[str, Any]) -> Any:
         """The host's answer in the form in which its callers expect it."""
         ...

@@ -2,7 +2,7 @@
 
 A UNet's blocks go on concatenating and adding whether or not anybody needs the result. A `Dead` tensor has the
 shape that is asked of it and no values: whatever is done with it costs nothing and is dead again. Should one
-reach a host's output, a reader was overlooked, and the call is refused.
+reach a layer with weights or the host's output, a reader was overlooked, and the call is refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import RigError
+
 # Questions about a tensor rather than work on it.
 QUESTIONS = ("__get__", "size", "dim", "numel", "is_floating_point", "stride", "element_size", "__repr__")
+# Work that a model does on what it reads. Nothing that is priced may be done on the dead.
+WORK = ("conv1d", "conv2d", "linear", "layer_norm", "scaled_dot_product_attention", "matmul", "bmm", "baddbmm")
 
 
 class Dead(Tensor):
@@ -29,6 +33,8 @@ class Dead(Tensor):
         if func.__name__ in QUESTIONS:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **(kwargs or {}))
+        if func.__name__ in WORK:
+            raise overlooked(f"a layer ({func.__name__})")
         return first_dead([*args, *(kwargs or {}).values()])
 
     @classmethod
@@ -36,6 +42,11 @@ class Dead(Tensor):
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         return first_dead([*args, *(kwargs or {}).values()])
+
+
+def overlooked(reader: str) -> RigError:
+    """The refusal of a reader that is handed what was not computed."""
+    return RigError(f"{reader} reads what the plan left out: the host overlooked a reader. Please report the model.")
 
 
 def first_dead(values: Sequence[Any]) -> Dead | None:

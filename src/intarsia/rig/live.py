@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from ..errors import FitError, RigError
 from ..plan import Plan, Skip, Table, resolve
 from ..plan.liveness import Flow
-from .answering import Row, Wearing, answer, first_tensor, refuse_dead, touched_sites, worn
+from .answering import Row, Wearing, answer, first_tensor, refuse_dead, worn
 from .clock import CallClock
 from .contract import Host
+from .idle import block_answer, watch_of
 from .memory import Memory
 
 UNDER_PLAN: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
@@ -69,6 +70,7 @@ class Live:
         self.table = table
         self.host = host
         self.lanes = lanes
+        self.watch = watch_of(table, host)
         self.runs_are_told = False  # `restart` begins them, not a repeated first time step
         self.sessions = threading.local()
         self.graphs: Any = None  # what answers in place of the host's modules, if anything does
@@ -168,6 +170,13 @@ class Live:
         assert now is not None, "a site is asked only within a call of the host"
         return answer(now, self.table, self.host, path, module_forward, args, kwargs)
 
+    def block_answer(self, path: str, module_forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a block hands on in the call that is under way."""
+        walk = self.session
+        assert walk.answers is not None, "a block is asked only within a call of the host"
+        idle, units = path in self.watch.idle[walk.row], self.watch.blocks[path]
+        return block_answer(walk.answers, self.host, idle, path, units, module_forward, args, kwargs)
+
     def end(self, output: Any) -> None:
         """Forget what no later row will ask for.
 
@@ -219,7 +228,8 @@ def applied(
     def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         live.end(output)
 
-    forwards = {path: wrapper(live, path) for path in touched_sites(live.table)}
+    forwards = {path: wrapper(live.block_answer, path) for path in live.watch.blocks}
+    forwards |= {path: wrapper(live.answer, path) for path in live.watch.sites}
     if graphs is not None:
         forwards = {"": graphs(live)}
     if any(live.table.answering):
@@ -235,12 +245,12 @@ def applied(
         UNDER_PLAN.discard(module)
 
 
-def wrapper(live: Live, path: str) -> Wearing:
-    """A site's forward, unless the row says otherwise."""
+def wrapper(answering: Callable[..., Any], path: str) -> Wearing:
+    """A module's forward, unless the row says otherwise."""
 
     def wear(module_forward: Any) -> Any:
         def forward(*args: Any, **kwargs: Any) -> Any:
-            return live.answer(path, module_forward, args, kwargs)
+            return answering(path, module_forward, args, kwargs)
 
         return forward
 
