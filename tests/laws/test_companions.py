@@ -12,7 +12,7 @@ from diffusers import (
 )
 
 from intarsia import hosts, rig
-from intarsia.errors import FitError
+from intarsia.errors import FitError, RigError
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
 
@@ -154,11 +154,11 @@ def test_a_forward_that_stood_there_before_comes_back():
     from accelerate.hooks import ModelHook, add_hook_to_module
 
     host = pico.host()
-    unit = host.module.up_blocks[2].resnets[2]
+    unit = host.module.up_blocks[3].attentions[1]
     add_hook_to_module(unit, ModelHook())
     theirs = unit.__dict__["forward"]
     given = {name: torch.ones(value.shape) for name, value in host.inputs(tokens=pico.TOKENS).items()}
-    with rig.applied(inherit(2, every=2, sites="up_blocks.2"), host):
+    with rig.applied(inherit(2, every=2, sites="up_blocks.3.layers.1"), host):
         assert unit.__dict__["forward"] is not theirs
         for time in (2, 1):
             host.module(**given | {"timestep": time})
@@ -264,3 +264,13 @@ def test_a_unet_without_a_size_asks_for_one():
     with pytest.raises(FitError, match="no sample_size"):
         _ = host.outline
     assert hosts.of(pico.unet(sample_size=None), height=16).outline.macs > 0
+
+
+def test_a_forward_that_is_left_behind_is_noticed():
+    """Whoever patches a model under a plan and does not undo it is told, and the model is as it was."""
+    host = pico.host()
+    unit = host.module.up_blocks[3].attentions[1]
+    plan = inherit(2, every=2, sites="up_blocks.3.layers.1")
+    with pytest.raises(RigError, match=r"put on 'up_blocks.3.attentions.1' under the plan"), rig.applied(plan, host):
+        unit.forward = lambda *args, **kwargs: None
+    assert "forward" not in unit.__dict__

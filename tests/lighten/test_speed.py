@@ -65,3 +65,22 @@ def test_a_pace_is_measured_on_a_real_model(pico_host):
     pace = speed.measure_pace(pico_host, ROWS, run, rounds=2)
     assert [macs for macs, _ in pace.points] == sorted(macs for macs, _ in pace.points)
     assert all(0 < seconds < 1.3 for _, seconds in pace.points)
+
+
+@pytest.mark.parametrize("off", [0.85, 1.0, 1.2])
+def test_a_factor_is_met_though_the_pace_is_off(pico_outline, off):
+    """The line between measured points misleads; what is measured at the plan itself corrects it."""
+    rows = 20
+    pace = speed.Pace(((0.1, 0.15), (0.5, 0.55)))
+
+    def timed(plan):
+        return off / pace.seconds_ratio(price(resolve(plan, pico_outline)).macs_ratio)
+
+    plan, measured = speed.plan_at_speed(pico_outline, rows, pace, 2.0, timed)
+    assert measured == timed(plan)
+    assert abs(measured / 2.0 - 1) < 0.08
+
+
+def test_a_factor_out_of_reach_is_refused_before_anything_is_timed(pico_outline):
+    with pytest.raises(FitError, match="out of reach"):
+        speed.plan_at_speed(pico_outline, 20, speed.Pace(((0.1, 0.4),)), 5.0, pytest.fail)

@@ -22,6 +22,7 @@ from .inherit import branch_site, inherit
 from .modes import even
 
 ROUNDS = 3
+CLOSE = 0.04  # of the factor asked for; rungs lie about so far apart
 WHOLE = "whole"
 
 
@@ -89,6 +90,37 @@ def plan_for_speed(outline: Outline, rows: int, pace: Pace, factor: float) -> tu
         f"{factor:g}x is out of reach by inheritance: {fastest:.2f}x is the most for {rows} calls on this machine. "
         "Ask for less, or take fewer steps."
     )
+
+
+def plan_at_speed(
+    outline: Outline, rows: int, pace: Pace, factor: float, timed: Callable[[Plan], float], tries: int = 3
+) -> tuple[Plan, float]:
+    """The plan that is found to be `factor` times as fast, within a few hundredths where the ladder has such a rung.
+
+    Args:
+        timed: How many times faster than the whole model a plan is, measured now.
+
+    Returns:
+        The plan that came nearest, and its measured factor.
+
+    Raises:
+        FitError: no plan of the ladder is so fast; says what the most is.
+    """
+    aim, measured = factor, []
+    for _ in range(tries):
+        try:
+            plan, _ = plan_for_speed(outline, rows, pace, aim)
+        except FitError:
+            if not measured:
+                raise
+            plan = ladder(outline, rows)[0]
+        if any(plan == known for known, _ in measured):
+            break
+        measured.append((plan, timed(plan)))
+        if abs(measured[-1][1] / factor - 1) < CLOSE:
+            break
+        aim *= factor / measured[-1][1]
+    return min(measured, key=lambda one: abs(one[1] - factor))
 
 
 def remembered_pace(outline: Outline, rows: int, device: str, measure: Callable[[], Pace]) -> Pace:
