@@ -89,6 +89,17 @@ def test_a_search_keeps_its_budget_and_beats_holding(drawing, ratio):
     assert distance(found.plan) < distance(held)
 
 
+def test_the_best_of_several_sites_is_found(drawing):
+    host, run = drawing
+    sites = ["up_blocks.3.layers.1", "up_blocks.3.layers.0", "up_blocks.1"]
+    found = looking.search_among(host, sites, run, 12, 0.5)
+    nearest = min(found.tried, key=lambda name: found.tried[name])
+    assert nearest.startswith(found.plan.rules[0].sites)
+    assert found.bill.macs_ratio <= 0.5
+    with pytest.raises(PlanError, match="at the least"):
+        looking.search_among(host, ["up_blocks.1"], run, 12, 0.1)
+
+
 def test_refusals(drawing):
     host, run = drawing
     with pytest.raises(PlanError, match=r"at the least, more than the 10\.0% asked for"):

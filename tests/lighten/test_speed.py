@@ -84,3 +84,11 @@ def test_a_factor_is_met_though_the_pace_is_off(pico_outline, off):
 def test_a_factor_out_of_reach_is_refused_before_anything_is_timed(pico_outline):
     with pytest.raises(FitError, match="out of reach"):
         speed.plan_at_speed(pico_outline, 20, speed.Pace(((0.1, 0.4),)), 5.0, pytest.fail)
+
+
+def test_a_factor_is_read_back_as_macs():
+    pace = speed.Pace(((0.1, 0.2), (0.5, 0.6)))
+    for factor in (1.1, 1.6667, 2.5, 5.0):
+        assert 1 / pace.seconds_ratio(pace.macs_ratio(factor)) == pytest.approx(factor)
+    with pytest.raises(FitError, match=r"5\.00x is the most"):
+        pace.macs_ratio(6.0)

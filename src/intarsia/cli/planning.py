@@ -81,10 +81,13 @@ def inherit(
 
 @app.command()
 def search(
-    macs: float = typer.Option(
-        ..., min=0.0, max=1.0, help="The budget: a share of the whole model's MACs, such as 0.5."
+    macs: float | None = typer.Option(
+        None, min=0.0, max=1.0, help="The budget: a share of the whole model's MACs, such as 0.5."
     ),
-    branch: int = typer.Option(0, help="Which feature to inherit, as DeepCache numbers them: 0 computes the least."),
+    speed: str | None = typer.Option(None, help="The budget in seconds instead: '2x' as fast on this machine."),
+    branch: list[int] = typer.Option(
+        [0], help="Which feature to inherit, as DeepCache numbers them: 0 computes the least. Say it again to choose."
+    ),
     steps: int = typer.Option(20, min=2, help="Sampler steps."),
     guidance: float = typer.Option(3.0, help="How strongly words lead."),
     prompt: list[str] = typer.Option(list(WATCHED), help="What to draw while watching; say it again for more."),
@@ -93,9 +96,14 @@ def search(
     out: Path = typer.Option(..., "--out", "-o", help="Where to write the plan."),
 ) -> None:
     """Watch the model draw a few pictures, then choose when to compute and how to tell the rest, within a budget."""
+    from ..errors import PlanError
     from ..saving import refuse_existing
     from ..shipped import model_folder
+    from .run import pace_of, read_factor
 
+    if (macs is None) == (speed is None):
+        raise PlanError("say the budget either as --macs or as --speed.")
+    factor = None if speed is None else read_factor(speed)
     refuse_existing(out)
     folder = model_folder(model)
 
@@ -105,7 +113,7 @@ def search(
     from .. import hosts
     from ..hosts.pipelines import load_pipeline
     from ..lighten import branch_site
-    from ..lighten.search import search as look
+    from ..lighten.search import search_among
     from ..plan import draw, resolve, save_plan
 
     pipe = load_pipeline(folder)
@@ -113,8 +121,13 @@ def search(
     calls = 2 if guidance > 1 else 1
     host = hosts.of(pipe.unet, batch=calls, tokens=pipe.tokenizer.model_max_length)
 
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    if factor is not None:
+        macs = pace_of(pipe, host, list(prompt), steps, guidance, say).macs_ratio(factor)
     with Progress(transient=True) as progress:
-        task = progress.add_task("watch", total=rows + CANDIDATES)
+        task = progress.add_task("watch", total=len(branch) * (rows + CANDIDATES))
 
         def run() -> torch.Tensor:
             generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompt))]
@@ -124,7 +137,7 @@ def search(
             progress.advance(task)
             return drawn
 
-        found = look(host, branch_site(host.outline, branch), run, rows, macs)
+        found = search_among(host, [branch_site(host.outline, one) for one in branch], run, rows, macs or 0.0)
     for name, distance in sorted(found.tried.items(), key=lambda item: item[1]):
         typer.echo(f"{name}: mean squared distance of the latents {distance:.3g}")
     typer.echo(draw(resolve(found.plan, host.outline)))

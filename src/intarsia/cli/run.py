@@ -11,7 +11,9 @@ import typer
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
+    from ..lighten.speed import Pace
     from ..plan import Plan
+    from ..rig import Host
 
 
 def run(
@@ -108,10 +110,6 @@ def plan_at_speed(
     host = hosts.of(pipe.unet, batch=batch, tokens=pipe.tokenizer.model_max_length)
     rows = hosts.rows(pipe.scheduler, steps)
 
-    def measure() -> pacing.Pace:
-        say("measuring this machine's pace, once for this model, size and number of steps")
-        return pacing.measure_pace(host, rows, whole)
-
     def whole() -> object:
         return pipe(prompts, num_inference_steps=steps, guidance_scale=guidance)
 
@@ -124,7 +122,25 @@ def plan_at_speed(
 
         return rig.measure_seconds({"whole": whole, "planned": planned}, rounds=3).speedup("planned")
 
-    pace = pacing.remembered_pace(host.outline, rows, str(pipe.device), measure)
+    pace = pace_of(pipe, host, prompts, steps, guidance, say)
     plan, measured = pacing.plan_at_speed(host.outline, rows, pace, factor, timed)
     say(f"chose a plan that computes {plan.made_by['computed']} of {rows} calls whole: {measured:.2f}x measured")
     return plan
+
+
+def pace_of(
+    pipe: DiffusionPipeline, host: Host, prompts: list[str], steps: int, guidance: float, say: Callable[[str], None]
+) -> Pace:
+    """How seconds follow MACs for this pipeline here, measured once and remembered."""
+    from .. import hosts
+    from ..lighten import speed as pacing
+
+    rows = hosts.rows(pipe.scheduler, steps)
+
+    def measure() -> Pace:
+        say("measuring this machine's pace, once for this model, size and number of steps")
+        return pacing.measure_pace(
+            host, rows, lambda: pipe(prompts, num_inference_steps=steps, guidance_scale=guidance)
+        )
+
+    return pacing.remembered_pace(host.outline, rows, str(pipe.device), measure)

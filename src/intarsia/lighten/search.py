@@ -224,6 +224,26 @@ def search(host: Host, site: str, run: Callable[[], Tensor], rows: int, macs_rat
     return Found(candidates[best], price(resolve(candidates[best], host.outline)), tried)
 
 
+def search_among(host: Host, sites: Sequence[str], run: Callable[[], Tensor], rows: int, macs_ratio: float) -> Found:
+    """The best plan over several sites, each searched for by itself; what cannot save so much is passed over.
+
+    Raises:
+        PlanError: none of the sites can save so much.
+    """
+    found: dict[str, Found] = {}
+    refused: list[PlanError] = []
+    for site in sites:
+        try:
+            found[site] = search(host, site, run, rows, macs_ratio)
+        except PlanError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    best = min(found, key=lambda site: min(found[site].tried.values()))
+    tried = {f"{site}, {name}": distance for site, one in found.items() for name, distance in one.tried.items()}
+    return Found(found[best].plan, found[best].bill, tried)
+
+
 def keys_within(host: Host, site: str, rows: int, macs_ratio: float) -> int:
     """How many rows may compute the site within a share of the MACs."""
     reuse = price(resolve(inherit(rows, every=rows, sites=site), host.outline)).macs[1] if rows > 1 else 0

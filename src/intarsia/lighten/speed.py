@@ -41,6 +41,18 @@ class Pace:
                 return low_seconds + along * (high_seconds - low_seconds)
         return 1.0
 
+    def macs_ratio(self, factor: float) -> float:
+        """The share of MACs at which a plan is expected to be so many times as fast.
+
+        Raises:
+            FitError: no share is.
+        """
+        known = [*self.points, (1.0, 1.0)]
+        for (low, low_seconds), (high, high_seconds) in itertools.pairwise(known):
+            if low_seconds <= 1 / factor <= high_seconds:
+                return low + (high - low) * (1 / factor - low_seconds) / (high_seconds - low_seconds)
+        raise FitError(f"{factor:g}x is out of reach by inheritance: {1 / known[0][1]:.2f}x is the most.")
+
 
 def ladder(outline: Outline, rows: int) -> list[Plan]:
     """Plans from the fastest to the whole model: 1, 2, ... rows computed, evenly spread, the rest told."""
@@ -106,7 +118,7 @@ def plan_at_speed(
     Raises:
         FitError: no plan of the ladder is so fast; says what the most is.
     """
-    aim, measured = factor, []
+    aim, measured = factor, list[tuple[Plan, float]]()
     for _ in range(tries):
         try:
             plan, _ = plan_for_speed(outline, rows, pace, aim)
