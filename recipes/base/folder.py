@@ -42,7 +42,7 @@ def seconds_of(run: Path) -> float:
 def write_folder(runs: Path, out: Path) -> None:
     """Put the pipeline together from the runs and save it over the folder that ships."""
     unet = UNet2DConditionModel(**denoiser.SHAPE)
-    wear_average(denoiser.Denoising(unet), runs / "denoiser")
+    wear_average(denoiser.Denoising(unet, torch.ones(unet.config.in_channels)), runs / "denoiser")
     pipe = denoiser.pipeline_of(unet, newest_decoder(runs / "latents", runs / "decoder"))
     outline = rig.outline_of(hosts.of(unet), tokens=TOKENS)
     part = out.with_suffix(".part")
