@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "": {"errors", "plan"},
 }
 NEVER = {"plan": {"torch", "numpy", "diffusers", "transformers"}, "errors": {"torch"}, "rig": {"diffusers"}}
-ONLY_IN = {"diffusers": {"hosts", "eval", "cli"}, "typer": {"cli"}, "pydantic": {"plan"}}
+ONLY_IN = {"diffusers": {"hosts", "eval", "lighten", "cli"}, "typer": {"cli"}, "pydantic": {"plan"}}
 
 
 def room_of(path: Path) -> str:
