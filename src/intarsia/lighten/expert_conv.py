@@ -11,7 +11,7 @@ steps can be merged beforehand, and the `offset` gate are ours.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers.models.embeddings import get_timestep_embedding
@@ -102,7 +102,7 @@ class ExpertConv2d(nn.Module):
             )
         if routing == "time" and moment is None:
             raise FitError("routing by time needs a moment to read the time step from.")
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation, "groups": conv.groups
         }  # fmt: skip
         self.routing, self.gate, self.moment = routing, GATES[gate], moment
@@ -113,9 +113,8 @@ class ExpertConv2d(nn.Module):
             filled = [torch.zeros_like(conv.bias) if bias is None else bias.detach() for bias in biases]
             self.bias = nn.Parameter(torch.stack(filled))
         features = {"input": conv.in_channels, "time": TIME_FEATURES, "fixed": 0}[routing]
-        like = {"dtype": conv.weight.dtype, "device": conv.weight.device}
-        self.scores = nn.Parameter(torch.zeros(self.experts, **like))
-        self.router = nn.Parameter(torch.zeros(self.experts, features, **like)) if features else None
+        self.scores = nn.Parameter(conv.weight.new_zeros(self.experts))
+        self.router = nn.Parameter(conv.weight.new_zeros(self.experts, features)) if features else None
         self.merged: dict[float, tuple[Tensor, Tensor | None]] = {}
 
     @property
@@ -178,11 +177,11 @@ class ExpertConv2d(nn.Module):
         if self.routing != "fixed":
             raise FitError(f"only a fixed mixture folds; this one is routed by {self.routing!r}.")
         kernels, biases = self.kernels(self.mix(self.weight))
-        out, within, *size = kernels.shape[1:]
+        out, within, height, width = kernels.shape[1:]
         plain = nn.Conv2d(
-            within * self.settings["groups"], out, tuple(size), bias=biases is not None, **self.settings
+            within * self.settings["groups"], out, (height, width), bias=biases is not None, **self.settings
         ).to(self.weight)
         plain.weight.copy_(kernels[0])
-        if biases is not None:
+        if plain.bias is not None and biases is not None:
             plain.bias.copy_(biases[0])
         return plain
