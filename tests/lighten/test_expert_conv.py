@@ -104,20 +104,20 @@ def test_merged_beforehand_is_mixed_at_the_time(conv):
     def answers():
         found = []
         for time in times:
-            with moment.at(torch.tensor(time)):
-                found.append(mixed(pictures()))
+            moment.be(torch.tensor(time))
+            found.append(mixed(pictures()))
         return found
 
     dynamic = answers()
     mixed.premerge(times)
     assert all(torch.equal(one, two) for one, two in zip(answers(), dynamic, strict=True))
-    with moment.at(torch.tensor(times)):  # training: another time for every sample
-        each = mixed(pictures())
+    moment.be(torch.tensor(times))  # training: another time for every sample
+    each = mixed(pictures())
     for place, answer in enumerate(dynamic):
         torch.testing.assert_close(each[place], answer[place])
     assert not torch.allclose(dynamic[0], dynamic[1])
     with pytest.raises(FitError, match="outside of its model"):
-        mixed(pictures())
+        stirred(conv, routing="time", moment=Moment())(pictures())
 
 
 def test_a_fixed_mixture_folds(conv):

@@ -9,8 +9,7 @@ steps can be merged beforehand, and the `offset` gate are ours.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -45,31 +44,33 @@ GATES: dict[str, Callable[[Tensor], Tensor]] = {"softmax": softmax, "sigmoid": s
 
 
 class Moment:
-    """The time step of the call that is under way, for each thread: what routers by time look at."""
+    """The time step of the call that is under way: what routers by time look at.
+
+    Each thread has its own; a thread that never called (autograd's, recomputing what was checkpointed) reads the last.
+    """
 
     def __init__(self) -> None:
         self.here = threading.local()
+        self.last: Tensor | None = None
+
+    def __deepcopy__(self, memo: dict) -> "Moment":
+        return Moment()
 
     @property
     def times(self) -> Tensor:
         """Time steps of shape (1,) or (batch,).
 
         Raises:
-            FitError: no call is under way.
+            FitError: there was no call yet.
         """
-        found = getattr(self.here, "times", None)
+        found = getattr(self.here, "times", self.last)
         if found is None:
             raise FitError("a convolution routed by time was called outside of its model; call the model instead.")
         return found
 
-    @contextmanager
-    def at(self, times: Tensor) -> Iterator[None]:
-        """A call at these time steps."""
-        self.here.times = times.reshape(-1)
-        try:
-            yield
-        finally:
-            self.here.times = None
+    def be(self, times: Tensor) -> None:
+        """A call at these time steps begins."""
+        self.here.times = self.last = times.reshape(-1)
 
 
 class ExpertConv2d(nn.Module):
@@ -163,8 +164,8 @@ class ExpertConv2d(nn.Module):
             raise FitError(f"only routing by time can be merged beforehand; this one is routed by {self.routing!r}.")
         self.merged.clear()
         for time in times:
-            with self.moment.at(torch.tensor([float(time)], device=self.weight.device)):
-                kernels, biases = self.kernels(self.mix(self.weight))
+            self.moment.be(torch.tensor([float(time)], device=self.weight.device))
+            kernels, biases = self.kernels(self.mix(self.weight))
             self.merged[float(time)] = kernels[0], None if biases is None else biases[0]
 
     @torch.no_grad()

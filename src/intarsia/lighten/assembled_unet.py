@@ -1,0 +1,100 @@
+"""A UNet put together from parts, whose shape diffusers' config alone cannot say.
+
+Where every level has as many layers as its config says, an assembly is a plain `UNet2DConditionModel`. Single units
+left out, and convolutions of several experts, are what this class adds; both are in its config, so that diffusers
+saves and loads it like any other model.
+"""
+
+import functools
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from ..errors import FitError
+from .expert_conv import ExpertConv2d, Moment
+
+
+class Passing(nn.Module):
+    """Stands where a unit was left out, and hands on what it is given."""
+
+    def forward(self, hidden_states: Tensor, *_: Any, return_dict: bool = True, **__: Any) -> Any:
+        return hidden_states if return_dict else (hidden_states,)
+
+
+class AssembledUNet(UNet2DConditionModel):
+    """A UNet with units left out and convolutions of several experts.
+
+    Args:
+        left_out: Paths of resnets and attentions that hand on their input instead.
+        experts: For each path of a convolution: `count`, and optionally `routing` and `gate` (see `ExpertConv2d`).
+        config: Everything that `UNet2DConditionModel` takes.
+    """
+
+    def __init__(
+        self, left_out: Sequence[str] = (), experts: Mapping[str, Mapping[str, Any]] | None = None, **config: Any
+    ) -> None:
+        super().__init__(**config)
+        self.register_to_config(
+            left_out=list(left_out), experts={path: dict(one) for path, one in (experts or {}).items()}
+        )
+        self.moment = Moment()
+        for path in left_out:
+            self.leave_out(path)
+        for path, one in (experts or {}).items():
+            self.widen(path, **one)
+
+    def leave_out(self, path: str) -> None:
+        """Let a unit hand on its input."""
+        unit = self.get_submodule(path)
+        within, out = (getattr(unit, name, None) for name in ("in_channels", "out_channels"))
+        if ".resnets." in path and (within != out or path.startswith("up")):
+            raise FitError(f"{path!r} changes the number of channels; nothing can stand in its place.")
+        self.set_submodule(path, Passing())
+
+    def widen(self, path: str, count: int, routing: Any = "input", gate: str = "offset") -> None:
+        """Put a convolution of several experts in a convolution's place; the others are empty until they are filled."""
+        conv = self.get_submodule(path)
+        if not isinstance(conv, nn.Conv2d):
+            raise FitError(f"{path!r} is a {type(conv).__name__}; only 2d convolutions have experts.")
+        bias = None if conv.bias is None else torch.zeros_like(conv.bias)
+        others = [(torch.zeros_like(conv.weight), bias)] * (count - 1)
+        self.set_submodule(path, ExpertConv2d(conv, others, routing=routing, gate=gate, moment=self.moment))
+
+    @functools.wraps(UNet2DConditionModel.forward)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        time = args[1] if len(args) > 1 else kwargs["timestep"]
+        self.moment.be(torch.as_tensor(time, device=self.device))
+        return super().forward(*args, **kwargs)
+
+    def expert_convs(self) -> dict[str, ExpertConv2d]:
+        """Every convolution of several experts, by path."""
+        return {path: module for path, module in self.named_modules() if isinstance(module, ExpertConv2d)}
+
+    def premerge(self, times: Sequence[float]) -> None:
+        """Merge the kernels of a sampler's time steps beforehand, wherever routing is by time."""
+        for conv in self.expert_convs().values():
+            if conv.routing == "time":
+                conv.premerge(times)
+
+    def fold(self) -> None:
+        """Make plain convolutions of all fixed mixtures."""
+        experts = dict(self.config.experts)
+        for path, conv in self.expert_convs().items():
+            if conv.routing == "fixed":
+                self.set_submodule(path, conv.fold())
+                del experts[path]
+        self.register_to_config(experts=experts)
+
+
+def signature() -> inspect.Signature:
+    """The parameters that diffusers may find in a config: ours, and those of the class that is extended."""
+    ours = [one for one in inspect.signature(AssembledUNet.__init__).parameters.values() if one.name != "config"]
+    theirs = list(inspect.signature(UNet2DConditionModel.__init__).parameters.values())[1:]
+    return inspect.Signature([*ours, *theirs])
+
+
+AssembledUNet.__init__.__signature__ = signature()  # type: ignore[attr-defined]

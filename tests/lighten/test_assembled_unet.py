@@ -1,0 +1,122 @@
+"""A UNet whose shape its config alone cannot say: it saves, loads, runs under plans, and begins as what it was."""
+
+import pytest
+import torch
+
+from intarsia import FitError, hosts, rig
+from intarsia.hosts import pico
+from intarsia.lighten import inherit
+from intarsia.lighten.assembled_unet import AssembledUNet
+from tests.laws.conftest import inputs_of
+
+EXPERTS = {
+    "down_blocks.1.resnets.1.conv2": {"count": 4, "routing": "time"},
+    "up_blocks.2.resnets.0.conv2": {"count": 2, "routing": "input", "gate": "softmax"},
+    "mid_block.resnets.0.conv1": {"count": 3, "routing": "fixed", "gate": "sigmoid"},
+}
+LEFT_OUT = ("down_blocks.0.attentions.1", "down_blocks.0.resnets.1", "up_blocks.3.attentions.2")
+
+
+def config(unet):
+    return {key: value for key, value in unet.config.items() if not key.startswith("_")}
+
+
+def assembled(stir=True, **changes):
+    torch.manual_seed(1)
+    unet = AssembledUNet(**{"left_out": LEFT_OUT, "experts": EXPERTS, **config(pico.unet()), **changes})
+    unet.eval().requires_grad_(False)
+    for conv in unet.expert_convs().values():
+        if stir:
+            conv.weight[1:].normal_(std=0.1)
+            conv.scores.normal_()
+            if conv.router is not None:
+                conv.router.normal_()
+    return unet
+
+
+def answer(unet, time=500, batch=2):
+    return unet(**inputs_of(pico.host(), time, batch=batch)).sample
+
+
+def test_it_is_saved_and_loaded_by_diffusers(tmp_path):
+    unet = assembled()
+    unet.save_pretrained(tmp_path, safe_serialization=True)
+    again = AssembledUNet.from_pretrained(tmp_path).eval()
+    assert again.config.left_out == list(LEFT_OUT)
+    assert torch.equal(answer(again), answer(unet))
+    assert config(AssembledUNet.from_config(unet.config)) == config(unet)
+
+
+def test_without_additions_it_is_the_plain_model():
+    plain = pico.unet()
+    unet = AssembledUNet(**config(plain)).eval()
+    unet.load_state_dict(plain.state_dict())
+    assert torch.equal(answer(unet), answer(plain))
+
+
+def test_with_empty_experts_it_begins_as_it_was():
+    plain = pico.unet()
+    unet = AssembledUNet(**config(plain)).eval()
+    unet.load_state_dict(plain.state_dict())
+    for path in EXPERTS:
+        unet.widen(path, count=4, routing="time")
+    assert torch.equal(answer(unet), answer(plain))
+
+
+def test_time_is_read_off_the_call():
+    unet = assembled()
+    early, late = answer(unet, 900), answer(unet, 100)
+    unet.premerge([900, 100])
+    torch.testing.assert_close(answer(unet, 900), early)
+    torch.testing.assert_close(answer(unet, 100), late)
+    given = inputs_of(pico.host(), 0)
+    each = unet(**given | {"timestep": torch.tensor([900, 100])}).sample
+    torch.testing.assert_close(each[:1], early[:1])
+    torch.testing.assert_close(each[1:], late[1:])
+
+
+def test_fixed_mixtures_fold(tmp_path):
+    unet = assembled()
+    before = answer(unet)
+    unet.fold()
+    torch.testing.assert_close(answer(unet), before)
+    assert set(unet.config.experts) == set(EXPERTS) - {"mid_block.resnets.0.conv1"}
+    unet.save_pretrained(tmp_path)
+    torch.testing.assert_close(answer(AssembledUNet.from_pretrained(tmp_path).eval()), answer(unet))
+
+
+def test_it_is_a_host_of_plans_like_any_other():
+    host = hosts.of(assembled(), batch=2, tokens=pico.TOKENS)
+    assert host.outline.by_path["down_blocks.0.attentions.1"].macs == 0
+    plan = inherit(4, every=2, sites="up_blocks.2")
+    with rig.applied(plan, host) as live:
+        for row in range(4):
+            assert answer(host.module, 900 - row).isfinite().all()
+    assert [call.recalled for call in live.trace] == [0, 1, 0, 1]
+
+
+def test_gradients_are_the_same_with_checkpointing():
+    """Kernels mixed anew on the way back are those of the way there."""
+    gradients = []
+    for checkpointing in (False, True):
+        unet = assembled().train().requires_grad_(True)
+        if checkpointing:
+            unet.enable_gradient_checkpointing()
+        with torch.enable_grad():
+            unet(**inputs_of(pico.host(), 500)).sample.square().mean().backward()
+        gradients.append({name: value.grad for name, value in unet.named_parameters() if value.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"left_out": ["up_blocks.1.resnets.0"]}, "changes the number of channels"),
+        ({"left_out": [], "experts": {"mid_block": {"count": 2}}}, "only 2d convolutions"),
+    ],
+)
+def test_refusals(changes, said):
+    with pytest.raises(FitError, match=said):
+        assembled(**changes)
