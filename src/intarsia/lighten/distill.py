@@ -1,0 +1,149 @@
+"""A small UNet learns from the large one that it was cut out of: task, answers and features at once.
+
+Source: BK-SDM's loss, task + output + features at the end of every block (section 1.2 of our digest), all weighing 1.
+Its features outweigh all else by their scale; `normalised` divides each by the mean square of the teacher's, which is
+LAPTOP-Diff's remedy. Training the replaced parts stage by stage inside a frozen model is A-SDM's progressive
+incubation as we understand it; what the paper leaves open is ours.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import FitError
+from ..plan.pattern import sites_of
+from ..rig.answering import first_tensor
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What counts how much, and whether features are divided by their teacher's mean square."""
+
+    task: float = 1.0
+    output: float = 1.0
+    feature: float = 1.0
+    normalised: bool = True
+
+
+class Distilling(nn.Module):
+    """The losses of a student beside its teacher, for `train.fit`.
+
+    A batch is (latents, words): latents (batch, channels, height, width) and token states (batch, tokens, width), or
+    words as a mapping of everything that the UNet is called with.
+
+    Args:
+        noise: A diffusers scheduler with `add_noise` and, for v-prediction, `get_velocity`.
+        pairs: For each path in the student whose answer is compared, the path in the teacher.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        noise: Any,
+        pairs: Mapping[str, str],
+        weights: Weights = Weights(),
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.teacher = [teacher.eval().requires_grad_(False)]  # in a list: neither trained nor saved with the student
+        self.noise, self.pairs, self.weights = noise, dict(pairs), weights
+        for path, twin in self.pairs.items():
+            student.get_submodule(path), teacher.get_submodule(twin)
+
+    def forward(self, batch: tuple[Tensor, Any]) -> dict[str, Tensor]:
+        latents, words = batch
+        called = words if isinstance(words, Mapping) else {"encoder_hidden_states": words}
+        noisy, times, wanted = noised(self.noise, latents)
+        (teacher,) = self.teacher
+        teacher.to(latents.device)
+        with torch.no_grad(), listening(teacher, list(self.pairs.values())) as theirs:
+            taught = first_tensor(teacher(noisy, times, **called)).float()
+        with listening(self.student, list(self.pairs)) as ours:
+            found = first_tensor(self.student(noisy, times, **called)).float()
+        losses = {"task": F.mse_loss(found, wanted), "output": F.mse_loss(found, taught)}
+        losses["feature"] = sum(
+            (self.apart(ours[path], theirs[twin]) for path, twin in self.pairs.items()), found.new_zeros(())
+        )
+        weighted = sum(getattr(self.weights, name) * loss for name, loss in losses.items())
+        return {"loss": torch.as_tensor(weighted), **losses}
+
+    def apart(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """How far a feature is from the teacher's."""
+        loss = F.mse_loss(ours.float(), theirs.float())
+        return loss / theirs.float().square().mean() if self.weights.normalised else loss
+
+
+def noised(noise: Any, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy latents, their time steps (spread evenly over the batch), and what a perfect model answers."""
+    count, steps = len(latents), noise.config.num_train_timesteps
+    spread = (torch.arange(count) + torch.rand(count)) / count
+    times = (spread * steps).long().clamp(max=steps - 1).to(latents.device)
+    drawn = torch.randn_like(latents)
+    kind = noise.config.prediction_type
+    if kind == "v_prediction":
+        wanted = noise.get_velocity(latents, drawn, times)
+    elif kind in ("epsilon", "sample"):
+        wanted = drawn if kind == "epsilon" else latents
+    else:
+        raise FitError(f"the scheduler predicts {kind!r}; epsilon, v_prediction and sample can be distilled.")
+    return noise.add_noise(latents, drawn, times), times, wanted
+
+
+@contextmanager
+def listening(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """The answers of these modules in the call inside the block."""
+    heard: dict[str, Tensor] = {}
+
+    def keep(path: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            heard[path] = first_tensor(output)
+
+        return hook
+
+    handles = [model.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
+    try:
+        yield heard
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def block_pairs(student: UNet2DConditionModel, teacher: UNet2DConditionModel) -> dict[str, str]:
+    """The blocks that both have, by name: what BK-SDM compares."""
+
+    def blocks(model: UNet2DConditionModel) -> list[str]:
+        found = [f"down_blocks.{number}" for number in range(len(model.down_blocks))]
+        found += ["mid_block"] * (model.mid_block is not None)
+        return found + [f"up_blocks.{number}" for number in range(len(model.up_blocks))]
+
+    if len(student.down_blocks) != len(teacher.down_blocks):
+        raise FitError("the student has another number of levels: name the pairs of features by hand.")
+    theirs = set(blocks(teacher))
+    return {path: path for path in blocks(student) if path in theirs}
+
+
+def train_only(model: nn.Module, pattern: str) -> list[str]:
+    """Freeze a model but for the modules that a pattern names, for one stage of incubation.
+
+    Returns:
+        The parameters that will be trained.
+
+    Raises:
+        FitError: the pattern names nothing with weights.
+    """
+    paths = sites_of(pattern, [name for name, _ in model.named_modules() if name])
+    inside = tuple(f"{path}." for path in paths)
+    model.requires_grad_(False)
+    chosen = [(name, value) for name, value in model.named_parameters() if name.startswith(inside)]
+    if not chosen:
+        raise FitError(f"{pattern!r} names nothing with weights.")
+    for _, value in chosen:
+        value.requires_grad_(True)
+    return [name for name, _ in chosen]

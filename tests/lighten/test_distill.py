@@ -1,0 +1,114 @@
+"""The laws of distillation (a-sdm digest, section 3.3)."""
+
+import copy
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from intarsia import FitError, Plan, Rule, Skip, hosts, rig
+from intarsia.hosts import pico
+from intarsia.lighten.distill import Distilling, Weights, block_pairs, noised, train_only
+from intarsia.train import Schedule, fit
+
+
+def batch(count=4):
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(count, 4, 16, 16, generator=generator)
+    return latents, torch.randn(count, pico.TOKENS, pico.WIDTH, generator=generator)
+
+
+def student_of(teacher, cuts="pairs.*.1"):
+    return rig.bake(Plan(1, (Rule("0", cuts, Skip()),)), hosts.of(teacher))[0].requires_grad_(True)
+
+
+def losses(objective, seed=0):
+    torch.manual_seed(seed)
+    return objective(batch())
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_a_student_that_is_its_teacher_has_nothing_to_learn_of_it(prediction):
+    teacher = pico.unet()
+    noise = DDIMScheduler(prediction_type=prediction, rescale_betas_zero_snr=prediction == "v_prediction")
+    found = losses(Distilling(copy.deepcopy(teacher), teacher, noise, block_pairs(teacher, teacher)))
+    assert found["output"] == 0
+    assert found["feature"] == 0
+    torch.manual_seed(0)
+    noisy, times, wanted = noised(noise, batch()[0])
+    plain = (teacher(noisy, times, batch()[1]).sample - wanted).square().mean()
+    assert torch.equal(found["task"], plain)
+    assert torch.equal(found["loss"], plain)
+
+
+def test_features_are_counted_by_their_own_scale():
+    teacher = pico.unet()
+    student = student_of(teacher)
+    pairs = block_pairs(student, teacher)
+    plain = losses(Distilling(student, teacher, DDIMScheduler(), pairs, Weights(normalised=False)))["feature"]
+    even = losses(Distilling(student, teacher, DDIMScheduler(), pairs))["feature"]
+    assert 0 < even < len(pairs) * 2
+    assert not torch.isclose(plain, even)
+
+
+def test_only_what_is_hatched_is_trained():
+    teacher = pico.unet()
+    student = student_of(teacher)
+    names = train_only(student, "down_blocks.1 | up_blocks.2.resnets.*")
+    objective = Distilling(student, teacher, DDIMScheduler(), block_pairs(student, teacher))
+    with torch.enable_grad():
+        losses(objective)["loss"].backward()
+    moved = {
+        name for name, value in student.named_parameters() if value.grad is not None and value.grad.abs().sum() > 0
+    }
+    assert moved == set(names)
+    assert all(name.startswith(("down_blocks.1.", "up_blocks.2.resnets.")) for name in moved)
+    assert not any(value.requires_grad for value in teacher.parameters())
+    assert not [name for name, _ in objective.named_parameters() if "teacher" in name]
+    with pytest.raises(FitError, match="names nothing with weights"):
+        train_only(student, "up_blocks.9")
+
+
+def test_checkpointing_changes_nothing_but_memory():
+    teacher = pico.unet()
+    gradients = []
+    for checkpointing in (False, True):
+        student = student_of(teacher).train()
+        if checkpointing:
+            student.enable_gradient_checkpointing()
+        objective = Distilling(student, teacher, DDIMScheduler(), block_pairs(student, teacher))
+        with torch.enable_grad():
+            found = losses(objective)["loss"]
+            found.backward()
+        gradients.append((found.detach(), [value.grad for value in student.parameters()]))
+    assert torch.equal(gradients[0][0], gradients[1][0])
+    for one, other in zip(gradients[0][1], gradients[1][1], strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_student_learns_and_a_killed_run_ends_where_the_whole_one_does(tmp_path):
+    teacher = pico.unet()
+
+    def run(out, stop=None):
+        student = student_of(teacher).train()
+        objective = Distilling(student, teacher, DDIMScheduler(), block_pairs(student, teacher))
+
+        def batch_at(_draw):
+            if stop is not None and _draw == stop:
+                raise KeyboardInterrupt
+            return batch()
+
+        with torch.enable_grad():
+            fit(objective, batch_at, Schedule(20, 3e-4, warmup=1), out, save_every=4, log_every=1)
+        return student
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", stop=11)
+    again = run(tmp_path / "killed")
+    assert all(torch.equal(one, two) for one, two in zip(whole.parameters(), again.parameters(), strict=True))
+    import json
+
+    rows = [json.loads(line) for line in (tmp_path / "whole/log.jsonl").read_text().splitlines()]
+    assert rows[-1]["feature"] < 0.8 * rows[0]["feature"]
+    assert rows[-1]["output"] < rows[0]["output"]
