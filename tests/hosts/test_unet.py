@@ -84,7 +84,11 @@ def test_what_a_reuse_call_costs_on_sd_15(sd_15, branch, share):
 
 @pytest.mark.parametrize(
     ("cuts", "params", "gmacs"),
-    [("pairs.*.1", 579.38, 261.5), ("pairs.*.1 | mid_block", 482.35, 255.4)],
+    [
+        ("pairs.*.1", 579.38, 261.5),
+        ("pairs.*.1 | mid_block", 482.35, 255.4),
+        ("pairs.*.1 | mid_block | stages.3", 323.38, 242.8),
+    ],
 )
 def test_bk_sdm_is_a_plan_of_one_row(sd_15, cuts, params, gmacs):
     smaller, _ = sd_15.without(rig_sites(sd_15, cuts))
@@ -99,7 +103,17 @@ def rig_sites(host, pattern):
     return sites_of(pattern, [site.path for site in host.outline.sites])
 
 
-@pytest.mark.parametrize("cuts", ["pairs.*.1", "pairs.0.1", "mid_block", "pairs.1.1 | pairs.2.1 | mid_block"])
+CUTS = [
+    "pairs.*.1",
+    "pairs.0.1",
+    "mid_block",
+    "pairs.1.1 | pairs.2.1 | mid_block",
+    "stages.3",
+    "stages.[23] | pairs.*.1",
+]
+
+
+@pytest.mark.parametrize("cuts", CUTS)
 def test_baked_equals_the_small_model_filled_along_the_lineage(cuts, tmp_path):
     host = pico.host()
     smaller, lineage = rig.bake(Plan(1, (Rule("0", cuts, Skip()),)), host)
@@ -136,6 +150,10 @@ def test_bake_refuses(pico_host):
         rig.bake(Plan(1, (Rule("0", "mid_block", Reuse()),)), pico_host)
     with pytest.raises(FitError, match="cannot be cut out of a UNet"):
         pico_host.without(["up_blocks.0"])
+    with pytest.raises(FitError, match="leaves a hole below stage 3"):
+        pico_host.without(["stages.2"])
+    with pytest.raises(FitError, match="has 16 channels, and what comes up from below 32"):
+        pico_host.without(["stages.1", "stages.2", "stages.3"])
 
 
 def test_units_add_up_to_the_model(pico_host):

@@ -7,9 +7,10 @@ Sites, from coarse to fine:
     up_blocks.3.resnets.1, ...attentions.1      unit: the nodes of the data flow
     ...transformer_blocks.0.attn1               subunit: attn1, attn2, ff inside one attention
     pairs.2.1                                   pair: a down layer and the up layer of the same number, for baking
+    stages.3                                    stage: a whole resolution but for the first, for baking
 
 Source: the levels block, layer and unit are A-SDM's (section 1.5 of our digest); their mapping onto these
-modules is ours. Pairs are what BK-SDM removes.
+modules is ours. Pairs and the last stage are what BK-SDM removes.
 """
 
 import re
@@ -92,8 +93,8 @@ class UNetHost:
                     found.append(unit)
                     found += [Site(part, "subunit", skip="zero") for part in unit.parts]
         found.append(Site("conv_out", "unit", reads=(last,)))
-        found += self.pairs({site.path: site for site in found})
-        return tuple(found)
+        by_path = {site.path: site for site in found}
+        return (*found, *self.pairs(by_path), *self.stages(by_path))
 
     def pairs(self, sites: Mapping[str, Site]) -> list[Site]:
         """A down layer and the up layer of the same number; the first of each level stays."""
@@ -106,6 +107,17 @@ class UNetHost:
                 pairs.append(Site(f"pairs.{level}.{number}", "pair", skip="cut", parts=down.parts + up.parts))
                 number += 1
         return pairs
+
+    def stages(self, sites: Mapping[str, Site]) -> list[Site]:
+        """A resolution with the way down to it and up from it; the first stays."""
+        levels = len(self.module.down_blocks)
+        stages = []
+        for level in range(1, levels):
+            down, up = sites[f"down_blocks.{level}"], sites[f"up_blocks.{levels - 1 - level}"]
+            way = f"down_blocks.{level - 1}.downsamplers.0"
+            parts = ((way,) if way in sites else ()) + down.parts + up.parts
+            stages.append(Site(f"stages.{level}", "stage", skip="cut", parts=parts))
+        return stages
 
     def inputs(self, **sizes: int | None) -> dict[str, Any]:
         return unet_inputs.meta_inputs(self.module, **sizes)

@@ -1,7 +1,7 @@
 """What a host is made of and what each piece costs, for one stated input size. Torch-free data.
 
-Sites come in four levels: *unit* sites are the nodes of the host's data flow and say whom they read;
-*block* and *layer* sites are groups of units; *subunit* sites lie inside one unit.
+Sites come in levels: *unit* sites are the nodes of the host's data flow and say whom they read; *block*, *layer*,
+*pair* and *stage* sites are groups of units; *subunit* sites lie inside one unit.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Literal
 
-Level = Literal["block", "layer", "pair", "unit", "subunit"]
+Level = Literal["block", "layer", "pair", "stage", "unit", "subunit"]
 Contract = Literal["identity", "zero", "cut", "never"]
 
 HOST = "host"  # the host's own name in rules; no wildcard matches it
@@ -86,7 +86,7 @@ class Outline:
     def within(self) -> dict[str, frozenset[str]]:
         """For each site, the other sites that lie wholly inside it."""
         units = {
-            site.path: frozenset(site.parts if site.level in ("block", "layer", "pair") else (site.path,))
+            site.path: frozenset(site.parts if site.level not in ("unit", "subunit") else (site.path,))
             for site in self.sites
         }
         subunits = {part: site.path for site in self.of_level("unit") for part in site.parts}

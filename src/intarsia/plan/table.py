@@ -176,7 +176,7 @@ def refusal(action: Action, path: str, outline: Outline, others: set[str], rows:
             return f"no model is called {action.name!r}.{nearest(action.name, others) or ' Pass it with others=.'}"
     elif path == HOST and not isinstance(action, Run):
         return f"the host itself can run or be replaced, not {type(action).__name__.lower()}."
-    elif isinstance(action, Reuse) and outline.by_path[path].level == "pair":
+    elif isinstance(action, Reuse) and outline.by_path[path].level in ("pair", "stage"):
         return f"{path!r} can be cut out of a baked model; to reuse features name its layers or units."
     elif isinstance(action, Reuse):
         if not answering_units(outline, outline.by_path[path], action):
