@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from intarsia import FitError, Plan, Rule, Skip, hosts, rig
+from intarsia import FitError, Plan, Rule, Skip, Use, hosts, rig
 from intarsia.hosts import pico
 from intarsia.hosts.diffusers_unet import UNetHost
 
@@ -139,6 +139,40 @@ def test_keeping_everything_is_the_whole_model():
     smaller, lineage = rig.bake(Plan(1), host)
     assert lineage.renamed == {}
     assert all(torch.equal(value, host.module.state_dict()[name]) for name, value in smaller.state_dict().items())
+
+
+def test_slots_are_filled_from_the_models_that_are_named():
+    host, other = pico.host(), pico.host(seed=1)
+    rules = (
+        Rule("0", "pairs.*.1", Skip()),
+        Rule("0", "up_blocks.2", Use("b")),
+        Rule("0", "down_blocks.1.attentions.0.transformer_blocks.0.attn2", Use("b")),
+    )
+    smaller, lineage = rig.bake(Plan(1, rules), host, {"b": other})
+    known = {"": host.module.state_dict(), "b": other.module.state_dict()}
+    for name, value in smaller.state_dict().items():
+        origin = lineage.origins[name]
+        asked = (
+            "b" if origin.startswith(("up_blocks.2.", "down_blocks.1.attentions.0.transformer_blocks.0.attn2")) else ""
+        )
+        assert lineage.sources.get(name, "") == asked
+        assert torch.equal(value, known[asked][origin])
+    whole, lineage = rig.bake(Plan(1, (Rule("0", "host", Use("b")),)), host, {"b": other})
+    assert all(torch.equal(value, known["b"][name]) for name, value in whole.state_dict().items())
+
+
+def test_of_two_equal_models_as_of_one():
+    host = pico.host()
+    rules = (Rule("0", "mid_block", Skip()),)
+    one, _ = rig.bake(Plan(1, rules), host)
+    two, _ = rig.bake(Plan(1, (*rules, Rule("0", "up_blocks.*", Use("twin")))), host, {"twin": pico.host()})
+    assert all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def test_a_source_of_another_shape_is_refused():
+    host, wide = pico.host(), pico.host(block_out_channels=(16, 32, 64, 64))
+    with pytest.raises(FitError, match="should come from 'wide', which has one of shape"):
+        rig.bake(Plan(1, (Rule("0", "up_blocks.0", Use("wide")),)), host, {"wide": wide})
 
 
 def test_bake_refuses(pico_host):

@@ -170,8 +170,8 @@ def place(action: Action, sites: Iterable[str], cells: dict[str, Action], outlin
 def refusal(action: Action, path: str, outline: Outline, others: set[str], rows: int) -> str | None:
     """Why an action cannot stand at a site, or None."""
     if isinstance(action, Use):
-        if path != HOST:
-            return f"'use' replaces the host, not {path!r}. Write 'sites: host'."
+        if path != HOST and rows > 1:
+            return f"'use' replaces the host, not {path!r}, but in a plan of one row. Write 'sites: host'."
         if action.name not in others:
             return f"no model is called {action.name!r}.{nearest(action.name, others) or ' Pass it with others=.'}"
     elif path == HOST and not isinstance(action, Run):

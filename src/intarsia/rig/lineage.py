@@ -1,24 +1,43 @@
-"""Where each tensor of a smaller model came from."""
+"""Where each tensor of an assembled model came from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
+from ..errors import FitError
+
+HOST = ""  # the model that was assembled upon
+
 
 @dataclass(frozen=True)
 class Lineage:
-    """For each tensor of the smaller model, the name it has in the model it was cut from."""
+    """For each tensor of the assembled model, the name that it has in the model it came from, and which that is.
+
+    Attributes:
+        origins: From names of tensors to the names that they had.
+        sources: The named models that tensors came from; what is not in it came from the host itself.
+    """
 
     origins: Mapping[str, str]
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @torch.no_grad()
-    def fill(self, smaller: nn.Module, source: nn.Module) -> None:
-        """Copy every tensor along the lineage."""
-        theirs = source.state_dict()
+    def fill(self, smaller: nn.Module, host: nn.Module, others: Mapping[str, nn.Module] | None = None) -> None:
+        """Copy every tensor along the lineage.
+
+        Raises:
+            FitError: a source has no such tensor, or one of another shape.
+        """
+        known = {name: model.state_dict() for name, model in {HOST: host, **(others or {})}.items()}
         for name, value in smaller.state_dict().items():
-            value.copy_(theirs[self.origins[name]])
+            source, origin = self.sources.get(name, HOST), self.origins[name]
+            theirs = known[source].get(origin)
+            if theirs is None or theirs.shape != value.shape:
+                has = "no such tensor" if theirs is None else f"one of shape {tuple(theirs.shape)}"
+                raise FitError(f"{name} of shape {tuple(value.shape)} should come from {source!r}, which has {has}.")
+            value.copy_(theirs)
 
     @property
     def renamed(self) -> dict[str, str]:
