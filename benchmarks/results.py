@@ -49,7 +49,7 @@ def write_result(
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     result = {
         "benchmark": name,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
+        "device": processor(),
         "threads": torch.get_num_threads(),
         "versions": {library: version(library) for library in LIBRARIES},
         "commit": commit.stdout.strip(),

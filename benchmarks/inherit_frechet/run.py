@@ -8,16 +8,16 @@ x1.67 as fast. Fréchet distances are to real training pictures, in the features
 `benchmarks.base_model`; both sides draw the same prompts with the same seeds.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import typer
 from diffusers import DDIMScheduler
 
-from benchmarks.inherit_quality.run import WATCHED, Arm, Judge, draw, pictures_of, reported_prompts
+from benchmarks.inherit_quality.run import WATCHED, Arm, Judge, draw, drawn_by, pictures_of, reported_prompts
 from benchmarks.results import at_least, at_most, write_result
-from intarsia import hosts, price, resolve, rig
-from intarsia.graphs.exporting import digest_of
+from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten import branch_site
 from intarsia.lighten.search import choose_keys as choose
@@ -49,27 +49,32 @@ def main(
     prompts = [cell["prompt"] for cell in asked]
 
     def whole() -> object:
-        return draw(pipe, prompts[:TIMED], steps, 0, "latent")
+        return draw(pipe, prompts[:TIMED], steps, 0)
 
-    tried, fast = [], None
-    for budget in BUDGETS[-1:] if quick else BUDGETS:
-        plan = plan_of(watched, choose(watched, keys_within(host, site, rows, budget)), depth=3)
-
-        def planned(plan=plan) -> object:
+    def under(plan: Plan) -> Callable[[], object]:
+        def planned() -> object:
             with rig.applied(plan, host):
                 return whole()
 
-        seconds = rig.measure_seconds({"whole": whole, "planned": planned}, rounds=1 if quick else pairs)
+        return planned
+
+    tried, fast = [], Plan(rows)
+    for budget in BUDGETS[-1:] if quick else BUDGETS:
+        plan = plan_of(watched, choose(watched, keys_within(host, site, rows, budget)), depth=3)
+
+        seconds = rig.measure_seconds({"whole": whole, "planned": under(plan)}, rounds=1 if quick else pairs)
         share = price(resolve(plan, host.outline)).macs_ratio
         tried.append({"macs_ratio": share, "speedup": seconds.speedup("planned"), "rounds": seconds.rounds})
         print({key: value for key, value in tried[-1].items() if key != "rounds"})
         fast = plan
         if seconds.speedup("planned") >= WANTED:
             break
-    claims = [at_least("times as fast, measured", tried[-1]["speedup"], WANTED)]
-    found: dict = {"budgets": tried, "plan": str(fast.made_by)}
+    # The budget was chosen by its seconds, so they are taken once more, and only these are claimed.
+    seconds = rig.measure_seconds({"whole": whole, "planned": under(fast)}, rounds=1 if quick else pairs)
+    claims = [at_least("times as fast, measured afresh", seconds.speedup("planned"), WANTED)]
+    found: dict = {"budgets": tried, "plan": str(fast.made_by), "rounds": seconds.rounds}
     if not quick:
-        judge, weights = Judge(runs, asked), digest_of(pipe.unet)
+        judge, weights = Judge(runs, asked), drawn_by(pipe)
         sides = {"whole": Arm("whole", 1.0), "planned": Arm("planned", WANTED, fast)}
         drawn = {name: pictures_of(pipe, host, arm, asked, steps, keep, weights) for name, arm in sides.items()}
         judged = {name: judge.row(some, drawn["whole"]) for name, some in drawn.items()}

@@ -1,5 +1,6 @@
 """The candidates: how each makes its plan, and the share of MACs that it is held to."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ def arms(host: Host, rows: int, steps: int, watched: Callable[[str], Watched], q
     """Every candidate at every budget. `watched` looks at a site once and remembers."""
     site = branch_site(host.outline, 0)
     for factor in SPEEDUPS_IN_MACS[1:2] if quick else SPEEDUPS_IN_MACS:
-        yield Arm("fewer steps", factor, steps=round(steps / factor))
+        yield Arm("fewer steps", factor, steps=math.ceil(steps / factor))
         count = keys_within(host, site, rows, 1 / factor)
         every = fewest_interval(host, site, rows, factor)
         if every is not None:

@@ -228,6 +228,9 @@ def main(
     timed = [row for row in rows if "every" in row]
     worst = min(row["DeepCache seconds over ours"] for row in timed)
     claims = [at_least("DeepCache's seconds over ours at the same plan, worst point", worst, 1.0)]
+    claims.append(
+        at_least("points at which both give the same latents", sum(row["same latents"] for row in timed), len(timed))
+    )
     shares = [row["kept_bytes"] / row["DeepCache bytes"] for row in timed if row["branch"] == 0]
     claims.append(at_most("bytes kept over DeepCache's, branch 0, worst", max(shares), 0.05))
     over = [row["overhead"] for row in rows if "overhead" in row]

@@ -126,9 +126,11 @@ def train(
     unet = UNet2DConditionModel(**SHAPE).to(memory_format=torch.channels_last)
     nn.init.zeros_(unet.add_embedding.norm2.weight)  # joins the time embedding without a jolt
     if start is not None:
-        unet.load_state_dict(
+        found = unet.load_state_dict(
             {name.removeprefix("unet."): value for name, value in load_file(start).items()}, strict=False
         )
+        if found.unexpected_keys or any(not name.startswith("add_embedding.") for name in found.missing_keys):
+            raise SystemExit(f"{start}: not the weights of such a UNet; it lacks {found.missing_keys[:3]}")
     unet.set_attn_processor(AttnProcessor())  # on a CPU, several times faster backwards than the fused kernel
 
     def batch_at(draw: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from intarsia.errors import OutputExists, RigError
 from intarsia.graphs import BACKENDS, Kinds, applied_as_graphs, write_graphs
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
-from intarsia.plan import Extrapolate, Fitted, Plan, Rule, Skip, Use, resolve
+from intarsia.plan import Extrapolate, Fitted, Plan, Reuse, Rule, Skip, Use, resolve
 from tests.laws.conftest import ROWS, inputs_of, run_through
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -35,7 +35,9 @@ def host():
 
 
 def apart(one, other):
-    return max(float((mine - theirs).abs().max()) for mine, theirs in zip(one, other, strict=True))
+    distance = torch.stack([(mine - theirs).abs().max() for mine, theirs in zip(one, other, strict=True)]).max()
+    assert distance.isfinite()
+    return float(distance)
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -158,7 +160,7 @@ def test_a_folder_of_graphs_is_all_that_is_needed(host, tmp_path):
     known: dict[tuple[str, int], np.ndarray] = {}
     for number, row in enumerate(listed["rows"]):
         time = 1000 - 100 * number
-        given = {name: value.numpy() for name, value in inputs_of(host, time, seed=time).items()}
+        given = {name: value.float().numpy() for name, value in inputs_of(host, time, seed=time).items()}
         for path, sources in row["told"].items():
             parts = [known[path, source] * weight for source, weight in zip(*sources.values(), strict=True)]
             given[f"told/{path}"] = np.sum(parts, axis=0, dtype=np.float32)
@@ -182,3 +184,53 @@ def test_compiling_never_falls_back(host):
         run_through(host)
     assert counters["stats"]["unique_graphs"] == len(running.graphs.made) == 2
     assert not counters["graph_break"]
+
+
+def test_what_shapes_an_answer_makes_another_graph(host, tmp_path):
+    """FreeU switched on after a graph was converted is not answered by the graph without it."""
+    plan = PLANS["branch 0, held"]
+
+    def answers():
+        return host.module(**inputs_of(host, 900)).sample
+
+    ready: dict = {}
+    with applied_as_graphs(plan, host, "torch", ready=ready):
+        without = answers()
+    host.module.enable_freeu(s1=0.9, s2=0.2, b1=1.5, b2=1.6)
+    try:
+        with rig.applied(plan, host):
+            wanted = answers()
+        with applied_as_graphs(plan, host, "torch", ready=ready):
+            assert torch.equal(answers(), wanted)
+            assert not torch.equal(wanted, without)
+    finally:
+        host.module.disable_freeu()
+    with applied_as_graphs(plan, host, "torch", ready=ready) as running:
+        assert torch.equal(answers(), without)
+        assert running.graphs.made == []
+
+
+def test_a_time_step_may_be_a_number(host):
+    given = inputs_of(host, 900)
+    with applied_as_graphs(PLANS["whole"], host, "torch") as running:
+        for time in (900, 800, 700):
+            host.module(given["sample"], time, given["encoder_hidden_states"])
+        assert len(running.graphs.made) == 1
+
+
+def test_a_site_that_first_runs_later_can_be_exported(host, tmp_path):
+    """Left out in row 0, computed in row 1, recalled in row 2."""
+    site = "mid_block.attentions.0"
+    plan = Plan(3, (Rule("0", site, Skip()), Rule("2", site, Reuse())))
+    write_graphs(plan, host, "onnx", tmp_path / "graphs", batch=2, tokens=pico.TOKENS)
+    listed = json.loads((tmp_path / "graphs/rows.json").read_text())["rows"]
+    assert [row["told"] for row in listed] == [{}, {}, {site: {"rows": [1], "weights": [1.0]}}]
+
+
+def test_the_answer_itself_can_be_kept(host, tmp_path):
+    """OpenVINO refuses a value that is handed out twice, as the host's answer and as a kept one."""
+    plan = inherit(4, every=2, sites="conv_out")
+    with rig.applied(plan, host):
+        live = [host.module(**inputs_of(host, time, seed=time)).sample for time in (9, 8, 7, 6)]
+    with applied_as_graphs(plan, host, "openvino", keep=tmp_path):
+        assert apart([host.module(**inputs_of(host, time, seed=time)).sample for time in (9, 8, 7, 6)], live) < 1e-4

@@ -6,7 +6,7 @@ import torch
 from intarsia import hosts, rig
 from intarsia.errors import PlanError
 from intarsia.hosts import pico
-from intarsia.hosts.cached_unet import PLAN_HOOK, CachedUNet
+from intarsia.hosts.cached_unet import PLAN_HOOK, CachedUNet, with_cache
 from intarsia.lighten import inherit
 from intarsia.plan import Plan, Reuse, Rule
 from tests.laws.conftest import inputs_of
@@ -16,7 +16,7 @@ PLAN = inherit(10, every=3, sites="up_blocks.2")
 
 @pytest.fixture
 def unet():
-    return CachedUNet.of(pico.host().module)
+    return with_cache(pico.host().module)
 
 
 def answer(unet, seed=0, time=500):
@@ -97,7 +97,7 @@ def test_a_pipeline_draws_as_under_applied():
 
     with rig.applied(plan, hosts.of(pipe.unet)):
         applied = draw()
-    pipe.unet = CachedUNet.of(pipe.unet)
+    assert with_cache(pipe.unet) is pipe.unet
     pipe.unet.enable_cache(plan)
     assert torch.equal(draw(), applied)
     assert torch.equal(draw(), applied)
@@ -112,3 +112,35 @@ def test_caches_of_diffusers_are_passed_on(unet):
     assert unet.is_cache_enabled
     unet.disable_cache()
     assert not unet.is_cache_enabled
+
+
+def test_the_model_keeps_its_name_and_learns_once(unet, tmp_path):
+    assert type(unet).__name__ == "UNet2DConditionModel"
+    assert type(with_cache(unet)) is type(unet)
+    unet.save_pretrained(tmp_path)
+    assert "UNet2DConditionModel" in (tmp_path / "config.json").read_text()
+    assert not CachedUNet(**pico.unet().config).is_cache_enabled
+
+
+def test_a_reset_reaches_every_thread(unet):
+    import threading
+
+    whole = answer(unet)
+    unet.enable_cache(PLAN)
+    first, reset, done = threading.Event(), threading.Event(), []
+
+    def work():
+        answer(unet, seed=1)
+        first.set()
+        reset.wait(60)
+        with torch.no_grad():
+            done.append(answer(unet))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    first.wait(60)
+    unet._reset_stateful_cache()
+    reset.set()
+    worker.join(60)
+    assert torch.equal(done[0], whole)
+    unet.disable_cache()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from intarsia import FitError, Plan, Reuse, RigError, Rule, Skip, price, resolve, rig
+from intarsia import FitError, Plan, Reuse, RigError, Rule, Skip, Use, price, resolve, rig
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
 from intarsia.rig import answering
@@ -205,3 +205,31 @@ def test_split_guidance_equals_one_batch(host, plans):
                     for key, value in given.items()
                 }  # fmt: skip
                 torch.testing.assert_close(host.module(**one).sample, both[lane : lane + 1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_second_plan_is_refused_through_another_host_too(host, plans):
+    """Reading an outline does not run the model that is under a plan."""
+    from intarsia import hosts
+
+    with rig.applied(plans[0], host) as live:
+        host.module(**inputs_of(host, 900))
+        again = hosts.of(host.module, batch=2, tokens=pico.TOKENS)
+        assert again.outline.shape_hash == host.outline.shape_hash
+        assert len(live.trace) == 1
+        with pytest.raises(RigError, match=r"Join the two plans with '\|'"), rig.applied(plans[0], again):
+            pass
+
+
+def test_a_plan_begins_where_the_host_first_answers(pico_outline):
+    """Rows that another model answered leave nothing to recall, and nothing to make up for."""
+    host, small = pico.host(), pico.host(layers_per_block=1)
+    host.outline = pico_outline
+    rules = (Rule(":2", "host", Use("small")), Rule("2:", "mid_block.attentions.0", Skip()))
+    plan = Plan(4, rules)
+    bill = price(resolve(plan, host.outline, ["small"]), {"small": rig.outline_of(small, batch=2, tokens=pico.TOKENS)})
+    with rig.applied(plan, host, others={"small": small}) as live:
+        for row in range(4):
+            with rig.count_macs() as macs:
+                host.module(**inputs_of(host, 1000 - 100 * row))
+            assert macs.total == bill.macs[row]
+    assert not any(call.refreshed for call in live.trace)

@@ -161,6 +161,30 @@ def test_adapters_do_not_edit_what_is_remembered():
     assert torch.equal(outputs[2], outputs[3])
 
 
+@pytest.mark.parametrize("sites", ["down_blocks.0", "down_blocks.*", "up_blocks.2"])
+def test_adapters_are_felt_by_what_is_recalled(sites, monkeypatch):
+    """A T2I-Adapter adds to what a down block recalls, whether the block is entered or not."""
+    from intarsia.rig import idle
+
+    host = pico.host()
+    given = {name: torch.ones(value.shape) for name, value in host.inputs(tokens=pico.TOKENS).items()}
+    shapes = [(16, 16), (32, 8), (32, 4), (32, 2)]
+
+    def run():
+        outputs = []
+        with rig.applied(inherit(4, every=2, sites=sites), host):
+            for time in (9, 8, 7, 6):
+                added = [torch.full((1, width, side, side), 0.1 * time) for width, side in shapes]
+                outputs.append(
+                    host.module(**given | {"timestep": time}, down_intrablock_additional_residuals=added).sample
+                )
+        return outputs
+
+    quick = run()
+    monkeypatch.setattr(idle, "is_idle", lambda *_: False)
+    assert all(torch.equal(one, other) for one, other in zip(quick, run(), strict=True))
+
+
 def test_two_threads_share_a_model():
     first, second = pico.pipeline(), pico.pipeline()
     second.unet = first.unet

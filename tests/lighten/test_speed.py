@@ -39,9 +39,9 @@ def test_a_pace_is_measured_once(pico_outline, monkeypatch, tmp_path):
         asked.append(1)
         return pace
 
-    assert speed.remembered_pace(pico_outline, ROWS, "cpu", measure) == pace
-    assert speed.remembered_pace(pico_outline, ROWS, "cpu", measure) == pace
-    assert speed.remembered_pace(pico_outline, ROWS + 1, "cpu", measure) == pace
+    assert speed.remembered_pace(pico_outline, ROWS, "cpu", "bf16", measure) == pace
+    assert speed.remembered_pace(pico_outline, ROWS, "cpu", "bf16", measure) == pace
+    assert speed.remembered_pace(pico_outline, ROWS + 1, "cpu", "bf16", measure) == pace
     assert len(asked) == 2
 
 

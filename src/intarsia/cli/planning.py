@@ -119,7 +119,7 @@ def search(
     pipe = load_pipeline(folder)
     rows = hosts.rows(pipe.scheduler, steps)
     calls = 2 if guidance > 1 else 1
-    host = hosts.of(pipe.unet, batch=calls, tokens=pipe.tokenizer.model_max_length)
+    host = hosts.of(pipe.unet, batch=calls * len(prompt), tokens=pipe.tokenizer.model_max_length)
 
     def say(text: str) -> None:
         typer.echo(text, err=True)

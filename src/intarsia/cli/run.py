@@ -31,7 +31,7 @@ def run(
     seed: int = typer.Option(0, help="Same seed, same pictures."),
     rounds: int = typer.Option(3, min=1, help="How often each column is timed; the median ratio is reported."),
     backend: str | None = typer.Option(
-        None, help="Run as static graphs: compile, onnx or openvino. Converted once, then kept."
+        None, help="Run as static graphs: onnx or openvino, converted once and kept, or compile, made anew each time."
     ),
     device: str | None = typer.Option(None, help="cpu or cuda; cuda where there is one, if not given."),
 ) -> None:
@@ -48,8 +48,10 @@ def run(
         raise PlanError(f"columns are named after their plans: {', '.join(names)} are not all different. Rename one.")
     plans = {Path(name).stem: load_plan(plan_file(name)) for name in plan}
     factor = None if speed is None else read_factor(speed)
+    if factor is not None and backend is not None:
+        raise PlanError("--speed is measured in PyTorch. Choose a plan first, then run it with --plan and --backend.")
 
-    from ..eval.side_by_side import compare
+    from ..eval.side_by_side import compare, steps_for
     from ..hosts.pipelines import load_pipeline
     from .contact import contact_sheet
     from .report import write_report
@@ -59,7 +61,8 @@ def run(
 
     pipe = load_pipeline(folder, device=device)
     if factor is not None:
-        steps = steps or 20
+        if steps is None:
+            steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
         plans[speed or ""] = plan_at_speed(pipe, prompts, factor, steps, guidance, say)
     result = compare(
         pipe, prompts, plans, steps=steps, guidance=guidance, seed=seed, rounds=rounds if plans or backend else 1,
@@ -143,4 +146,5 @@ def pace_of(
             host, rows, lambda: pipe(prompts, num_inference_steps=steps, guidance_scale=guidance)
         )
 
-    return pacing.remembered_pace(host.outline, rows, str(pipe.device), measure)
+    about = f"{pipe.unet.dtype} {type(pipe.scheduler).__name__} {len(prompts)} pictures"
+    return pacing.remembered_pace(host.outline, rows, str(pipe.device), about, measure)

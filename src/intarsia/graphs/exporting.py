@@ -1,9 +1,7 @@
 """From a kind of row to an exported program, with nothing of the walk left in it."""
 
-import copy
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +9,7 @@ from torch import Tensor, nn
 from .. import hosts
 from ..plan import Table
 from ..rig import Host
+from ..rig.bare import bare_copy
 from .backends import Program
 from .kinds import Kind, Kinds
 from .row_graph import CallForm, RowGraph, shapes_of
@@ -22,32 +21,22 @@ def exported(table: Table, host: Host, kind: Kind, form: CallForm, given: Sequen
     Args:
         given: The tensors of such a call, then the told values.
     """
-    with bare(host.module), torch.no_grad():
+    with torch.no_grad():
         whole = RowGraph(table, host, Kind(Kinds(table).whole.settled, (), ()), form, {})
         shapes = shapes_of(whole, given[: len(given) - len(kind.recalled)])
         graph = RowGraph(table, host, kind, form, shapes).eval()
         return Program(torch.export.export(graph, tuple(given), strict=False), graph.input_names, graph.output_names)
 
 
-def in_single_precision(host: Host) -> Host:
-    """The host, or a copy of it in single precision if it is in another."""
-    if all(value.dtype == torch.float32 for value in host.module.parameters()):
-        return host
-    with bare(host.module):
-        return hosts.of(copy.deepcopy(host.module).float())
+def for_export(host: Host, *, single: bool) -> Host:
+    """A host of the same weights that nobody else calls.
 
-
-@contextmanager
-def bare(module: nn.Module) -> Iterator[None]:
-    """The module without a forward or hooks put on it: what is exported is the model, not the walk."""
-    walk = ("forward", "_forward_hooks", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs")
-    kept = {name: module.__dict__[name] for name in walk if name in module.__dict__}
-    module.__dict__.pop("forward", None)
-    module.__dict__.update({name: type(hooks)() for name, hooks in kept.items() if name != "forward"})
-    try:
-        yield
-    finally:
-        module.__dict__.update(kept)
+    Args:
+        single: Whether its weights shall be in single precision, for converters that are at home there.
+    """
+    wanted = single and any(value.dtype != torch.float32 for value in host.module.parameters())
+    module = bare_copy(host.module, share=not wanted)
+    return hosts.of(module.float() if wanted else module)
 
 
 def digest_of(module: nn.Module) -> str:

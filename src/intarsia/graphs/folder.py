@@ -5,7 +5,7 @@ which weights, and what is remembered afterwards.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from ..plan import Plan, Table, resolve
 from ..rig import Host
 from ..saving import new_folder
 from .backends import BACKENDS
-from .exporting import exported, in_single_precision
+from .exporting import exported, for_export
 from .kinds import Kind, Kinds
-from .row_graph import CallForm
+from .row_graph import CallForm, RowGraph, shapes_of
 
 
 def write_graphs(
@@ -43,41 +43,36 @@ def write_graphs(
     if chosen is None or chosen.convert is None:
         raise RigError(f"graphs are written for {', '.join(name for name, one in BACKENDS.items() if one.convert)}.")
     chosen.version()
-    host = in_single_precision(host)
+    host = for_export(host, single=True)
     table = resolve(plan, host.outline)
     call = pytree.tree_map(real, dict(host.inputs(**sizes)))
     form, tensors = CallForm.of(host.module, (), call)
-    of_row = Kinds(table).of_row
-    kinds = list(dict.fromkeys(kind for kind in of_row if kind is not None))
-    told_like = told_values(table, host, kinds[0], form, tensors)
+    kinds = Kinds(table)
+    of_row = [kind for kind in kinds.of_row if kind is not None]  # nobody else answers: there are no others
+    distinct = list(dict.fromkeys(of_row))
+    shapes = shapes_of(RowGraph(table, host, Kind(kinds.whole.settled, (), ()), form, {}), tensors)
     with new_folder(out) as part:
-        for number, kind in enumerate(kinds):
+        for number, kind in enumerate(distinct):
             say(f"converting row kind {number}: {len(kind.settled.computed)} units")
-            given = [*tensors, *(told_like[path] for path in kind.recalled)]
+            given = [*tensors, *(torch.zeros(shapes[path]) for path in kind.recalled)]
             program = exported(table, host, kind, form, given)
             chosen.convert(program, part / f"kind-{number}{chosen.suffix}", torch.float32)
         listed = {
             "inputs": {name: list(shape) for name, (shape, _) in zip(form.names, form.shapes, strict=True)},
-            "rows": rows_of(table, [kinds.index(kind) if kind is not None else None for kind in of_row], chosen.suffix),
+            "rows": rows_of(table, [f"kind-{distinct.index(kind)}{chosen.suffix}" for kind in of_row]),
         }
         (part / "rows.json").write_text(json.dumps(listed, indent=1) + "\n")
     return sorted(out.glob(f"*{chosen.suffix}"))
 
 
 def real(value: Any) -> Any:
-    """A tensor of zeros where there was one without values."""
-    return torch.zeros(value.shape, dtype=value.dtype) if isinstance(value, Tensor) else value
+    """A tensor of zeros where there was one without values; time steps may be fractions, so they are no integers."""
+    if not isinstance(value, Tensor):
+        return value
+    return torch.zeros(value.shape, dtype=value.dtype if value.is_floating_point() or value.dim() else torch.float32)
 
 
-def told_values(table: Table, host: Host, first: Kind, form: CallForm, tensors: list[Tensor]) -> dict[str, Tensor]:
-    """A value of the right shape for every site that is ever recalled."""
-    wanted = tuple(sorted({path for settled in table.flows for path in settled.recalled}))
-    program = exported(table, host, Kind(first.settled, (), wanted), form, tensors)
-    shapes = [node.meta["val"].shape for node in program.exported.graph.output_node().args[0]]
-    return {path: torch.zeros(tuple(shape)) for path, shape in zip(wanted, shapes[1:], strict=True)}
-
-
-def rows_of(table: Table, graphs: list[int | None], suffix: str) -> list[Mapping[str, Any]]:
+def rows_of(table: Table, graphs: Sequence[str]) -> list[Mapping[str, Any]]:
     """The walk, row by row."""
     computed: dict[str, list[int]] = {}
     rows: list[Mapping[str, Any]] = []
@@ -87,13 +82,7 @@ def rows_of(table: Table, graphs: list[int | None], suffix: str) -> list[Mapping
             sources = computed[path][: action.forecast.depth]
             weights = action.forecast.weights(row, sources)
             told[path] = {"rows": sources[: len(weights)], "weights": list(weights)}
-        if graphs[row] is not None:
-            for path in settled.running:
-                computed[path] = [row, *computed.get(path, [])]
-        rows.append({
-            "graph": None if graphs[row] is None else f"kind-{graphs[row]}{suffix}",
-            "answered_by": table.answering[row],
-            "told": told,
-            "keep": dict(sorted(kept.items())),
-        })  # fmt: skip
+        for path in settled.running:
+            computed[path] = [row, *computed.get(path, [])]
+        rows.append({"graph": graphs[row], "told": told, "keep": dict(sorted(kept.items()))})
     return rows

@@ -4,6 +4,7 @@ How far back a told value lies does not matter here: forecasts are made outside,
 for every distance has no more kinds than one that holds.
 """
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +25,13 @@ class Kind:
     settled: Flow
     recalled: tuple[str, ...]
     kept: tuple[str, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """The same for kinds whose graphs are the same."""
+        carries = [(path, action.carry) for path, action in sorted(self.settled.recalled.items())]
+        known = [sorted(self.settled.running), sorted(self.settled.passed), carries, self.recalled, self.kept]
+        return json.dumps(known)
 
 
 class Kinds:

@@ -38,6 +38,8 @@ class CallForm:
         """The form of a call and its tensors. The answer comes as a tuple whatever the caller wants."""
         bound = inspect.signature(type(module).forward).bind(module, *args, **{**kwargs, "return_dict": False})
         named = {name: value for name, value in list(bound.arguments.items())[1:] if value is not None}
+        if isinstance(named.get("timestep"), (int, float)):  # else every step would be a form of its own
+            named["timestep"] = torch.tensor(named["timestep"])
         leaves, spec = pytree.tree_flatten_with_path(named)
         tensors = [(pytree.keystr(path), leaf) for path, leaf in leaves if isinstance(leaf, Tensor)]
         return CallForm(
@@ -103,7 +105,9 @@ class RowGraph(nn.Module):
 
         with worn(self.model, {path: wearing(path) for path in touched_sites(self.table)}):
             output = first_tensor(self.model(**kwargs))
-        return (output, *(kept[path] for path in self.kind.kept))
+        # Some runtimes refuse to hand the same value out twice.
+        apart = (kept[path].clone() if kept[path] is output else kept[path] for path in self.kind.kept)
+        return (output, *apart)
 
 
 def shapes_of(graph: RowGraph, tensors: Sequence[Tensor]) -> dict[str, torch.Size]:

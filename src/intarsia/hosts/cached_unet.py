@@ -1,10 +1,9 @@
 """A UNet that caches in diffusers' own way (`enable_cache`, `cache_context`, ...), with a plan as its config.
 
-diffusers gives these methods to transformers only, and its caches know no UNet. `CachedUNet.of(pipe.unet)` shares
-every module and weight of the model that it is made of. Where a `with` block will do, `rig.applied` is simpler.
+diffusers gives these methods to transformers only, and its caches know no UNet. `with_cache(pipe.unet)` teaches them
+to a model that is there. Where a `with` block will do, `rig.applied` is simpler.
 """
 
-import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -43,23 +42,14 @@ class PlanHook(ModelHook):
         return module
 
     def reset_state(self, module: nn.Module) -> nn.Module:
-        for name in self.live.contexts:
-            with self.live.context(name):
-                self.live.restart()
+        self.live.restart_all()
         return module
 
 
-class CachedUNet(UNet2DConditionModel, CacheMixin):
-    """A `UNet2DConditionModel` whose cache is a plan."""
+class PlanCache(CacheMixin):
+    """What a UNet's class is mixed with, so that its cache is a plan."""
 
     _cache_config: Any = None
-
-    @classmethod
-    def of(cls, unet: UNet2DConditionModel) -> "CachedUNet":
-        """The same model, sharing modules and weights, with a cache to enable."""
-        twin = copy.copy(unet)
-        twin.__class__ = cls
-        return twin
 
     def enable_cache(self, config: Any, *, lanes: int = 1) -> None:
         """Run under a plan from here on.
@@ -95,3 +85,15 @@ class CachedUNet(UNet2DConditionModel, CacheMixin):
             return
         with self._diffusers_hook.get_hook(PLAN_HOOK).live.context(name):
             yield
+
+
+class CachedUNet(PlanCache, UNet2DConditionModel):
+    """A `UNet2DConditionModel` whose cache is a plan."""
+
+
+def with_cache(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The same object, which has learnt to cache. Its class keeps its name, so that pipelines save it as before."""
+    if not isinstance(unet, PlanCache):
+        kind = type(unet)
+        unet.__class__ = type(kind.__name__, (PlanCache, kind), {"__module__": kind.__module__})
+    return unet

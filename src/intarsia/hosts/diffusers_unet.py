@@ -156,6 +156,19 @@ class UNetHost:
             given = resnet.conv_shortcut(given)
         return given / resnet.output_scale_factor
 
+    def state(self) -> str:
+        module = self.module
+        free_u = [[getattr(block, name, None) for name in ("s1", "s2", "b1", "b2")] for block in module.up_blocks]
+        processors = [
+            (type(one).__name__, getattr(one, "scale", None)) for _, one in sorted(module.attn_processors.items())
+        ]
+        adapters = [
+            (name, piece.scaling, getattr(piece, "active_adapters", None), getattr(piece, "merged", None))
+            for name, piece in module.named_modules()
+            if isinstance(getattr(piece, "scaling", None), dict)
+        ]
+        return f"{type(module).__name__} {dict(module.config)} {free_u} {processors} {adapters}"
+
     def edits_in_place(self, kwargs: Mapping[str, Any]) -> bool:
         """T2I-Adapters add to block outputs in place, and FreeU scales them in place."""
         free_u = any(getattr(block, "s1", None) is not None for block in self.module.up_blocks)

@@ -1,4 +1,4 @@
-"""What a UNet is called with, in every variety that diffusers knows: read off its config, as tensors without values."""
+"""What a UNet is called with, read off its config, as tensors without values."""
 
 from typing import Any
 
@@ -32,6 +32,13 @@ def meta_inputs(unet: UNet2DConditionModel, **sizes: int | None) -> dict[str, An
         if sides[0] is None:
             raise FitError("this UNet's config has no sample_size. Say how large the latents are: height=64, width=64.")
         height, width = sides[0], width or sides[1]
+
+    strange = config.addition_embed_type not in (None, "text", "text_time"), config.encoder_hid_dim_type not in (
+        None, "text_proj", "ip_image_proj",
+    )  # fmt: skip
+    if any(strange):
+        name = "addition_embed_type" if strange[0] else "encoder_hid_dim_type"
+        raise FitError(f"{name}={config[name]!r}: we do not know what such a UNet is called with.")
 
     def of(*shape: int) -> Tensor:
         return torch.empty(shape, dtype=unet.dtype, device="meta")

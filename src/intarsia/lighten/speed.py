@@ -11,6 +11,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -135,9 +136,13 @@ def plan_at_speed(
     return min(measured, key=lambda one: abs(one[1] - factor))
 
 
-def remembered_pace(outline: Outline, rows: int, device: str, measure: Callable[[], Pace]) -> Pace:
-    """The pace of this model at this size on this machine, measured only if it is not known yet."""
-    place = cache_folder() / f"pace-{key_of(outline, rows, device)}.json"
+def remembered_pace(outline: Outline, rows: int, device: str, about: str, measure: Callable[[], Pace]) -> Pace:
+    """The pace of this model at this size on this machine, measured only if it is not known yet.
+
+    Args:
+        about: What else seconds depend on: precision, scheduler, how many pictures are drawn at once.
+    """
+    place = cache_folder() / f"pace-{key_of(outline, rows, device, about)}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return Pace(tuple((macs, seconds) for macs, seconds in json.loads(place.read_text())["points"]))
     pace = measure()
@@ -149,13 +154,21 @@ def machine(device: str) -> Mapping[str, str | int]:
     """What a measurement of seconds depends on."""
     on_cuda = device.startswith("cuda")
     return {
-        "device": torch.cuda.get_device_name(device) if on_cuda else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name(device) if on_cuda else processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
 
 
-def key_of(outline: Outline, rows: int, device: str) -> str:
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+def key_of(outline: Outline, rows: int, device: str, about: str) -> str:
     """Names a model at a size on a machine."""
-    known = [outline.shape_hash, sorted(outline.inputs.items()), rows, sorted(machine(device).items())]
+    known = [outline.shape_hash, sorted(outline.inputs.items()), rows, sorted(machine(device).items()), about]
     return hashlib.sha256(json.dumps(known, default=list).encode()).hexdigest()[:16]

@@ -69,6 +69,10 @@ class Host(Protocol):
         """What a site would hand on if it added nothing to its input. Only asked where `shortcut_macs` is given."""
         ...
 
+    def state(self) -> str:
+        """All that shapes an answer besides weights and inputs: the config, adapters' scales, what was switched on."""
+        ...
+
     def edits_in_place(self, kwargs: Mapping[str, Any]) -> bool:
         """Whether this call may edit the outputs of sites in place, so that remembered ones need guarding."""
         ...

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..plan import Table
 from ..plan.liveness import Flow
-from .answering import Row, placeholder, touched_sites
+from . import answering
+from .answering import Row, touched_sites
 from .contract import Host
 
 
@@ -62,11 +63,16 @@ def inside(table: Table, block: str) -> Sequence[str]:
 
 
 def is_idle(settled: Flow, units: Sequence[str], hands_on: Sequence[str]) -> bool:
-    """Whether a block need not be entered: all of it is dead, or its one answer comes from memory as it is."""
+    """Whether a block need not be entered: all of it is dead, or its one answer comes from memory as it is.
+
+    Blocks that hand on several answers are entered if any is told: an adapter may add to them inside.
+    """
     if not settled.computed.isdisjoint(units) or not settled.passed.isdisjoint(units):
         return False
     recalled = [path for path in units if path in settled.recalled]
-    return not recalled or (recalled == list(hands_on) and settled.recalled[recalled[0]].carry == "output")
+    if not recalled:
+        return True
+    return len(hands_on) == 1 and recalled == list(hands_on) and settled.recalled[recalled[0]].carry == "output"
 
 
 def block_answer(
@@ -85,6 +91,6 @@ def block_answer(
 def told_or_dead(row: Row, path: str, like: Tensor) -> Tensor:
     """A unit's answer where nothing is computed."""
     if row.settled is None or path not in row.settled.recalled:
-        return placeholder(row.shapes[path], like)
+        return answering.placeholder(row.shapes[path], like)
     told = row.recall(path)
     return told.clone() if row.guarded else told

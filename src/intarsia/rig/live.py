@@ -85,11 +85,6 @@ class Live:
             walks[name] = Session(CallClock(len(self.table), self.lanes, told=self.runs_are_told))
         return walks[name]
 
-    @property
-    def contexts(self) -> tuple[str, ...]:
-        """The contexts in which this thread has walked."""
-        return tuple(self.sessions.__dict__.get("walks", ()))
-
     @contextmanager
     def context(self, name: str) -> Iterator[None]:
         """Calls inside the block are a walk of their own: the predictions with and without words, say."""
@@ -115,6 +110,10 @@ class Live:
         self.session.clock.restart()
         self.session.memory.clear()
 
+    def restart_all(self) -> None:
+        """The next call of every thread, in every context, is the first of a run."""
+        self.sessions = threading.local()
+
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take note of a call: settle which row it is and what will run."""
         now = self.session
@@ -129,11 +128,11 @@ class Live:
         if fresh:
             now.trace = []
         now.inputs = inputs
-        whole = now.row > 0 and not now.memory.knows(now.lane)
         if self.table.answering[now.row] is None:
             now.memory.open(now.lane)
-        now.answers = self.answers(now, whole, self.host.edits_in_place(kwargs))
         name = self.table.answering[now.row]
+        whole = name is None and not now.memory.holds(now.lane, self.flow.recalled)
+        now.answers = self.answers(now, whole, self.host.edits_in_place(kwargs))
         idle = whole or name is not None
         now.trace.append(
             Call(
@@ -210,7 +209,10 @@ def applied(
         RigError: the host is under a plan already.
     """
     others = dict(others or {})
-    outline, module = host.outline, host.module
+    module = host.module
+    if module in UNDER_PLAN:
+        raise RigError("this model is under a plan already. Join the two plans with '|' and apply them once.")
+    outline = host.outline
     live = Live(resolve(plan, outline, others), host, lanes)
     cut = [
         path
@@ -219,8 +221,6 @@ def applied(
     ]
     if cut:
         raise FitError(f"{cut[0]!r} can only be cut out of a model for good: 'intarsia bake', or rig.bake.")
-    if module in UNDER_PLAN:
-        raise RigError("this model is under a plan already. Join the two plans with '|' and apply them once.")
 
     def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         live.begin(args, kwargs)

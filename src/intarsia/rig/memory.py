@@ -1,6 +1,6 @@
 """What a live plan remembers: for each lane and site, the last few computed values, newest first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,9 +15,10 @@ class Memory:
 
     lanes: dict[int, dict[str, list[tuple[int, Tensor]]]] = field(default_factory=dict)
 
-    def knows(self, lane: int) -> bool:
-        """Whether anything was computed in this lane since the run began."""
-        return lane in self.lanes
+    def holds(self, lane: int, paths: Iterable[str]) -> bool:
+        """Whether a value of each of these sites is remembered in this lane."""
+        held = self.lanes.get(lane, {})
+        return all(path in held for path in paths)
 
     def open(self, lane: int) -> None:
         """Make room for a lane."""

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..plan import Outline
+from .bare import bare_copy
 from .contract import Host
 
 
@@ -21,13 +22,12 @@ def outline_of(host: Host, **sizes: int | None) -> Outline:
     """
     inputs = dict(host.inputs(**sizes))
     sites = host.sites()
-    pieces = {site.path: host.module.get_submodule(site.path) for site in sites if site.level in ("unit", "subunit")}
+    module = bare_copy(host.module)
+    pieces = {site.path: module.get_submodule(site.path) for site in sites if site.level in ("unit", "subunit")}
     around = {site.path: host.shortcut_module(site.path) for site in sites if site.shortcut_macs is not None}
-    pieces |= {path: host.module.get_submodule(path) for path in around.values() if path is not None}
+    pieces |= {path: module.get_submodule(path) for path in around.values() if path is not None}
     stateless = {
-        name: value.to("meta")
-        for group in (host.module.named_parameters(), host.module.named_buffers())
-        for name, value in group
+        name: value.to("meta") for group in (module.named_parameters(), module.named_buffers()) for name, value in group
     }
     tallies = dict.fromkeys(pieces, 0)
     sizes_out = dict.fromkeys(pieces, 0)
@@ -35,11 +35,10 @@ def outline_of(host: Host, **sizes: int | None) -> Outline:
     with (
         torch.no_grad(),
         torch.device("meta"),
-        bare(host.module),
         counter,
         watched(pieces, counter, tallies, sizes_out),
     ):
-        functional_call(host.module, stateless, kwargs=inputs)
+        functional_call(module, stateless, kwargs=inputs)
 
     filled = []
     for site in sites:
@@ -63,21 +62,10 @@ def outline_of(host: Host, **sizes: int | None) -> Outline:
         host=host.name,
         inputs={name: tuple(value.shape) for name, value in inputs.items() if isinstance(value, Tensor)},
         macs=counter.get_total_flops() // 2,
-        params=sum(value.numel() for value in host.module.parameters()),
+        params=sum(value.numel() for value in module.parameters()),
         sites=tuple(filled),
         root=host.root,
     )
-
-
-@contextmanager
-def bare(model: nn.Module) -> Iterator[None]:
-    """Take off forwards that others put on modules, such as offloading's, which would move what has no values."""
-    put_on = [(module, module.__dict__.pop("forward")) for module in model.modules() if "forward" in module.__dict__]
-    try:
-        yield
-    finally:
-        for module, forward in put_on:
-            module.__dict__["forward"] = forward
 
 
 @contextmanager
