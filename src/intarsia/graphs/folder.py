@@ -1,7 +1,7 @@
 """A plan's graphs as a folder that needs nothing of us: one file per kind of row, and a list of the rows.
 
 `rows.json` tells for each row which graph answers, from which earlier rows each told value is summed and with
-which weights, and what is remembered afterwards.
+which weights, and what is remembered afterwards (`conv_out` is the answer itself).
 """
 
 import json

@@ -19,7 +19,8 @@ class Kind:
     Attributes:
         settled: What runs, is recalled and passes.
         recalled: The sites whose told values come in, in order.
-        kept: The sites whose answers go out, in order: all that any row of this kind is asked to remember.
+        kept: The sites whose answers go out beside the host's, in order: all that any row of this kind is asked to
+            remember but the host's own answer, for some runtimes refuse to hand a value out twice.
     """
 
     settled: Flow
@@ -45,7 +46,7 @@ class Kinds:
         """Nothing is told: for the row after an input has changed its shape."""
         settled = flow(self.table.outline, {})
         kept = {path for row in self.table.kept for path in row}
-        return Kind(settled, (), tuple(sorted(kept & settled.running)))
+        return Kind(settled, (), tuple(sorted(kept & settled.running - {self.table.outline.root})))
 
     @cached_property
     def of_row(self) -> tuple[Kind | None, ...]:
@@ -59,7 +60,9 @@ class Kinds:
             carries = tuple(sorted((path, action.carry) for path, action in settled.recalled.items()))
             key = (settled.computed, settled.subunits, carries, settled.passed)
             alike.append(key)
-            groups.setdefault(key, set()).update(self.table.kept[row].keys() & settled.running)
+            groups.setdefault(key, set()).update(
+                self.table.kept[row].keys() & settled.running - {self.table.outline.root}
+            )
         kinds = {
             key: Kind(self.table.flows[alike.index(key)], tuple(path for path, _ in key[2]), tuple(sorted(kept)))
             for key, kept in groups.items()

@@ -105,9 +105,7 @@ class RowGraph(nn.Module):
 
         with worn(self.model, {path: wearing(path) for path in touched_sites(self.table)}):
             output = first_tensor(self.model(**kwargs))
-        # Some runtimes refuse to hand the same value out twice.
-        apart = (kept[path].clone() if kept[path] is output else kept[path] for path in self.kind.kept)
-        return (output, *apart)
+        return (output, *(kept[path] for path in self.kind.kept))
 
 
 def shapes_of(graph: RowGraph, tensors: Sequence[Tensor]) -> dict[str, torch.Size]:

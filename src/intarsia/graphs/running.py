@@ -66,7 +66,10 @@ class Graphs:
         for path, value in zip(kind.kept, kept, strict=True):
             if path in row.kept:
                 row.remember(path, value.to(dtype))
-        return output.to(dtype)
+        output = output.to(dtype)
+        if live.table.outline.root in row.kept:
+            row.remember(live.table.outline.root, output)
+        return output
 
     def graph(self, kind: Kind, form: CallForm, given: list[Tensor], dtype: torch.dtype) -> Ready:
         """The graph of a kind of row for calls of one form, made now if it is not there yet."""
