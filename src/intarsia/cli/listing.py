@@ -18,6 +18,7 @@ def listing(what: What = typer.Argument(..., help="Which kind of thing.")) -> No
 
     from ..lighten import PLANNERS, SEARCH
     from ..plan import load_plan
+    from ..plan.pattern import rows_of
     from ..shipped import MODELS, model_names, plan_file, plan_names
 
     match what:
@@ -29,7 +30,12 @@ def listing(what: What = typer.Argument(..., help="Which kind of thing.")) -> No
             table = Table("plan", "rows", "what it does")
             for name in plan_names():
                 plan = load_plan(plan_file(name))
-                table.add_row(name, str(plan.rows), "; ".join(f"{rule.sites} at {rule.rows}" for rule in plan.rules))
+                rows: dict[str, set[int]] = {}
+                for rule in plan.rules:
+                    rows.setdefault(f"{rule.sites}: {type(rule.do).__name__.lower()}", set()).update(
+                        rows_of(rule.rows, plan.rows)
+                    )
+                table.add_row(name, str(plan.rows), "; ".join(f"{what} in {len(some)}" for what, some in rows.items()))
         case What.planners:
             table = Table("planner", "what it does", "source")
             for planner in (*PLANNERS, SEARCH):
