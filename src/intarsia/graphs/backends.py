@@ -101,10 +101,25 @@ def openvino_convert(program: Program, path: Path, dtype: torch.dtype) -> None:
     import openvino
 
     model = openvino.convert_model(program.exported)
-    for ports, names in ((model.inputs, program.inputs), (model.outputs, program.outputs)):
-        for port, name in zip(ports, names, strict=True):
-            port.set_names({name})
+    for place, port in input_places(model, program):
+        port.set_names({program.inputs[place], f"input:{place}"})
+    for port, name in zip(model.outputs, program.outputs, strict=True):
+        port.set_names({name})
     openvino.save_model(model, path, compress_to_fp16=dtype != torch.float32)
+
+
+def input_places(model: Any, program: Program) -> list[tuple[int, Any]]:
+    """Which input of the program each input of a converted model is: what is not looked at may be left out of it."""
+    known = list(program.exported.graph_signature.user_inputs)
+    if len(model.inputs) == len(known):
+        return list(enumerate(model.inputs))
+    named = [
+        next((known.index(name) for name in (port.node.friendly_name, *port.get_names()) if name in known), None)
+        for port in model.inputs
+    ]
+    if None in named:
+        raise RigError("openvino left out inputs of a row and does not say which; run this plan on another backend.")
+    return [(place, port) for place, port in zip(named, model.inputs, strict=True) if place is not None]
 
 
 def openvino_ready(path: Path, dtype: torch.dtype) -> Ready:
@@ -120,8 +135,14 @@ def openvino_ready(path: Path, dtype: torch.dtype) -> Ready:
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     request = compiled.create_infer_request()
 
+    places = [
+        next(int(name.removeprefix("input:")) for name in port.get_names() if name.startswith("input:"))
+        for port in compiled.inputs
+    ]
+
     def run(tensors: Sequence[Tensor]) -> list[Tensor]:
-        given = [openvino.Tensor(value.contiguous().numpy(), shared_memory=True) for value in tensors]
+        read = (tensors[place].contiguous().numpy() for place in places)
+        given = [openvino.Tensor(value, shared_memory=True) for value in read]
         found = request.infer(given, share_inputs=True)
         return [torch.from_numpy(found[port].copy()) for port in compiled.outputs]
 
