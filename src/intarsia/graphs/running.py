@@ -25,6 +25,7 @@ from .kinds import Kind, Kinds
 from .row_graph import CallForm
 
 SHAPED_BY = ("intarsia", "torch", "diffusers")  # whose versions say what a graph looks like
+FILES = 2  # raise it when converted files are written otherwise, so that older ones are not read
 
 
 class Graphs:
@@ -89,7 +90,7 @@ class Graphs:
         if backend.convert is None:
             host = for_export(self.live.host, single=False)
             return "exported", backend.ready(exported(table, host, kind, form, given), dtype)
-        known = [key, self.weights, self.version, *(f"{name} {version(name)}" for name in SHAPED_BY)]
+        known = [key, str(FILES), self.weights, self.version, *(f"{name} {version(name)}" for name in SHAPED_BY)]
         folder = self.keep / hashlib.sha256("\n".join(known).encode()).hexdigest()[:20]
         how = "found"
         if not folder.exists():

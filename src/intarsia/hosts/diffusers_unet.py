@@ -152,9 +152,9 @@ class UNetHost:
         resnet = self.module.get_submodule(path)
         if ".resnets." not in path:
             return given
-        if resnet.conv_shortcut is not None:
+        if getattr(resnet, "conv_shortcut", None) is not None:
             given = resnet.conv_shortcut(given)
-        return given / resnet.output_scale_factor
+        return given / getattr(resnet, "output_scale_factor", 1.0)
 
     def state(self) -> str:
         module = self.module
@@ -208,11 +208,13 @@ def unit_of(path: str, module: nn.Module, reads: tuple[str, ...]) -> Site:
         for piece in ("attn1", "attn2", "ff")
         if getattr(block, piece, None) is not None
     )
+    goes_around = re.search(r"\.(resnets|attentions)\.", path) is not None and not resamples(module)
+    changes_width = len(reads) > 1 or getattr(module, "conv_shortcut", None) is not None
     return Site(
         path,
         "unit",
-        skip="identity" if ".attentions." in path else "never",
-        shortcut_macs=0 if re.search(r"\.(resnets|attentions)\.", path) and not resamples(module) else None,
+        skip="identity" if goes_around and not changes_width else "never",
+        shortcut_macs=0 if goes_around else None,
         reads=reads,
         parts=parts,
     )

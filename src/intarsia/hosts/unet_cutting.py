@@ -1,26 +1,31 @@
 """Leave layers out of a UNet: the smaller config, and where each of its tensors comes from.
 
 Source: BK-SDM keeps the first layer of each down block and the first and last of each up block, so that
-every skip connection still finds a reader of its width. Any numbers of inner layers may go, and the deepest
-resolutions with all that is in them.
+every skip connection still finds a reader of its width. Any numbers of inner layers may go, the deepest
+resolutions with all that is in them, and single units and subunits that have a way around them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from diffusers import UNet2DConditionModel
 from torch import nn
 
 from ..errors import FitError
+from .assembled_unet import AssembledUNet
 
 PAIR = re.compile(r"pairs\.(\d+)\.(\d+)")
+INNER = re.compile(r"((?:down|up)_blocks\.\d+|mid_block)\.(\w+)\.(\d+)(.*)")
 STAGE = re.compile(r"stages\.(\d+)")
 PER_LEVEL = ("block_out_channels", "down_block_types", "layers_per_block", "cross_attention_dim", "attention_head_dim",
              "num_attention_heads", "transformer_layers_per_block", "only_cross_attention")  # fmt: skip
 
 
 def without(unet: UNet2DConditionModel, cuts: Sequence[str]) -> tuple[UNet2DConditionModel, dict[str, str]]:
-    """A smaller UNet with the pairs and stages in `cuts` and, if named, `mid_block` left out; its weights are not set.
+    """A smaller UNet without the pairs, stages, units and subunits in `cuts`, and `mid_block` if named.
+
+    Its weights are not set. It is a plain `UNet2DConditionModel` unless single units or subunits are left out.
 
     Returns:
         The UNet, and for each of its tensors the name of the one it comes from.
@@ -32,6 +37,7 @@ def without(unet: UNet2DConditionModel, cuts: Sequence[str]) -> tuple[UNet2DCond
     dropped: dict[int, set[int]] = {level: set() for level in range(levels)}
     config = {key: value for key, value in unet.config.items() if not key.startswith("_")}
     gone: set[int] = set()
+    left_out: list[str] = list(config.pop("left_out", ()))
     for cut in cuts:
         if match := PAIR.fullmatch(cut):
             dropped[int(match[1])].add(int(match[2]))
@@ -39,8 +45,10 @@ def without(unet: UNet2DConditionModel, cuts: Sequence[str]) -> tuple[UNet2DCond
             gone.add(int(match[1]))
         elif cut == "mid_block":
             config["mid_block_type"] = None
+        elif INNER.fullmatch(cut):
+            left_out.append(cut)
         else:
-            raise FitError(f"{cut!r} cannot be cut out of a UNet; pairs, stages and 'mid_block' can.")
+            raise FitError(f"{cut!r} cannot be cut out of a UNet; pairs, stages, 'mid_block', units and subunits can.")
     stay = levels - len(gone)
     if gone != set(range(stay, levels)):
         raise FitError(f"stages are cut out from the deepest up: {sorted(gone)} leaves a hole below stage {stay}.")
@@ -61,21 +69,48 @@ def without(unet: UNet2DConditionModel, cuts: Sequence[str]) -> tuple[UNet2DCond
     if len(set(config["layers_per_block"])) == 1:
         config["layers_per_block"] = config["layers_per_block"][0]
 
-    smaller = nn.Module.to(UNet2DConditionModel.from_config(config), device=unet.device, dtype=unet.dtype)
-    kept: dict[str, tuple[str, list[int]]] = {}
-    for level in range(stay):
-        side = len(unet.down_blocks[level].resnets)
-        down = [number for number in range(side) if number not in dropped[level]]
-        up = [number for number in range(side + 1) if number not in dropped[level]]
-        kept[f"down_blocks.{level}"] = f"down_blocks.{level}", down
-        kept[f"up_blocks.{stay - 1 - level}"] = f"up_blocks.{levels - 1 - level}", up
+    names = Renaming(unet, dropped, stay, config["mid_block_type"] is not None)
+    experts = {new: one for old, one in config.pop("experts", {}).items() if (new := names.after(old)) is not None}
+    additions: dict[str, Any] = {"left_out": [new for old in left_out if (new := names.after(old)) is not None]}
+    additions |= {"experts": experts}
+    kind = AssembledUNet if any(additions.values()) else UNet2DConditionModel
+    made = kind.from_config(config | additions if any(additions.values()) else config)
+    smaller = nn.Module.to(made, device=unet.device, dtype=unet.dtype)
+    return smaller, {name: names.before(name) for name in smaller.state_dict()}
 
-    def origin(name: str) -> str:
-        match = re.fullmatch(r"((?:down|up)_blocks\.\d+)\.(\w+)\.(\d+)\.(.+)", name)
-        if match is None:
+
+class Renaming:
+    """What the modules of a UNet are called once pairs and stages are cut out, and were called before."""
+
+    def __init__(self, unet: UNet2DConditionModel, dropped: Mapping[int, set[int]], stay: int, has_middle: bool):
+        self.has_middle = has_middle
+        self.kept: dict[str, tuple[str, list[int]]] = {}  # by new block: its old name, and the old numbers that stay
+        levels = len(unet.down_blocks)
+        for level in range(stay):
+            side = len(unet.down_blocks[level].resnets)
+            down = [number for number in range(side) if number not in dropped[level]]
+            up = [number for number in range(side + 1) if number not in dropped[level]]
+            self.kept[f"down_blocks.{level}"] = f"down_blocks.{level}", down
+            self.kept[f"up_blocks.{stay - 1 - level}"] = f"up_blocks.{levels - 1 - level}", up
+
+    def before(self, name: str) -> str:
+        """The old name of what is now called `name`."""
+        match = INNER.fullmatch(name)
+        if match is None or match[1] == "mid_block":
             return name
-        block, numbers = kept[match[1]]
+        block, numbers = self.kept[match[1]]
         number = numbers[int(match[3])] if match[2] in ("resnets", "attentions") else int(match[3])
-        return f"{block}.{match[2]}.{number}.{match[4]}"
+        return f"{block}.{match[2]}.{number}{match[4]}"
 
-    return smaller, {name: origin(name) for name in smaller.state_dict()}
+    def after(self, name: str) -> str | None:
+        """The new name of what was called `name`; None if it is gone."""
+        match = INNER.fullmatch(name)
+        if match is None or match[1] == "mid_block":
+            return name if match is None or self.has_middle else None
+        for new, (old, numbers) in self.kept.items():
+            if old == match[1]:
+                number = int(match[3])
+                if match[2] not in ("resnets", "attentions"):
+                    return f"{new}.{match[2]}.{number}{match[4]}"
+                return f"{new}.{match[2]}.{numbers.index(number)}{match[4]}" if number in numbers else None
+        return None

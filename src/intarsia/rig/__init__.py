@@ -8,4 +8,5 @@ from .live import Live as Live
 from .live import applied as applied
 from .meter import count_macs as count_macs
 from .meter import measure_seconds as measure_seconds
+from .meter import unit_seconds as unit_seconds
 from .outlining import outline_of as outline_of

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 # The products of queries with keys and of weights with values. In a UNet nothing else is a batched product.
@@ -78,3 +79,37 @@ def measure_seconds(candidates: Mapping[str, Callable[[], object]], *, rounds: i
             times.append(time.perf_counter() - began)
         taken.append(times)
     return Seconds(tuple(candidates), tuple(tuple(times) for times in taken))
+
+
+@contextmanager
+def unit_seconds(pieces: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
+    """Seconds that each of these modules takes inside the block, what runs in another of them not counted with it."""
+    taken = dict.fromkeys(pieces, 0.0)
+    open_since: list[list[float]] = []  # of each module that is under way: when it began, and what others took within
+
+    def before(_module: nn.Module, _args: object) -> None:
+        settle()
+        open_since.append([time.perf_counter(), 0.0])
+
+    def after(path: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: object, _output: object) -> None:
+            settle()
+            began, inner = open_since.pop()
+            lasted = time.perf_counter() - began
+            taken[path] += lasted - inner
+            if open_since:
+                open_since[-1][1] += lasted
+
+        return hook
+
+    def settle() -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    handles = [piece.register_forward_pre_hook(before) for piece in pieces.values()]
+    handles += [piece.register_forward_hook(after(path)) for path, piece in pieces.items()]
+    try:
+        yield taken
+    finally:
+        for handle in handles:
+            handle.remove()

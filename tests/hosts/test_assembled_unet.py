@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 
-from intarsia import FitError, hosts, rig
+from intarsia import FitError, Plan, Rule, Skip, hosts, rig
 from intarsia.hosts import pico
+from intarsia.hosts.assembled_unet import AssembledUNet
 from intarsia.lighten import inherit
-from intarsia.lighten.assembled_unet import AssembledUNet
+from intarsia.plan import price, resolve
 from tests.laws.conftest import inputs_of
 
 EXPERTS = {
@@ -120,3 +122,42 @@ def test_gradients_are_the_same_with_checkpointing():
 def test_refusals(changes, said):
     with pytest.raises(FitError, match=said):
         assembled(**changes)
+
+
+def test_what_is_left_out_live_is_left_out_for_good():
+    """The law of baking, for sites that can be skipped while the model is live."""
+    host = pico.host()
+    for pattern in ("down_blocks.1.attentions.1", "down_blocks.0.resnets.1", "mid_block.resnets.1", "**.attn1 | **.ff"):
+        plan = Plan(1, (Rule("0", pattern, Skip()),))
+        with rig.applied(plan, host):
+            live = answer(host.module)
+        smaller, lineage = rig.bake(plan, host)
+        assert torch.equal(answer(smaller), live)
+        assert smaller.config.left_out == list(resolve(plan, host.outline).cells[0])
+        assert all(name == origin for name, origin in lineage.origins.items())
+        assert hosts.of(smaller).outline.macs == price(resolve(plan, host.outline)).macs[0] < host.outline.macs
+
+
+def test_what_was_left_out_before_keeps_its_place_when_more_is_cut():
+    torch.manual_seed(0)
+    unet = AssembledUNet(**config(pico.unet()) | {"left_out": LEFT_OUT, "experts": EXPERTS}).eval()
+    rules = (Rule("0", "pairs.1.1 | pairs.3.1 | down_blocks.2.attentions.0.**.attn2", Skip()),)
+    smaller, _ = rig.bake(Plan(1, rules), hosts.of(unet))
+    assert smaller.config.left_out == [
+        "down_blocks.0.attentions.1",
+        "down_blocks.0.resnets.1",
+        "up_blocks.3.attentions.2",
+        "down_blocks.2.attentions.0.transformer_blocks.0.attn2",
+    ]
+    assert set(smaller.config.experts) == {"up_blocks.2.resnets.0.conv2", "mid_block.resnets.0.conv1"}
+    assert torch.equal(smaller.up_blocks[2].resnets[0].conv2.weight, unet.up_blocks[2].resnets[0].conv2.weight)
+    assert answer(smaller).isfinite().all()
+
+
+def test_a_stock_pipeline_saves_and_loads_it(tmp_path):
+    pipe = pico.pipeline()
+    pipe.unet = assembled()
+    pipe.save_pretrained(tmp_path, safe_serialization=True)
+    again = DiffusionPipeline.from_pretrained(tmp_path, text_encoder=None, tokenizer=None)
+    assert type(again.unet) is AssembledUNet
+    assert torch.equal(answer(again.unet.eval()), answer(pipe.unet))

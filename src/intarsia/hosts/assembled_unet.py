@@ -11,25 +11,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from diffusers import ModelMixin as ModelMixin  # by which a stock pipeline knows that this module's class is a model
 from diffusers import UNet2DConditionModel
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import FitError
-from .expert_conv import ExpertConv2d, Moment
-
-
-class Passing(nn.Module):
-    """Stands where a unit was left out, and hands on what it is given."""
-
-    def forward(self, hidden_states: Tensor, *_: Any, return_dict: bool = True, **__: Any) -> Any:
-        return hidden_states if return_dict else (hidden_states,)
+from ..parts.expert_conv import ExpertConv2d, Moment
+from ..parts.stand_ins import Passing, Silent
 
 
 class AssembledUNet(UNet2DConditionModel):
-    """A UNet with units left out and convolutions of several experts.
+    """A UNet with units and subunits left out, and convolutions of several experts.
 
     Args:
-        left_out: Paths of resnets and attentions that hand on their input instead.
+        left_out: Paths of resnets and attentions that hand on their input instead, and of pieces of transformer
+            blocks (`attn1`, `attn2`, `ff`) that add nothing.
         experts: For each path of a convolution: `count`, and optionally `routing` and `gate` (see `ExpertConv2d`).
         config: Everything that `UNet2DConditionModel` takes.
     """
@@ -38,22 +34,29 @@ class AssembledUNet(UNet2DConditionModel):
         self, left_out: Sequence[str] = (), experts: Mapping[str, Mapping[str, Any]] | None = None, **config: Any
     ) -> None:
         super().__init__(**config)
-        self.register_to_config(
-            left_out=list(left_out), experts={path: dict(one) for path, one in (experts or {}).items()}
-        )
+        self.register_to_config(left_out=[], experts={})
         self.moment = Moment()
         for path in left_out:
             self.leave_out(path)
         for path, one in (experts or {}).items():
             self.widen(path, **one)
 
+    @classmethod
+    def of(cls, unet: UNet2DConditionModel) -> "AssembledUNet":
+        """A copy of a UNet, ready to be changed."""
+        copy = cls.from_config(unet.config)
+        copy.load_state_dict(unet.state_dict())
+        return nn.Module.to(copy, device=unet.device, dtype=unet.dtype).train(unet.training)
+
     def leave_out(self, path: str) -> None:
-        """Let a unit hand on its input."""
+        """Let a unit hand on its input, or a subunit add nothing to it."""
+        inner = ".transformer_blocks." in path
         unit = self.get_submodule(path)
         within, out = (getattr(unit, name, None) for name in ("in_channels", "out_channels"))
         if ".resnets." in path and (within != out or path.startswith("up")):
             raise FitError(f"{path!r} changes the number of channels; nothing can stand in its place.")
-        self.set_submodule(path, Passing())
+        self.set_submodule(path, Silent() if inner else Passing())
+        self.register_to_config(left_out=[*self.config.left_out, path])
 
     def widen(self, path: str, count: int, routing: Any = "input", gate: str = "offset") -> None:
         """Put a convolution of several experts in a convolution's place; the others are empty until they are filled."""
@@ -63,6 +66,8 @@ class AssembledUNet(UNet2DConditionModel):
         bias = None if conv.bias is None else torch.zeros_like(conv.bias)
         others = [(torch.zeros_like(conv.weight), bias)] * (count - 1)
         self.set_submodule(path, ExpertConv2d(conv, others, routing=routing, gate=gate, moment=self.moment))
+        added = {path: {"count": count, "routing": routing, "gate": gate}}
+        self.register_to_config(experts={**self.config.experts, **added})
 
     @functools.wraps(UNet2DConditionModel.forward)
     def forward(self, *args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from intarsia import FitError, rig
-from intarsia.lighten.expert_conv import GATES, ExpertConv2d, Moment
+from intarsia.parts.expert_conv import GATES, ExpertConv2d, Moment
 
 SIZES = {"plain": {}, "strided": {"stride": 2}, "grouped": {"groups": 2}, "no bias": {"bias": False}}
 
