@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "lighten": {"errors", "saving", "plan", "rig", "parts", "hosts", "train", "eval"},
     "cli": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "graphs", "train", "eval", "lighten", ""},
     "": {"errors", "plan"},
+    "__main__": {"cli"},
 }
 NEVER = {"plan": {"torch", "numpy", "diffusers", "transformers"}, "errors": {"torch"}, "rig": {"diffusers"}}
 ONLY_IN = {"diffusers": {"parts", "hosts", "eval", "lighten", "cli"}, "typer": {"cli"}, "pydantic": {"plan"}}
@@ -92,7 +93,7 @@ def map_of_house() -> Iterator[str]:
     """Every room is on the map in ARCHITECTURE.md."""
     text = (ROOT / "ARCHITECTURE.md").read_text()
     for room in MAY_IMPORT:
-        if room and f"{room}/" not in text and f"{room}.py" not in text:
+        if room not in ("", "__main__") and f"{room}/" not in text and f"{room}.py" not in text:
             yield f"ARCHITECTURE.md: does not mention {room}"
 
 

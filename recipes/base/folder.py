@@ -10,10 +10,10 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from intarsia import hosts, rig, save_outline
 from intarsia.hosts.pipelines import quiet
+from intarsia.train import wear_average
 
 from . import autoencoder as pixels
 from . import denoiser
-from .averages import wear_average
 from .captions import TOKENS
 
 LIMIT_MB = 90

@@ -12,8 +12,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from intarsia.train import wear_average
+
 from .autoencoder import SHAPE, Reconstruction, pixels_of
-from .averages import wear_average
 
 
 @torch.no_grad()

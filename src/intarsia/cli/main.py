@@ -7,7 +7,7 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import IntarsiaError
-from . import bake, check, export, listing, outline, planning, price, run, show
+from . import assemble, check, distill, export, listing, outline, planning, price, run, show
 
 EPILOG = (
     "A first walk:  intarsia run 'a red apple in 3d style'  |  intarsia show emoji-fast --outline emoji  |  "
@@ -32,7 +32,8 @@ app.command("show")(show.show)
 app.command("price")(price.price)
 app.command("check")(check.check)
 app.command("outline")(outline.outline)
-app.command("bake")(bake.bake)
+app.command("assemble")(assemble.assemble)
+app.command("distill")(distill.distill)
 app.command("export")(export.export)
 app.command("list")(listing.listing)
 

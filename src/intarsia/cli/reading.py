@@ -26,6 +26,23 @@ def read_outline(name: str) -> Outline:
     return load_outline(outline_file(name))
 
 
+def read_sources(named: list[str]) -> dict[str, Path]:
+    """Models by the names that plans call them by, from 'NAME=MODEL' each.
+
+    Raises:
+        PlanError: one is not of that form, or a name is given twice.
+    """
+    found: dict[str, Path] = {}
+    for text in named:
+        name, equals, model = text.partition("=")
+        if not equals or not name or not model:
+            raise PlanError(f"{text!r}: write NAME=MODEL, such as 'small=out/student'.")
+        if name in found:
+            raise PlanError(f"the name {name!r} is given to two models.")
+        found[name] = model_folder(model)
+    return found
+
+
 def resolve_named(plan: Plan, outline: Outline, names: list[str]) -> Table:
     """Resolve a plan; complaints say which file they are about."""
     try:

@@ -6,6 +6,7 @@ from ..errors import FitError
 from ..rig.contract import Host
 from .diffusers_unet import UNetHost
 from .sampling import Sampler as Sampler
+from .sampling import first_row_below as first_row_below
 from .sampling import rows as rows
 
 # Read from top to bottom; the first that recognises a model takes it.

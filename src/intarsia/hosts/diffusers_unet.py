@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from ..errors import FitError
 from ..plan import Outline, Site
 from ..plan.outline import Contract
+from ..rig.contract import Host
 from ..rig.outlining import outline_of
 from . import unet_cutting, unet_inputs
 
@@ -176,8 +177,22 @@ class UNetHost:
         old_adapter = control and kwargs.get("mid_block_additional_residual") is None
         return free_u or old_adapter or kwargs.get("down_intrablock_additional_residuals") is not None
 
+    def misfit(self, other: Host) -> str | None:
+        if not isinstance(other.module, UNet2DConditionModel):
+            return f"it is a {type(other.module).__name__}"
+        ours, theirs = self.module.config, other.module.config
+        for name in ("in_channels", "out_channels", "cross_attention_dim", "addition_embed_type"):
+            if width_of(ours[name]) != width_of(theirs[name]):
+                return f"its {name} is {theirs[name]}, the host's {ours[name]}"
+        return None
+
     def without(self, cuts: Sequence[str]) -> tuple[UNet2DConditionModel, dict[str, str]]:
         return unet_cutting.without(self.module, cuts)
+
+
+def width_of(value: Any) -> Any:
+    """A config entry, one number where a list says the same of each level."""
+    return value[0] if isinstance(value, (list, tuple)) and len(set(value)) == 1 else value
 
 
 def cut_of(path: str) -> Contract:

@@ -40,6 +40,8 @@ class Distilling(nn.Module):
     Args:
         noise: A diffusers scheduler with `add_noise` and, for v-prediction, `get_velocity`.
         pairs: For each path in the student whose answer is compared, the path in the teacher.
+        channel_weights: What an error in each channel of the answer counts, mean 1, if they do not count alike: for
+            latents whose channels carry unequal shares of the picture.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class Distilling(nn.Module):
         noise: Any,
         pairs: Mapping[str, str],
         weights: Weights = Weights(),
+        channel_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.channels = 1.0 if channel_weights is None else channel_weights.view(1, -1, 1, 1)
         self.student = student
         self.teacher = [teacher.eval().requires_grad_(False)]  # in a list: neither trained nor saved with the student
         self.noise, self.pairs, self.weights = noise, dict(pairs), weights
@@ -67,12 +71,17 @@ class Distilling(nn.Module):
             taught = first_tensor(teacher(noisy, times, **called)).float()
         with listening(self.student, list(self.pairs)) as ours:
             found = first_tensor(self.student(noisy, times, **called)).float()
-        losses = {"task": F.mse_loss(found, wanted), "output": F.mse_loss(found, taught)}
+        losses = {"task": self.off(found, wanted), "output": self.off(found, taught)}
         losses["feature"] = sum(
             (self.apart(ours[path], theirs[twin]) for path, twin in self.pairs.items()), found.new_zeros(())
         )
         weighted = sum(getattr(self.weights, name) * loss for name, loss in losses.items())
         return {"loss": torch.as_tensor(weighted), **losses}
+
+    def off(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """How far an answer is from what it should be."""
+        channels = self.channels.to(found) if isinstance(self.channels, Tensor) else self.channels
+        return (channels * (found - wanted).square()).mean()
 
     def apart(self, ours: Tensor, theirs: Tensor) -> Tensor:
         """How far a feature is from the teacher's."""
@@ -116,7 +125,7 @@ def listening(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tens
 
 
 def block_pairs(student: UNet2DConditionModel, teacher: UNet2DConditionModel) -> dict[str, str]:
-    """The blocks that both have, by name: what BK-SDM compares."""
+    """The blocks that both have, by name: what BK-SDM compares. For an assembled student, `record.blocks_of`."""
 
     def blocks(model: UNet2DConditionModel) -> list[str]:
         found = [f"down_blocks.{number}" for number in range(len(model.down_blocks))]

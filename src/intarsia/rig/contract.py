@@ -77,6 +77,10 @@ class Host(Protocol):
         """Whether this call may edit the outputs of sites in place, so that remembered ones need guarding."""
         ...
 
+    def misfit(self, other: "Host") -> str | None:
+        """Why another model cannot answer a call in this one's place, or None."""
+        ...
+
     def without(self, cuts: Sequence[str]) -> tuple[nn.Module, Mapping[str, str]]:
         """A smaller model with these `cut` sites left out, and for each of its tensors the name here.
 

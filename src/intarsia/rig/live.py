@@ -5,6 +5,7 @@ asks one question: does this row compute, recall or pass this site, or does nobo
 a run of its own, so that two pipelines can share a model.
 """
 
+import inspect
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -214,13 +215,17 @@ def applied(
         raise RigError("this model is under a plan already. Join the two plans with '|' and apply them once.")
     outline = host.outline
     live = Live(resolve(plan, outline, others), host, lanes)
+    for name in sorted({name for name in live.table.answering if name is not None}):
+        reason = host.misfit(others[name])
+        if reason is not None:
+            raise FitError(f"the model {name!r} cannot answer in this one's place: {reason}.")
     cut = [
         path
         for path, action in live.table.cells[0].items()
         if isinstance(action, Skip) and outline.by_path[path].skip == "cut"
     ]
     if cut:
-        raise FitError(f"{cut[0]!r} can only be cut out of a model for good: 'intarsia bake', or rig.bake.")
+        raise FitError(f"{cut[0]!r} can only be cut out of a model for good: 'intarsia assemble', or rig.bake.")
 
     def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         live.begin(args, kwargs)
@@ -260,12 +265,16 @@ def wrapper(answering: Callable[..., Any], path: str) -> Wearing:
 def switch(live: Live, others: Mapping[str, Host], inner: Wearing | None) -> Wearing:
     """The host's forward, unless the row says that another model answers."""
 
+    taken = {name: inspect.signature(type(other.module).forward).parameters for name, other in others.items()}
+
     def wear(module_forward: Any) -> Any:
         own_forward = module_forward if inner is None else inner(module_forward)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             name = live.table.answering[live.session.row]
-            return own_forward(*args, **kwargs) if name is None else others[name].module(*args, **kwargs)
+            if name is None:
+                return own_forward(*args, **kwargs)
+            return others[name].module(*args, **{key: value for key, value in kwargs.items() if key in taken[name]})
 
         return forward
 

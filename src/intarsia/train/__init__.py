@@ -1,5 +1,6 @@
 """One training loop for all capabilities."""
 
+from .checkpoint import wear_average as wear_average
 from .loop import Schedule as Schedule
 from .loop import fit as fit
 from .loop import seed_everything as seed_everything

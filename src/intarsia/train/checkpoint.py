@@ -92,3 +92,14 @@ class Checkpoint:
             for name, value in self.parameters.items()
             for kind, moment in self.optimizer.state.get(value, {}).items()
         }
+
+
+def wear_average(objective: nn.Module, run: Path) -> None:
+    """Load the averaged weights of a run into its objective; weights that were not trained stay.
+
+    Raises:
+        CardError: the run was of another model.
+    """
+    found = objective.load_state_dict(load_file(run / "checkpoint" / "average.safetensors"), strict=False)
+    if found.unexpected_keys:
+        raise CardError(f"{run}: {found.unexpected_keys[0]!r} is not in the model it should go into.")

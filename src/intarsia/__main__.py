@@ -1,0 +1,5 @@
+"""`python -m intarsia`, and `accelerate launch -m intarsia`, for the command."""
+
+from .cli.main import main
+
+main()

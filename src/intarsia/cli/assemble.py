@@ -1,0 +1,63 @@
+"""`intarsia assemble`: the smaller model that a plan of one row describes."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+
+class Routing(StrEnum):
+    time = "time"
+    input = "input"
+    fixed = "fixed"
+
+
+def assemble(
+    plan: str = typer.Argument(..., help="A plan of one row, a file or a short name such as 'bk-base'."),
+    model: str = typer.Option("emoji", help="The model to cut it out of: a short name, or a diffusers folder."),
+    source: list[str] = typer.Option(
+        [], help="Another model that the plan uses, as NAME=FOLDER: 'do: {use: NAME}' fills a site from it."
+    ),
+    experts: Routing | None = typer.Option(
+        None,
+        help="Let convolutions that stay inherit the kernels of removed ones, mixed by the time step (merged before "
+        "a run, so at no cost), by the input, or in a fixed way.",
+    ),
+    out: Path = typer.Option(..., "--out", "-o", help="The new pipeline's folder."),
+) -> None:
+    """Make a smaller model out of the parts of others. It wants training afterwards: 'intarsia distill'."""
+    from ..plan import load_plan
+    from ..plan.bill import count
+    from ..plan.files import write_plan
+    from ..saving import new_folder, refuse_existing
+    from ..shipped import model_folder, plan_file
+    from .reading import read_sources
+
+    refuse_existing(out)
+    found, folder, sources = load_plan(plan_file(plan)), model_folder(model), read_sources(source)
+
+    from .. import hosts, rig
+    from ..hosts.pipelines import load_pipeline
+    from ..lighten.experts import with_experts
+    from ..lighten.record import Assembled, blocks_of
+
+    pipe = load_pipeline(folder, device="cpu")
+    host = hosts.of(pipe.unet)
+    others = {name: hosts.of(load_pipeline(path, device="cpu").unet) for name, path in sources.items()}
+    smaller, lineage = rig.bake(found, host, others)
+    blocks = blocks_of(smaller, lineage)
+    donors: Mapping[str, tuple[str, ...]] = {}
+    if experts is not None:
+        smaller, donors = with_experts(smaller, pipe.unet, lineage, routing=experts.value)
+    pipe.unet = smaller
+    before, after = (sum(value.numel() for value in one.parameters()) for one in (host.module, smaller))
+    macs = hosts.of(smaller).outline.macs
+    with new_folder(out) as part:
+        pipe.save_pretrained(part, safe_serialization=True)
+        names = {"": str(model), **{name: str(path) for name, path in sources.items()}}
+        Assembled(write_plan(found), names, blocks, donors).save(part)
+    typer.echo(f"{count(before)}parameters became {count(after)}; {count(host.outline.macs)}MACs a call, {count(macs)}")
+    if donors:
+        typer.echo(f"{len(donors)} convolutions inherit {sum(len(one) for one in donors.values())} removed ones")
+    typer.echo(f"wrote {out}")

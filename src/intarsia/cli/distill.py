@@ -1,0 +1,166 @@
+"""`intarsia distill`: a small model learns from the large one that it was cut out of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+    from ..lighten.lessons import Lessons
+
+LESSONS = "lessons.safetensors"
+
+
+def distill(
+    student: str = typer.Argument(..., help="The pipeline's folder that 'intarsia assemble' wrote."),
+    teacher: str = typer.Option("emoji", help="The model it was cut out of."),
+    out: Path = typer.Option(..., "--out", "-o", help="The trained pipeline's folder. Training is kept beside it."),
+    pictures: Path | None = typer.Option(
+        None, help="A folder of pictures with a metadata.jsonl of 'file_name' and 'text'."
+    ),
+    prompts: Path | None = typer.Option(
+        None, help="Without pictures: a file with a prompt a line, which the teacher draws."
+    ),
+    drawings: int = typer.Option(256, min=1, help="Without pictures: how many the teacher draws."),
+    guidance: float = typer.Option(3.0, help="How strongly words lead what the teacher draws."),
+    steps: int = typer.Option(1000, min=1, help="Training steps."),
+    batch: int = typer.Option(16, min=1, help="Pictures a step and process."),
+    rate: float = typer.Option(3e-4, help="Learning rate."),
+    task: float = typer.Option(1.0, min=0, help="Weight of predicting the noise that was added."),
+    output: float = typer.Option(1.0, min=0, help="Weight of answering as the teacher does."),
+    feature: float = typer.Option(1.0, min=0, help="Weight of having the teacher's features at the end of each block."),
+    normalised: bool = typer.Option(
+        True, help="Divide features by their teacher's scale, so that none drowns the rest."
+    ),
+    incubate: float = typer.Option(
+        0.0, min=0, max=0.9, help="Share of the steps in which resolutions train one by one inside the frozen teacher."
+    ),
+    checkpointing: bool = typer.Option(False, help="Spare memory, at the price of time."),
+    seed: int = typer.Option(0, help="Same seed, same student."),
+) -> None:
+    """Train a smaller model on what its teacher answers. A killed run goes on where it stood: repeat the command.
+
+    With several processes or on CUDA: accelerate launch -m intarsia distill ...
+    """
+    from ..errors import CardError
+    from ..saving import new_folder, refuse_existing
+    from ..shipped import model_folder
+
+    refuse_existing(out)
+    small, large = model_folder(student), model_folder(teacher)
+    if pictures is not None and prompts is not None:
+        raise CardError("say either --pictures or --prompts: a picture of your own has its caption with it.")
+
+    from accelerate import PartialState
+    from diffusers import DDIMScheduler
+
+    from ..hosts.pipelines import load_pipeline
+    from ..lighten.distill import Weights, block_pairs
+    from ..lighten.record import read_record
+    from ..lighten.teach import teach
+    from ..train import Schedule
+
+    state = PartialState()
+    run = out.with_name(f"{out.name}.training")
+    settings = {
+        "student": str(small), "teacher": str(large), "pictures": str(pictures), "prompts": str(prompts),
+        "drawings": drawings, "guidance": guidance, "steps": steps, "batch": batch, "rate": rate, "task": task,
+        "output": output, "feature": feature, "normalised": normalised, "incubate": incubate, "seed": seed,
+    }  # fmt: skip
+    with state.main_process_first():
+        keep_settings(run, settings)
+    pipe, learner = (load_pipeline(folder, device=str(state.device)) for folder in (large, small))
+    with state.main_process_first():
+        lessons = lessons_for(pipe, large, run, pictures, prompts, drawings, guidance, seed)
+    record = read_record(small)
+    pairs = record.blocks if record is not None else block_pairs(learner.unet, pipe.unet)
+    if checkpointing:
+        learner.unet.enable_gradient_checkpointing()
+    done = teach(
+        learner.unet, pipe.unet, DDIMScheduler.from_config(pipe.scheduler.config),
+        lambda _draw: lessons.batch(batch), pairs,
+        Schedule(steps, rate, warmup=min(100, steps // 10), cooldown=steps // 2), run,
+        weights=Weights(task, output, feature, normalised), incubate=incubate, seed=seed,
+    )  # fmt: skip
+    if not state.is_main_process:
+        return
+    with new_folder(out) as part:
+        learner.save_pretrained(part, safe_serialization=True)
+        if record is not None:
+            record.save(part)
+        (part / "distilled.json").write_text(json.dumps({**settings, **done}, indent=2) + "\n")
+    told = ", ".join(f"{name} {done[name]:.3g}" for name in ("task", "output", "feature") if name in done)
+    typer.echo(f"{len(lessons)} lessons, {done['seconds']:.0f} s in the last stage; losses at the end: {told}")
+    typer.echo(f"wrote {out}; {run} holds the training and can be removed")
+
+
+def keep_settings(run: Path, settings: dict[str, object]) -> None:
+    """Take down what a run was begun with; a run that goes on must be the same.
+
+    Raises:
+        CardError: it was begun with other settings.
+    """
+    from ..errors import CardError
+    from ..saving import replace_text
+
+    path = run / "settings.json"
+    if not path.exists():
+        replace_text(path, json.dumps(settings, indent=2) + "\n")
+        return
+    before = json.loads(path.read_text())
+    changed = [name for name, value in settings.items() if before.get(name) != value]
+    if changed:
+        raise CardError(
+            f"{run} was begun with other settings: "
+            + ", ".join(f"{name} {before.get(name)!r}, now {settings[name]!r}" for name in changed)
+            + ". Repeat those, name another --out, or remove that folder."
+        )
+
+
+def lessons_for(
+    pipe: DiffusionPipeline,
+    folder: Path,
+    run: Path,
+    pictures: Path | None,
+    prompts: Path | None,
+    drawings: int,
+    guidance: float,
+    seed: int,
+) -> Lessons:
+    """What the student is taught with, made once and kept in the run's folder.
+
+    Raises:
+        CardError: there are neither pictures nor prompts.
+    """
+    import numpy as np
+    from rich.progress import Progress
+
+    from ..errors import CardError
+    from ..lighten import lessons as school
+
+    kept = run / LESSONS
+    if kept.exists():
+        return school.Lessons.load(kept)
+    if pictures is not None:
+        files, texts = school.read_pictures(pictures)
+        latents_of = school.encoded_by(pipe, files)
+    else:
+        listed = prompts if prompts is not None else folder / "prompts.txt"
+        if not listed.is_file():
+            raise CardError(f"{listed}: no such file. Name --pictures, or --prompts, a file with a prompt a line.")
+        known = [line.strip() for line in listed.read_text().splitlines() if line.strip()]
+        if not known:
+            raise CardError(f"{listed}: no prompt in it. Write one a line.")
+        order = np.random.default_rng(seed).permutation(len(known))
+        texts = [known[order[number % len(known)]] for number in range(drawings)]
+        latents_of = school.drawn_by(pipe, texts, guidance=guidance, seed=seed)
+    with Progress(transient=True) as progress:
+        task = progress.add_task("lessons", total=len(texts))
+        made = school.lessons_of(pipe, texts, latents_of, tell=lambda count: progress.advance(task, count))
+    made.save(kept)
+    return school.Lessons.load(kept)

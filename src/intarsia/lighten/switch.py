@@ -1,0 +1,172 @@
+"""Multi-UNet switching: another UNet answers some of the calls.
+
+Source: A-SDM lets a compressed UNet answer early calls and the original the later ones (section 1.4 of our digest);
+T-Stitch does so by a share of the steps, OMS-DPM searches for the order. A boundary here is a whole number of calls,
+printed in the plan, so there is no rounding to disagree about; the search is ours.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import PlanError
+from ..plan import Plan, Rule, Use
+from ..plan.pattern import write_rows
+from ..rig import Host, applied
+
+
+def switch(rows: int, answers: Mapping[str, Sequence[int]]) -> Plan:
+    """Let other models answer in these rows.
+
+    Args:
+        answers: For each name of a model, the rows that it answers.
+
+    Raises:
+        PlanError: a row is named twice, or does not exist.
+    """
+    named = [row for chosen in answers.values() for row in chosen]
+    if len(set(named)) < len(named):
+        raise PlanError("a row can be answered by one model only.")
+    if wrong := [row for row in named if not 0 <= row < rows]:
+        raise PlanError(f"there is no row {wrong[0]} in a plan of {rows} rows (0 to {rows - 1}).")
+    rules = tuple(Rule(write_rows(chosen, rows), "host", Use(name)) for name, chosen in answers.items() if len(chosen))
+    counted: dict[str, str | int | float | bool] = {name: len(chosen) for name, chosen in answers.items()}
+    return Plan(rows, rules, made_by={"planner": "switch", **counted})
+
+
+def first(rows: int, count: int, order: int = 1) -> tuple[int, ...]:
+    """The first `count` rows: the other model begins. Calls of one sampler step are not torn apart.
+
+    Args:
+        order: Calls that a sampler step makes, `scheduler.order`.
+    """
+    return tuple(range(whole_steps(rows, count, order)))
+
+
+def last(rows: int, count: int, order: int = 1) -> tuple[int, ...]:
+    """At most `count` last rows, from the beginning of a sampler step: the other model ends."""
+    whole_steps(rows, count, order)
+    return tuple(range(-(-(rows - count) // order) * order, rows))
+
+
+def spread(rows: int, count: int, order: int = 1) -> tuple[int, ...]:
+    """Rows spread evenly over the run, so that the models take turns."""
+    steps, chosen = -(-rows // order), -(-whole_steps(rows, count, order) // order)
+    starts = [int((place + 0.5) * steps / chosen) * order for place in range(chosen)] if chosen else []
+    return tuple(row for start in starts for row in range(start, min(start + order, rows)))
+
+
+def whole_steps(rows: int, count: int, order: int) -> int:
+    """`count` rounded down to whole sampler steps.
+
+    Raises:
+        PlanError: there are not so many rows.
+    """
+    if not 0 <= count <= rows:
+        raise PlanError(f"count={count}: name a number from 0 to {rows}, the rows of the plan.")
+    return rows if count == rows else count // order * order
+
+
+ORDERS: dict[str, Callable[..., tuple[int, ...]]] = {"first": first, "last": last, "spread": spread}
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How far the final latents move when one model answers one row: squared distance, (models, rows)."""
+
+    names: tuple[str, ...]
+    harm: np.ndarray
+
+
+def sensitivity_of(host: Host, others: Mapping[str, Host], run: Callable[[], Tensor], rows: int) -> Sensitivity:
+    """Let each of the others answer each row alone. Calls `run` once whole and once for each row and model."""
+    whole = run()
+    harm = np.zeros((len(others), rows))
+    for place, name in enumerate(others):
+        for row in range(rows):
+            with applied(switch(rows, {name: [row]}), host, others=others):
+                harm[place, row] = float((run() - whole).double().square().sum())
+    return Sensitivity(tuple(others), harm)
+
+
+def cheapest_harm(seen: Sensitivity, costs: Sequence[float], budget: float, grain: int = 200) -> dict[str, list[int]]:
+    """Which model answers which row, so that the harms add up to the least within a budget: exact up to the grain.
+
+    Args:
+        costs: What a call costs, of the host and then of each model; in units of the host's.
+        budget: What all rows may cost together.
+        grain: Parts that the cost of a row is counted in; costs are rounded up.
+
+    Raises:
+        PlanError: the cheapest model in every row costs more.
+    """
+    rows = seen.harm.shape[1]
+    prices = [int(np.ceil(cost * grain - 1e-9)) for cost in costs]
+    purse = int(budget * grain + 1e-9)
+    if min(prices) * rows > purse:
+        raise PlanError(f"even the cheapest model in every row costs {min(prices) * rows / grain:.1f} host calls, "
+                        f"more than {budget:.1f}.")  # fmt: skip
+    harm = np.vstack([np.zeros(rows), seen.harm])
+    best = np.zeros(purse + 1)
+    choices = []
+    for row in range(rows):
+        options = np.full((len(prices), purse + 1), np.inf)
+        for place, price in enumerate(prices):
+            options[place, price:] = best[: purse + 1 - price] + harm[place, row]
+        choices.append(options.argmin(0))
+        best = options.min(0)
+    answers: dict[str, list[int]] = {name: [] for name in seen.names}
+    left = int(best.argmin())
+    for row in reversed(range(rows)):
+        place = int(choices[row][left])
+        left -= prices[place]
+        if place:
+            answers[seen.names[place - 1]].insert(0, row)
+    return answers
+
+
+@dataclass(frozen=True)
+class Switched:
+    """What a search came to: the best plan, and for each candidate the mean squared distance of its latents."""
+
+    plan: Plan
+    tried: Mapping[str, float]
+
+
+def search_switch(
+    host: Host,
+    others: Mapping[str, Host],
+    run: Callable[[], Tensor],
+    rows: int,
+    macs_ratio: float,
+    *,
+    order: int = 1,
+) -> Switched:
+    """The best order in which UNets answer the calls of a run, within a share of the host's MACs.
+
+    Candidates are the searched order and, for each other model, first, last and spread. Each is run whole.
+
+    Args:
+        run: Draws a few pictures with fixed seeds and returns their final latents. Report on other pictures.
+        order: Calls that a sampler step makes, `scheduler.order`.
+
+    Raises:
+        PlanError: no order is so cheap.
+    """
+    costs = [1.0, *(other.outline.macs / host.outline.macs for other in others.values())]
+    seen = sensitivity_of(host, others, run, rows)
+    candidates = {"searched": switch(rows, cheapest_harm(seen, costs, macs_ratio * rows))}
+    for (name, _), cost in zip(others.items(), costs[1:], strict=True):
+        count = int(np.ceil(rows * (1 - macs_ratio) / (1 - cost) - 1e-9)) if cost < 1 else rows + 1
+        if count <= rows:
+            for kind, chosen in ORDERS.items():
+                rounded = min(-(-count // order) * order, rows)
+                candidates[f"{name} {kind}"] = switch(rows, {name: chosen(rows, rounded, order)})
+    whole = run()
+    tried = {}
+    for label, plan in candidates.items():
+        with applied(plan, host, others=others):
+            tried[label] = float((run() - whole).double().square().mean())
+    return Switched(candidates[min(tried, key=lambda label: tried[label])], tried)

@@ -1,0 +1,75 @@
+"""Train a student beside its teacher, from the first step to the averaged weights; a killed run goes on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from ..train import Schedule, fit, wear_average
+from .distill import Distilling, Weights
+from .incubation import hybrid, level_blocks, levels_that_differ
+
+Batch = tuple[Tensor, Any]
+
+
+def teach(
+    student: UNet2DConditionModel,
+    teacher: UNet2DConditionModel,
+    noise: Any,
+    batch_at: Callable[[int], Batch],
+    pairs: Mapping[str, str],
+    schedule: Schedule,
+    out: Path,
+    *,
+    weights: Weights = Weights(),
+    incubate: float = 0.0,
+    channel_weights: Tensor | None = None,
+    seed: int = 0,
+    save_every: int = 500,
+    stop_after: float | None = None,
+) -> dict[str, float]:
+    """Distil a teacher into a student, which wears the averaged weights afterwards.
+
+    Args:
+        noise: A diffusers scheduler with `add_noise` and, for v-prediction, `get_velocity`.
+        batch_at: The batch of one draw: latents and what the UNet is told of them. See `train.fit`.
+        pairs: For each path in the student whose answer is compared, the path in the teacher.
+        schedule: Of all steps together.
+        out: Folder of the run: `whole/`, and `level-<n>/` for each stage of incubation.
+        incubate: Share of the steps spent on one resolution after another inside the frozen teacher.
+        channel_weights: What an error in each channel counts, mean 1; see `Distilling`.
+        stop_after: Seconds after which this session saves and stops; the student is then not what it will be.
+
+    Returns:
+        What `train.fit` returns of the last stage that ran.
+
+    Raises:
+        FitError: incubation was asked for, and the student has another number of resolutions.
+    """
+    levels = levels_that_differ(student, teacher) if incubate > 0 else []
+    each = int(schedule.steps * incubate / len(levels)) if levels else 0
+    for level in levels:
+        raised = hybrid(student, teacher, level).train()
+        blocks = level_blocks(student, level)
+        heard = {path: pairs[path] for path in blocks if path in pairs}
+        objective = Distilling(raised, teacher, noise, heard, weights, channel_weights)
+        stage = replace(schedule, steps=each, cooldown=each // 2, warmup=min(schedule.warmup, each // 4))
+        done = fit(objective, batch_at, stage, out / f"level-{level}", seed=seed + 1 + level, save_every=save_every,
+                   stop_after=stop_after)  # fmt: skip
+        if done["step"] < each:
+            return done
+        wear_average(objective, out / f"level-{level}")
+
+    student.train().requires_grad_(True)
+    objective = Distilling(student, teacher, noise, pairs, weights, channel_weights)
+    left = schedule.steps - each * len(levels)
+    stage = replace(schedule, steps=left, cooldown=min(schedule.cooldown, left))
+    done = fit(objective, batch_at, stage, out / "whole", seed=seed, save_every=save_every, stop_after=stop_after)
+    with torch.no_grad():
+        wear_average(objective, out / "whole")
+    student.eval().requires_grad_(False)
+    return done

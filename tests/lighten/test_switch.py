@@ -1,0 +1,156 @@
+"""The laws of switching between UNets (a-sdm digest, section 3.3)."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, HeunDiscreteScheduler
+
+from intarsia import FitError, Plan, PlanError, Rule, Skip, hosts, rig
+from intarsia.hosts import pico
+from intarsia.lighten import inherit
+from intarsia.lighten.switch import ORDERS, Sensitivity, cheapest_harm, first, search_switch, switch
+from intarsia.plan import price, resolve
+from tests.laws.conftest import ROWS, inputs_of, run_through
+
+
+@pytest.fixture(scope="module")
+def host():
+    return hosts.of(pico.unet(), tokens=pico.TOKENS)
+
+
+@pytest.fixture(scope="module")
+def small(host):
+    return hosts.of(rig.bake(Plan(1, (Rule("0", "pairs.*.1", Skip()),)), host)[0], tokens=pico.TOKENS)
+
+
+def counted(host):
+    """How often a model is called from now on."""
+    calls = []
+    handle = host.module.register_forward_pre_hook(lambda *_: calls.append(1))
+    return calls, handle
+
+
+@pytest.mark.parametrize("kind", ORDERS)
+@pytest.mark.parametrize("count", range(ROWS + 1))
+def test_a_model_and_its_twin_are_one(host, kind, count):
+    plan = switch(ROWS, {"twin": ORDERS[kind](ROWS, count)})
+    whole = run_through(host)
+    with rig.applied(plan, host, others={"twin": pico.host()}) as live:
+        assert all(torch.equal(one, two) for one, two in zip(run_through(host), whole, strict=True))
+    assert sum(call.answered_by == "twin" for call in live.trace) == count
+
+
+def test_who_answers_nothing_is_never_called(host, small):
+    for count, others_called in ((0, 0), (3, 3), (ROWS, ROWS)):
+        calls, handle = counted(small)
+        with rig.applied(switch(ROWS, {"small": first(ROWS, count)}), host, others={"small": small}):
+            found = run_through(host)
+        handle.remove()
+        assert len(calls) == others_called
+    # Answering every call, the other model alone is what is heard.
+    assert all(torch.equal(one, two) for one, two in zip(found, run_through(small), strict=True))
+
+
+def test_the_boundary_is_a_number_of_calls():
+    """T-Stitch's two rules for the same share disagree by one call; here it is in the plan."""
+    plan = switch(10, {"small": first(10, 4)})
+    assert plan.rules[0].rows == "0:4"
+    assert list(resolve(plan, pico.host().outline, ["small"]).answering) == ["small"] * 4 + [None] * 6
+    assert plan.made_by["small"] == 4
+
+
+def test_steps_of_several_calls_are_not_torn(host):
+    for kind, chosen in ORDERS.items():
+        for count in range(0, 20):
+            rows = chosen(19, count, order=2)
+            paired = [row for row in rows if row < 18]
+            assert {row // 2 for row in paired if row % 2} == {row // 2 for row in paired if not row % 2}, kind
+            assert len(rows) <= count + 1
+
+
+def test_a_boundary_can_be_said_in_time_or_noise():
+    scheduler = DDIMScheduler()
+    row = hosts.first_row_below(scheduler, 20, time=500)
+    scheduler.set_timesteps(20)
+    assert scheduler.timesteps[row] <= 500 < scheduler.timesteps[row - 1]
+    clean = hosts.first_row_below(scheduler, 20, snr=1.0)
+    ratio = [float(scheduler.alphas_cumprod[t] / (1 - scheduler.alphas_cumprod[t])) for t in scheduler.timesteps]
+    assert ratio[clean] >= 1 > ratio[clean - 1]
+    assert hosts.first_row_below(HeunDiscreteScheduler(), 10, time=-1) == 19
+    with pytest.raises(FitError, match="say either"):
+        hosts.first_row_below(scheduler, 20)
+
+
+def test_prices_add_up(host, small):
+    bill = price(resolve(switch(ROWS, {"small": first(ROWS, 3)}), host.outline, ["small"]), {"small": small.outline})
+    assert bill.macs == (small.outline.macs,) * 3 + (host.outline.macs,) * (ROWS - 3)
+
+
+def test_it_goes_with_inheritance_and_both_are_metered(host, small):
+    plan = inherit(ROWS, every=2, sites="up_blocks.2") | switch(ROWS, {"small": [5, 6]})
+    bill = price(resolve(plan, host.outline, ["small"]), {"small": small.outline})
+    metered = []
+    with rig.applied(plan, host, others={"small": small}):
+        for row in range(ROWS):
+            with rig.count_macs() as macs:
+                host.module(**inputs_of(host, 900 - row, batch=1))
+            metered.append(macs.total)
+    assert tuple(metered) == bill.macs
+
+
+def test_a_stranger_cannot_answer(host):
+    wide = pico.host(cross_attention_dim=24)
+    plan = switch(ROWS, {"wide": [0]})
+    said = "'wide' cannot answer in this one's place: its cross_attention_dim is 24"
+    with pytest.raises(FitError, match=said), rig.applied(plan, host, others={"wide": wide}):
+        pass
+
+
+def test_refusals():
+    with pytest.raises(PlanError, match="by one model only"):
+        switch(4, {"a": [0, 1], "b": [1]})
+    with pytest.raises(PlanError, match="no row 4"):
+        switch(4, {"a": [4]})
+    with pytest.raises(PlanError, match="name a number from 0 to 4"):
+        first(4, 5)
+
+
+def test_the_program_is_exact():
+    """Against every way there is of giving six rows to three models."""
+    generator = np.random.default_rng(0)
+    for _ in range(5):
+        harm = generator.random((2, 6))
+        costs, budget = [1.0, 0.5, 0.25], 3.0
+        found = cheapest_harm(Sensitivity(("a", "b"), harm), costs, budget)
+        table = np.vstack([np.zeros(6), harm])
+        best = min(
+            table[ways, range(6)].sum()
+            for ways in np.ndindex(3, 3, 3, 3, 3, 3)
+            if sum(costs[way] for way in ways) <= budget
+        )
+        place = {row: 1 + number for number, name in enumerate(("a", "b")) for row in found[name]}
+        assert sum(table[place.get(row, 0), row] for row in range(6)) == pytest.approx(best)
+        assert sum(costs[place.get(row, 0)] for row in range(6)) <= budget
+    with pytest.raises(PlanError, match="even the cheapest"):
+        cheapest_harm(Sensitivity(("a",), harm[:1]), [1.0, 0.5], 2.0)
+
+
+def test_the_search_stays_within_its_budget_and_takes_the_best(host, small):
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(1, 4, 16, 16, generator=generator)
+    words = torch.randn(1, pico.TOKENS, pico.WIDTH, generator=generator)
+
+    def run():
+        sample = start
+        for time in range(900, 200, -100):
+            sample = sample - 0.2 * host.module(sample, time, words).sample
+        return sample
+
+    share = (0.5 * host.outline.macs + 0.5 * small.outline.macs) / host.outline.macs
+    found = search_switch(host, {"small": small}, run, 7, share)
+    assert set(found.tried) == {"searched", "small first", "small last", "small spread"}
+    bill = price(resolve(found.plan, host.outline, ["small"]), {"small": small.outline})
+    assert bill.macs_ratio <= share + 1e-9
+    whole = run()
+    with rig.applied(found.plan, host, others={"small": small}):
+        assert float((run() - whole).double().square().mean()) == pytest.approx(min(found.tried.values()))
