@@ -13,25 +13,8 @@ from intarsia import __version__
 from intarsia.cli import main as command
 from intarsia.shipped import MODELS, plan_names
 
-
-@pytest.fixture
-def intarsia(monkeypatch, capsys, tmp_path):
-    """Run the command in an empty folder: exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["intarsia", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            command.main()
-            sys.exit(0)
-        said = capsys.readouterr()
-        return stop.value.code or 0, said.out, said.err
-
-    return run
-
-
-VERBS = ("", "run", "plan", "plan inherit", "plan search", "show", "price", "check", "outline", "bake", "list")
+VERBS = ("", "run", "plan", "plan inherit", "plan search", "plan assemble", "plan switch", "show", "price", "check",
+         "outline", "assemble", "distill", "export", "list")  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -117,9 +100,9 @@ def test_the_outline_command_finds_what_ships(intarsia, tmp_path):
     assert (tmp_path / "unet.json").read_text() == (MODELS / "emoji/outline.json").read_text()
 
 
-def test_bake_writes_a_pipeline(intarsia, tmp_path):
+def test_assemble_writes_a_pipeline(intarsia, tmp_path):
     (tmp_path / "base.yaml").write_text('intarsia: plan/1\nrows: 1\nrules: [{rows: ":", sites: pairs.*.1, do: skip}]\n')
-    code, _, err = intarsia("bake", "base.yaml", "-o", "small")
+    code, _, err = intarsia("assemble", "base.yaml", "-o", "small")
     assert code == 0, err
     assert intarsia("run", "a fox", "--model", "small", "-o", "out", "--steps", 2)[0] == 0
 

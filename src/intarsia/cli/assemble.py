@@ -38,7 +38,7 @@ def assemble(
     found, folder, sources = load_plan(plan_file(plan)), model_folder(model), read_sources(source)
 
     from .. import hosts, rig
-    from ..hosts.pipelines import load_pipeline
+    from ..hosts.pipelines import load_pipeline, quiet
     from ..lighten.experts import with_experts
     from ..lighten.record import Assembled, blocks_of
 
@@ -53,7 +53,7 @@ def assemble(
     pipe.unet = smaller
     before, after = (sum(value.numel() for value in one.parameters()) for one in (host.module, smaller))
     macs = hosts.of(smaller).outline.macs
-    with new_folder(out) as part:
+    with new_folder(out) as part, quiet():
         pipe.save_pretrained(part, safe_serialization=True)
         names = {"": str(model), **{name: str(path) for name, path in sources.items()}}
         Assembled(write_plan(found), names, blocks, donors).save(part)

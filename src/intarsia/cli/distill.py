@@ -59,7 +59,7 @@ def distill(
     from accelerate import PartialState
     from diffusers import DDIMScheduler
 
-    from ..hosts.pipelines import load_pipeline
+    from ..hosts.pipelines import load_pipeline, quiet
     from ..lighten.distill import Weights, block_pairs
     from ..lighten.record import read_record
     from ..lighten.teach import teach
@@ -89,7 +89,7 @@ def distill(
     )  # fmt: skip
     if not state.is_main_process:
         return
-    with new_folder(out) as part:
+    with new_folder(out) as part, quiet():
         learner.save_pretrained(part, safe_serialization=True)
         if record is not None:
             record.save(part)

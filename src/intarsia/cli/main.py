@@ -7,7 +7,7 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import IntarsiaError
-from . import assemble, check, distill, export, listing, outline, planning, price, run, show
+from . import assemble, check, distill, export, listing, outline, planning, planning_models, price, run, show
 
 EPILOG = (
     "A first walk:  intarsia run 'a red apple in 3d style'  |  intarsia show emoji-fast --outline emoji  |  "
@@ -27,6 +27,7 @@ app = typer.Typer(
     "cost, [bold]run[/bold] makes pictures under them.",
 )
 app.command("run")(run.run)
+planning_models.add_to(planning.app)
 app.add_typer(planning.app, name="plan")
 app.command("show")(show.show)
 app.command("price")(price.price)

@@ -111,7 +111,7 @@ def search(
     from rich.progress import Progress
 
     from .. import hosts
-    from ..hosts.pipelines import load_pipeline
+    from ..hosts.pipelines import final_latents, load_pipeline
     from ..lighten import branch_site
     from ..lighten.search import search_among
     from ..plan import draw, resolve, save_plan
@@ -130,10 +130,7 @@ def search(
         task = progress.add_task("watch", total=len(branch) * (rows + CANDIDATES))
 
         def run() -> torch.Tensor:
-            generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompt))]
-            drawn = pipe(
-                prompt, num_inference_steps=steps, guidance_scale=guidance, generator=generators, output_type="latent"
-            ).images
+            drawn = final_latents(pipe, prompt, steps=steps, guidance=guidance, seed=seed)
             progress.advance(task)
             return drawn
 

@@ -1,5 +1,6 @@
 """What several verbs read in the same way: plans by name, outlines by name."""
 
+from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -43,10 +44,15 @@ def read_sources(named: list[str]) -> dict[str, Path]:
     return found
 
 
-def resolve_named(plan: Plan, outline: Outline, names: list[str]) -> Table:
+def read_outlines(named: list[str]) -> dict[str, Outline]:
+    """Outlines of other models by the names that plans call them by, from 'NAME=MODEL' each."""
+    return {name: read_outline(str(path)) for name, path in read_sources(named).items()}
+
+
+def resolve_named(plan: Plan, outline: Outline, names: list[str], others: Iterable[str] = ()) -> Table:
     """Resolve a plan; complaints say which file they are about."""
     try:
-        return resolve(plan, outline)
+        return resolve(plan, outline, others)
     except (FitError, PlanError) as error:
         if len(names) > 1:
             raise

@@ -21,6 +21,7 @@ def run(
     plan: list[str] = typer.Option(
         [], "--plan", "-p", help="A plan file or short name; say it again for more columns."
     ),
+    other: list[str] = typer.Option([], help="A model that plans may use for some calls, as NAME=MODEL."),
     speed: str | None = typer.Option(None, help="How much faster, as '2x', in seconds measured on this machine."),
     model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline."),
     out: Path = typer.Option(Path("out/run"), "--out", "-o", help="The folder to write; must not exist."),
@@ -40,6 +41,7 @@ def run(
     from ..plan import load_plan
     from ..saving import new_folder, refuse_existing
     from ..shipped import model_folder, plan_file
+    from .reading import read_sources
 
     refuse_existing(out)
     folder = model_folder(model)
@@ -47,6 +49,7 @@ def run(
     if len(set(names)) < len(names):
         raise PlanError(f"columns are named after their plans: {', '.join(names)} are not all different. Rename one.")
     plans = {Path(name).stem: load_plan(plan_file(name)) for name in plan}
+    sources = read_sources(other)
     factor = None if speed is None else read_factor(speed)
     if factor is not None and backend is not None:
         raise PlanError("--speed is measured in PyTorch. Choose a plan first, then run it with --plan and --backend.")
@@ -66,7 +69,8 @@ def run(
         plans[speed or ""] = plan_at_speed(pipe, prompts, factor, steps, guidance, say)
     result = compare(
         pipe, prompts, plans, steps=steps, guidance=guidance, seed=seed, rounds=rounds if plans or backend else 1,
-        backend=backend, say=say,
+        backend=backend, others={name: load_pipeline(path, device=device).unet for name, path in sources.items()},
+        say=say,
     )  # fmt: skip
     with new_folder(out) as part:
         for name, pictures in result.pictures.items():

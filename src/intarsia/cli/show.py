@@ -2,7 +2,7 @@
 
 import typer
 
-from .reading import read_outline, read_plans, resolve_named
+from .reading import read_outline, read_outlines, read_plans, resolve_named
 
 
 def show(
@@ -10,6 +10,7 @@ def show(
     outline: str | None = typer.Option(
         None, help="A model's short name or an outline file: then every block is drawn."
     ),
+    other: list[str] = typer.Option([], help="A model that the plan uses for some calls, as NAME=MODEL."),
     units: bool = typer.Option(False, help="One line a unit instead of one line a block."),
 ) -> None:
     """Draw a plan: sites down, calls across."""
@@ -19,5 +20,5 @@ def show(
     if outline is None:
         typer.echo(str(plan))
     else:
-        table = resolve_named(plan, read_outline(outline), plans)
+        table = resolve_named(plan, read_outline(outline), plans, read_outlines(other))
         typer.echo(draw(table, level="unit" if units else "block"))

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
+from torch import nn
 
 from .. import hosts, rig
 from ..errors import FitError
 from ..graphs import applied_as_graphs
 from ..graphs.backends import Ready
+from ..hosts.pipelines import merge_ahead
 from ..plan import Bill, Plan, draw, price, resolve
 from ..rig.meter import Seconds
 from .drift import psnr
@@ -63,12 +65,14 @@ def compare(
     seed: int = 0,
     rounds: int = 3,
     backend: str | None = None,
+    others: Mapping[str, nn.Module] | None = None,
     say: Callable[[str], None] = print,
 ) -> SideBySide:
     """Draw every prompt with the whole model and under each plan.
 
     Args:
         backend: A name of `graphs.BACKENDS` that plans, and a second column of the whole model, run on.
+        others: UNets that plans may use, by name.
         steps: What the plans were made for, or 20 without plans, if not given.
         rounds: How often each column is timed, in turn, after one warm-up.
 
@@ -76,9 +80,13 @@ def compare(
         FitError: a plan does not fit the model, or was made for another number of calls.
     """
     calls = 2 if guidance > 1 else 1  # the prediction with words, and the one without
-    host = hosts.of(pipe.unet, batch=calls, tokens=pipe.tokenizer.model_max_length)
     if steps is None:
         steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
+    for unet in (pipe.unet, *(others or {}).values()):
+        merge_ahead(unet, pipe.scheduler, steps)
+    sizes = {"batch": calls, "tokens": pipe.tokenizer.model_max_length}
+    host = hosts.of(pipe.unet, **sizes)
+    stand_ins = {name: hosts.of(unet, **sizes) for name, unet in (others or {}).items()}
     rows = hosts.rows(pipe.scheduler, steps)
     for name, plan in plans.items():
         if plan.rows != rows:
@@ -86,13 +94,18 @@ def compare(
                 f"the plan {name!r} has {plan.rows} rows, and {type(pipe.scheduler).__name__} makes {rows} calls in "
                 f"{steps} steps. Choose other steps, or make the plan anew with --rows {rows}."
             )
-    tables = {name: resolve(plan, host.outline) for name, plan in plans.items()}
+    tables = {name: resolve(plan, host.outline, stand_ins) for name, plan in plans.items()}
 
     graphs: dict[str, Ready] = {}  # loaded once, so that seconds are those of drawing
 
     def draw_pictures(plan: Plan, on: str | None) -> list[Image.Image]:
         generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
-        with rig.applied(plan, host) if on is None else applied_as_graphs(plan, host, on, ready=graphs, say=say):
+        how = (
+            rig.applied(plan, host, others=stand_ins)
+            if on is None
+            else applied_as_graphs(plan, host, on, others=stand_ins, ready=graphs, say=say)
+        )
+        with how:
             return pipe(list(prompts), num_inference_steps=steps, guidance_scale=guidance, generator=generators).images
 
     columns: dict[str, tuple[Plan, str | None]] = {WHOLE: (Plan(rows), None)}
@@ -110,7 +123,9 @@ def compare(
     seconds = rig.measure_seconds(candidates, rounds=rounds if plans else 0, warmups=0)
     return SideBySide(
         pictures=pictures,
-        bills={name: price(table) for name, table in tables.items()},
+        bills={
+            name: price(table, {name: one.outline for name, one in stand_ins.items()}) for name, table in tables.items()
+        },
         seconds=seconds,
         drift={
             name: [psnr(one, whole) for one, whole in zip(pictures[name], pictures[WHOLE], strict=True)]

@@ -1,6 +1,7 @@
 """Load a stock diffusers pipeline from a folder. Nothing is downloaded and no pickle is read."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import diffusers
 import torch
 import transformers
 from diffusers import DiffusionPipeline
+from torch import nn
 
 from ..errors import CardError
+from .assembled_unet import AssembledUNet
+from .sampling import Sampler
 
 # What diffusers, transformers and torch raise for folders and devices that will not do.
 REFUSALS = (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError, AssertionError, ImportError)
@@ -28,22 +32,35 @@ def load_pipeline(folder: Path, *, device: str | None = None, dtype: torch.dtype
         with quiet():
             pipe = DiffusionPipeline.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
             pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        AttributeError,
-        TypeError,
-        AssertionError,
-        ImportError,
-    ) as error:
+    except REFUSALS as error:
         said = next(iter(str(error).splitlines()), type(error).__name__)
         raise CardError(f"{folder}: diffusers cannot load it: {said}") from error
     if not hasattr(pipe, "unet") or not hasattr(pipe, "tokenizer"):
         raise CardError(f"{folder}: a {type(pipe).__name__}, which has no UNet or no tokenizer. Plans are for UNets.")
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def final_latents(
+    pipe: DiffusionPipeline, prompts: Sequence[str], *, steps: int, guidance: float, seed: int = 0
+) -> torch.Tensor:
+    """What a pipeline would decode to pictures: one prompt a row, seeds counted from `seed`."""
+    generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
+    return pipe(
+        list(prompts),
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        generator=generators,
+        output_type="latent",
+    ).images
+
+
+def merge_ahead(unet: nn.Module, scheduler: Sampler, steps: int) -> None:
+    """Merge the kernels of a UNet's experts for each time step that a sampler will ask for, if it has any."""
+    if isinstance(unet, AssembledUNet):
+        trial = copy.deepcopy(scheduler)
+        trial.set_timesteps(steps)
+        unet.premerge(sorted({float(time) for time in trial.timesteps}))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import CardError
+from ..hosts.pipelines import final_latents
 from .assemble import overheard
 
 BLANK = "blank."  # before the names of what the UNet is told where there are no words
@@ -120,7 +121,7 @@ def lessons_of(
     """Lessons about prompts, whose latents are made a few at a time.
 
     Args:
-        latents_of: The latents of the prompts with these numbers.
+        latents_of: The latents of the prompts with these numbers, which follow one another.
         tell: Told how many more are done.
     """
     latents, words = [], []
@@ -140,13 +141,8 @@ def drawn_by(
     """For `lessons_of`: latents that the teacher draws itself, a seed for each."""
 
     def latents_of(numbers: Sequence[int]) -> Tensor:
-        return pipe(
-            [prompts[number] for number in numbers],
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            generator=[torch.Generator().manual_seed(seed + number) for number in numbers],
-            output_type="latent",
-        ).images
+        named = [prompts[number] for number in numbers]
+        return final_latents(pipe, named, steps=steps, guidance=guidance, seed=seed + numbers[0])
 
     return latents_of
 

@@ -52,7 +52,7 @@ def teach(
     """
     levels = levels_that_differ(student, teacher) if incubate > 0 else []
     each = int(schedule.steps * incubate / len(levels)) if levels else 0
-    for level in levels:
+    for level in levels if each else ():
         raised = hybrid(student, teacher, level).train()
         blocks = level_blocks(student, level)
         heard = {path: pairs[path] for path in blocks if path in pairs}

@@ -138,11 +138,19 @@ class ExpertConv2d(nn.Module):
         kernels = (mixed @ self.weight.flatten(1)).unflatten(1, self.weight.shape[1:])
         return kernels, None if self.bias is None else mixed @ self.bias
 
+    def known_kernels(self) -> tuple[Tensor, Tensor | None] | None:
+        """The kernels merged for this moment, if they are; any of them on the meta device, where only shapes count."""
+        assert self.moment is not None
+        times = self.moment.times
+        if times.is_meta:
+            kernel, bias = next(iter(self.merged.values()))
+            return kernel.to("meta"), None if bias is None else bias.to("meta")
+        return self.merged.get(float(times)) if len(times) == 1 else None
+
     def forward(self, given: Tensor) -> Tensor:
-        if self.merged and self.moment is not None and len(self.moment.times) == 1:
-            known = self.merged.get(float(self.moment.times))
-            if known is not None:
-                return F.conv2d(given, *known, **self.settings)
+        known = self.known_kernels() if self.merged else None
+        if known is not None:
+            return F.conv2d(given, *known, **self.settings)
         mixed = self.mix(given)
         kernels, biases = self.kernels(mixed)
         if len(mixed) == 1:

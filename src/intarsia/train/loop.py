@@ -123,8 +123,9 @@ def fit(
             seed_everything(seed, draw)
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step)
-            losses = prepared(send_to_device(batch_at(draw), accelerator.device))
-            accelerator.backward(losses["loss"])
+            with torch.enable_grad():
+                losses = prepared(send_to_device(batch_at(draw), accelerator.device))
+                accelerator.backward(losses["loss"])
             norm = accelerator.clip_grad_norm_(trained.values(), schedule.clip_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
