@@ -1,8 +1,8 @@
 """How good is the shipped model? Generated pictures beside real ones, under one judge.
 
-    python -m benchmarks.base_model.run            2,241 pictures of held-out cells (about an hour on two cores)
+    python -m benchmarks.base_model.run            2,241 pictures of held-out cells (an hour, and another for the judge)
     python -m benchmarks.base_model.run --quick    a rehearsal in under a minute, if the judge is trained
-    torchrun --nproc-per-node 2 -m benchmarks.base_model.run    the judge trained by two processes, then the same
+    torchrun --nproc-per-node 2 -m benchmarks.base_model.run    the same, by two processes
 
 Needs the pictures of `recipes.base.run pictures` and `pip install -e '.[recipes,eval]'`.
 """
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import typer
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from PIL import Image
 
 from benchmarks.base_model import distances, probe
@@ -28,14 +29,16 @@ TARGETS = {"concept top-5": 0.6, "subgroup": 0.7, "style": 0.8}  # shares of the
 
 
 def draw(pipe, prompts: list[str], seeds: list[int]) -> np.ndarray:
-    """Pictures (count, 64, 64, 3) in bytes, one a prompt."""
-    drawn = []
-    for start in range(0, len(prompts), BATCH):
+    """Pictures (count, 64, 64, 3) in bytes, one a prompt; processes share the work."""
+    state = PartialState()
+    mine: list[tuple[int, list[np.ndarray]]] = []
+    for start in range(BATCH * state.process_index, len(prompts), BATCH * state.num_processes):
         generators = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + BATCH]]
-        drawn += pipe(
+        drawn = pipe(
             prompts[start : start + BATCH], num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators
         ).images
-    return np.stack([np.asarray(picture) for picture in drawn])
+        mine.append((start, [np.asarray(picture) for picture in drawn]))
+    return np.stack([picture for _, part in sorted(gather_object(mine)) for picture in part])
 
 
 def taught_world(runs: Path) -> tuple[np.ndarray, list[dict], list[dict], list[str]]:
@@ -71,16 +74,16 @@ def main(
     quick: bool = typer.Option(False, help="Few pictures, no claims worth anything."),
     model: str = typer.Option("emoji", help="The model to judge."),
     runs: Path = typer.Option(Path("runs/base"), help="Where the recipe keeps its pictures."),
-    judge_steps: int = typer.Option(2500, help="Training steps of the judge, if it is not trained yet."),
+    judge_steps: int = typer.Option(2500, help="Training steps of the judge, of all processes together."),
     repeats: int = typer.Option(9, help="Pictures of each held-out cell."),
 ) -> None:
     """Generate, judge, compare."""
     pictures, cells, concepts, styles = taught_world(runs)
     judge = probe.Probe(len(concepts), len(styles))
     if not probe.load(runs / "probe", judge):
-        probe.train(pictures, cells, judge, runs / "probe", steps=judge_steps)
-    if not PartialState().is_main_process:
-        return
+        probe.train(pictures, cells, judge, runs / "probe", steps=judge_steps // PartialState().num_processes)
+    PartialState().wait_for_everyone()
+    probe.load(runs / "probe", judge)
 
     rows = []
     pipe = load_pipeline(model_folder(model))
@@ -93,6 +96,8 @@ def main(
             continue
         prompts = [f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style" for cell in wanted]
         drawn = draw(pipe, prompts, list(range(len(prompts))))
+        if not PartialState().is_main_process:
+            continue
         of_real, of_drawn = probe.judge(judge, pictures[real]), probe.judge(judge, drawn)
         ceiling = scores(of_real, [cells[row] for row in real], concepts, styles)
         reached = scores(of_drawn, wanted, concepts, styles)
@@ -122,6 +127,8 @@ def main(
         grid = sheet.reshape(-1, wide, 64, 64, 3).transpose(0, 2, 1, 3, 4).reshape(-1, wide * 64, 3)
         Image.fromarray(grid).save(runs / f"judged-{part}.png")
 
+    if not PartialState().is_main_process:
+        return
     ceiling, reached = found["cell"]["ceiling"], found["cell"]["reached"]
     claims = [
         at_least(f"{name}, share of the ceiling, held-out cells", reached[name] / ceiling[name], target)

@@ -1,6 +1,7 @@
 """Stage 5: the denoiser, a UNet that predicts v at zero terminal SNR from cached latents and token states."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,33 @@ def pipeline_of(unet: UNet2DConditionModel, autoencoder: AutoencoderKL) -> Stabl
     )  # fmt: skip
 
 
+def batches(pictures: Path, words: Path, latents: Path, batch: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """For `train.fit`: latents of taught cells in random wordings, some without words."""
+    listed = json.loads((pictures / "cells.json").read_text())
+    known_words = [taught(concept) for concept in listed["concepts"]]
+    rows = np.array(
+        [row for row, cell in enumerate(listed["cells"]) if cell["part"] == "train" and known_words[cell["concept"]]]
+    )
+    known = torch.from_numpy(np.load(latents / "latents.npy"))
+    states = np.load(words / "states.npy", mmap_mode="r")
+    blank = np.load(words / "blank.npy")
+
+    def batch_at(_draw: int) -> tuple[Tensor, Tensor]:
+        chosen = np.random.choice(rows, batch, replace=False)
+        wording = np.random.choice(WORDINGS, batch, p=WORDING_WEIGHTS)
+        said = states[chosen, wording]
+        said[np.random.random(batch) < WORDLESS] = blank
+        return known[chosen].contiguous(memory_format=torch.channels_last), torch.from_numpy(said).float()
+
+    return batch_at
+
+
+def channel_weights(latents: Path) -> Tensor:
+    """What each latent channel counts in the loss."""
+    autoencoder = AutoencoderKL.from_pretrained(latents / "autoencoder").eval()
+    return importance(autoencoder, torch.from_numpy(np.load(latents / "latents.npy")))
+
+
 def train(
     pictures: Path,
     words: Path,
@@ -113,15 +141,6 @@ def train(
     stop_after: float | None = None,
 ) -> None:
     """Train the denoiser; resumes from the last checkpoint in `out`, or begins with the weights in `start`."""
-    listed = json.loads((pictures / "cells.json").read_text())
-    known_words = [taught(concept) for concept in listed["concepts"]]
-    rows = np.array(
-        [row for row, cell in enumerate(listed["cells"]) if cell["part"] == "train" and known_words[cell["concept"]]]
-    )
-    known = torch.from_numpy(np.load(latents / "latents.npy"))
-    states = np.load(words / "states.npy", mmap_mode="r")
-    blank = np.load(words / "blank.npy")
-
     torch.manual_seed(0)
     unet = UNet2DConditionModel(**SHAPE).to(memory_format=torch.channels_last)
     nn.init.zeros_(unet.add_embedding.norm2.weight)  # joins the time embedding without a jolt
@@ -132,13 +151,6 @@ def train(
         if found.unexpected_keys or any(not name.startswith("add_embedding.") for name in found.missing_keys):
             raise SystemExit(f"{start}: not the weights of such a UNet; it lacks {found.missing_keys[:3]}")
     unet.set_attn_processor(AttnProcessor())  # on a CPU, several times faster backwards than the fused kernel
-
-    def batch_at(draw: int) -> tuple[Tensor, Tensor]:
-        chosen = np.random.choice(rows, batch, replace=False)
-        wording = np.random.choice(WORDINGS, batch, p=WORDING_WEIGHTS)
-        said = states[chosen, wording]
-        said[np.random.random(batch) < WORDLESS] = blank
-        return known[chosen].contiguous(memory_format=torch.channels_last), torch.from_numpy(said).float()
 
     def show(objective: nn.Module, step: int) -> None:
         unet.set_attn_processor(AttnProcessor2_0())
@@ -155,10 +167,9 @@ def train(
         unet.set_attn_processor(AttnProcessor())
 
     schedule = Schedule(steps=steps, learning_rate=rate, warmup=300, cooldown=cooldown, average=0.9995)
-    autoencoder = AutoencoderKL.from_pretrained(latents / "autoencoder").eval()
     fit(
-        Denoising(unet, importance(autoencoder, known)),
-        batch_at,
+        Denoising(unet, channel_weights(latents)),
+        batches(pictures, words, latents, batch),
         schedule,
         out,
         show=show,

@@ -1,0 +1,155 @@
+"""Ways to a smaller UNet, all trained for equal seconds: from scratch, on the task, as BK-SDM does, ours.
+
+    torchrun --nproc-per-node 2 -m benchmarks.assemble.run      20 minutes an arm, 996 pictures an arm; hours
+    python -m benchmarks.assemble.run --quick                   a rehearsal in under a minute; claims nothing
+
+Needs what `recipes.base.run` keeps in `runs/base`, and the judge that `benchmarks.base_model.run` trains. Training
+resumes after a kill; every arm's students are kept in `runs/assemble`.
+"""
+
+import functools
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from accelerate import PartialState
+
+from benchmarks.base_model import distances, probe
+from benchmarks.base_model.run import draw, scores, taught_world
+from benchmarks.results import at_least, at_most, write_result
+from intarsia import hosts, load_plan, rig
+from intarsia.eval import psnr
+from intarsia.hosts.pipelines import load_pipeline, merge_ahead
+from intarsia.shipped import model_folder, plan_file
+from recipes.base.captions import article
+from recipes.student.ways import WAYS, Way, student_of, train
+
+STEPS = 25  # sampler steps of the pictures that are judged
+WIDE = 64  # latents of 512 px
+
+
+def main(
+    quick: bool = typer.Option(False, help="A few steps and pictures, no claims worth anything."),
+    plan: str = typer.Option("bk-base", help="What is left out."),
+    minutes: float = typer.Option(20.0, help="Training time of each arm."),
+    repeats: int = typer.Option(4, help="Pictures of each held-out cell."),
+    rounds: int = typer.Option(9, help="Rounds of timing."),
+    base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
+    runs: Path = typer.Option(Path("runs/assemble"), help="Where arms are kept."),
+) -> None:
+    """Train, judge, time."""
+    state = PartialState()
+    pipe = load_pipeline(model_folder("emoji"))
+    teacher, chosen = pipe.unet, load_plan(plan_file(plan))
+    runs = runs / plan if not quick else Path(tempfile.mkdtemp())
+    pictures, cells, concepts, styles = taught_world(base)
+    judge = probe.Probe(len(concepts), len(styles))
+    if not probe.load(base / "probe", judge):
+        raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
+
+    unets: dict[str, torch.nn.Module] = {"teacher": teacher, "copied": student_of(teacher, chosen, Way())[0]}
+    trained: dict[str, dict] = {}
+    for name, way in WAYS.items():
+        steps = 2 if quick else steps_within(minutes * 60, way, teacher, chosen, base, runs / name)
+        unets[name], trained[name] = train(
+            way, teacher, chosen, base, runs / name, steps=steps, batch=4 if quick else 32
+        )
+
+    real_rows = [row for row, cell in enumerate(cells) if cell["part"] == "cell"][:: 60 if quick else 1]
+    wanted = [cells[row] for row in real_rows] * (1 if quick else repeats)
+    prompts = [f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style" for cell in wanted]
+    drawn: dict[str, np.ndarray] = {}
+    for name, unet in unets.items():
+        pipe.unet = unet
+        merge_ahead(unet, pipe.scheduler, STEPS)
+        drawn[name] = draw(pipe, prompts, list(range(len(prompts))))
+    if not state.is_main_process:
+        return
+
+    real = probe.judge(judge, pictures[real_rows])["features"]
+    seconds = timed(
+        {name: unets[name] for name in ("teacher", "ours, no experts", "ours")}, pipe, 1 if quick else rounds
+    )
+    rows = []
+    for name, unet in unets.items():
+        judged = probe.judge(judge, drawn[name])
+        rows.append({
+            "arm": name,
+            "parameters": sum(value.numel() for value in unet.parameters()),
+            "macs": hosts.of(unet, tokens=pipe.tokenizer.model_max_length).outline.macs,
+            **scores(judged, wanted, concepts, styles),
+            "frechet to real": distances.frechet(judged["features"], real) if not quick else None,
+            "median PSNR to the teacher": float(np.median([
+                psnr(one, two) for one, two in zip(drawn[name], drawn["teacher"], strict=True)
+            ])) if name != "teacher" else None,
+            **{key: trained.get(name, {}).get(key) for key in ("step", "seconds", "task", "output", "feature")},
+        })  # fmt: skip
+    for size, taken in seconds.items():
+        for name in taken.names[1:]:
+            rows.append(
+                {"arm": name, "size": size, "seconds, of the teacher": taken.ratio(name), "rounds": taken.rounds}
+            )
+    by_arm = {row["arm"]: row for row in rows if "macs" in row}
+    claims = []
+    if not quick:
+        wide = seconds[f"{WIDE}x{WIDE} latents"]
+        distance = {name: float(row["frechet to real"]) for name, row in by_arm.items()}
+        plain = "ours, no experts"
+        claims = [
+            at_least("student's speed at 512-px-like proportions, of the teacher's", wide.speedup("ours"), 1.29),
+            at_most("student's Fréchet distance, of the teacher's", distance["ours"] / distance["teacher"], 1.05),
+            at_most("student's Fréchet distance, of BK-SDM's recipe's", distance["ours"] / distance["bk-sdm"], 1.0),
+            at_most(
+                "with experts, Fréchet distance of that without", distance["ours"] / distance["ours, no experts"], 1.0
+            ),
+            at_most("with experts, seconds of that without", experts_overhead(seconds), 1.02),
+        ]
+    settings = {"quick": quick, "plan": plan, "minutes": minutes, "pictures": len(wanted), "sampler steps": STEPS}
+    write_result("assemble", rows, claims, settings)
+
+
+def steps_within(seconds: float, way: Way, teacher, plan, base: Path, out: Path) -> int:
+    """How many steps of a way fit into so many seconds, measured once and kept with the arm."""
+    kept = out / "pace.json"
+    if not kept.exists():
+        taken = []
+        for steps in (6, 26):  # what both spend before the first step does not count
+            with tempfile.TemporaryDirectory() as trial:
+                began = time.monotonic()
+                train(way, teacher, plan, base, Path(trial), steps=steps)
+                taken.append(time.monotonic() - began)
+        took = (taken[1] - taken[0]) / 20
+        PartialState().wait_for_everyone()
+        if PartialState().is_main_process:
+            out.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps({"seconds a step": took}))
+        PartialState().wait_for_everyone()
+    return int(seconds / json.loads(kept.read_text())["seconds a step"])
+
+
+@torch.no_grad()
+def timed(unets: dict, pipe, rounds: int) -> dict[str, rig.meter.Seconds]:
+    """Calls at the model's own size and at 512-px-like proportions, guidance's two predictions in one batch."""
+    found = {}
+    for side in (pipe.unet.config.sample_size, WIDE):
+        generator = torch.Generator().manual_seed(0)
+        channels, width = pipe.unet.config.in_channels, pipe.unet.config.cross_attention_dim
+        sample = torch.randn(2, channels, side, side, generator=generator)
+        words = torch.randn(2, pipe.tokenizer.model_max_length, width, generator=generator)
+        time_step = int(pipe.scheduler.timesteps[0])
+        calls = {name: functools.partial(unet, sample, time_step, words) for name, unet in unets.items()}
+        found[f"{side}x{side} latents"] = rig.measure_seconds(calls, rounds=rounds, warmups=2)
+    return found
+
+
+def experts_overhead(seconds: dict[str, rig.meter.Seconds]) -> float:
+    """Seconds with experts over seconds without: the larger of the medians at the two sizes."""
+    return max(taken.ratio("ours")[0] / taken.ratio("ours, no experts")[0] for taken in seconds.values())
+
+
+if __name__ == "__main__":
+    typer.run(main)
