@@ -103,9 +103,7 @@ def main(
             at_least("student's speed at 512-px-like proportions, of the teacher's", wide.speedup("ours"), 1.29),
             at_most("student's Fréchet distance, of the teacher's", distance["ours"] / distance["teacher"], 1.05),
             at_most("student's Fréchet distance, of BK-SDM's recipe's", distance["ours"] / distance["bk-sdm"], 1.0),
-            at_most(
-                "with experts, Fréchet distance of that without", distance["ours"] / distance["ours, no experts"], 1.0
-            ),
+            at_most("with experts, Fréchet distance of that without", distance["ours"] / distance[plain], 1.0),
             at_most("with experts, seconds of that without", experts_overhead(seconds), 1.02),
         ]
     settings = {"quick": quick, "plan": plan, "minutes": minutes, "pictures": len(wanted), "sampler steps": STEPS}
