@@ -18,7 +18,8 @@ import torch
 import typer
 from accelerate import PartialState
 
-from benchmarks.base_model import distances, probe
+from benchmarks.base_model import distances
+from benchmarks.base_model.judge import trained as trained_judge
 from benchmarks.base_model.run import draw, scores, taught_world
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import hosts, load_plan, rig
@@ -47,9 +48,7 @@ def main(
     teacher, chosen = pipe.unet, load_plan(plan_file(plan))
     runs = runs / plan if not quick else Path(tempfile.mkdtemp())
     pictures, cells, concepts, styles = taught_world(base)
-    judge = probe.Probe(len(concepts), len(styles))
-    if not probe.load(base / "probe", judge):
-        raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
+    judge = trained_judge(base, pictures, cells, len(concepts), styles)
 
     unets: dict[str, torch.nn.Module] = {"teacher": teacher, "copied": student_of(teacher, chosen, Way())[0]}
     trained: dict[str, dict] = {}
@@ -70,13 +69,13 @@ def main(
     if not state.is_main_process:
         return
 
-    real = probe.judge(judge, pictures[real_rows])["features"]
+    real = judge(pictures[real_rows])["features"]
     seconds = timed(
         {name: unets[name] for name in ("teacher", "ours, no experts", "ours")}, pipe, 1 if quick else rounds
     )
     rows = []
     for name, unet in unets.items():
-        judged = probe.judge(judge, drawn[name])
+        judged = judge(drawn[name])
         rows.append({
             "arm": name,
             "parameters": sum(value.numel() for value in unet.parameters()),

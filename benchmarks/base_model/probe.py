@@ -1,4 +1,4 @@
-"""A judge of pictures: EfficientNet-Lite0, fine-tuned on real emoji only, to name concept and style.
+"""What a picture shows: EfficientNet-Lite0, fine-tuned on real emoji only, to name concepts.
 
 The shipped model never sees it in training. It is trained on the cells that the model was trained on and on
 the concepts that the model never saw, so that it can judge those too; the held-out cells are its test.
@@ -15,14 +15,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intarsia.train import Schedule, fit
+from intarsia.train import Schedule, fit, seed_everything, wear_average
 
 SIDE = 112  # pixels that the trunk sees
 FEATURES = 1280
 
 
 class Probe(nn.Module):
-    """Pictures (batch, 3, 64, 64) in [0, 1] to features, concept logits and style logits."""
+    """Pictures (batch, 3, 64, 64) in [0, 1] to features and concept logits.
+
+    The second head, for styles, only helps the features in training; `style_probe` judges styles.
+    """
 
     def __init__(self, concepts: int, styles: int) -> None:
         super().__init__()
@@ -77,9 +80,27 @@ def train(pictures: np.ndarray, cells: list[dict], probe: Probe, out: Path, *, s
 
     probe.to(memory_format=torch.channels_last).train()
     fit(probe, batch_at, Schedule(steps, 1e-3, warmup=100, cooldown=steps * 2 // 3, average=0.995), out)
-    probe.eval()
     if PartialState().is_main_process:
-        save_file(probe.state_dict(), out / "probe.safetensors")
+        wear_average(probe, out)
+        seed_everything(steps)
+        settle_norms(probe, [batch_at(number)[0] for number in range(60)])
+        save_file({name: value.contiguous() for name, value in probe.state_dict().items()}, out / "probe.safetensors")
+    probe.eval()
+
+
+@torch.no_grad()
+def settle_norms(probe: Probe, batches: list[Tensor]) -> None:
+    """Count the statistics of batch norms afresh: averaged weights never saw those that were kept in training."""
+    norms = [module for module in probe.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of what it sees
+    probe.train()
+    for pictures in batches:
+        probe.features(pictures)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def load(out: Path, probe: Probe) -> bool:
@@ -89,15 +110,3 @@ def load(out: Path, probe: Probe) -> bool:
         probe.load_state_dict(load_file(path))
         probe.eval()
     return path.exists()
-
-
-@torch.no_grad()
-def judge(probe: Probe, pictures: np.ndarray) -> dict[str, np.ndarray]:
-    """Features, concept probabilities and style probabilities of pictures (count, 64, 64, 3) in bytes."""
-    found: dict[str, list[np.ndarray]] = {"features": [], "concept": [], "style": []}
-    for part in np.array_split(pictures, max(1, len(pictures) // 64)):
-        features = probe.features(torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255)
-        found["features"].append(features.numpy())
-        found["concept"].append(probe.concept(features).softmax(1).numpy())
-        found["style"].append(probe.style(features).softmax(1).numpy())
-    return {name: np.concatenate(parts) for name, parts in found.items()}

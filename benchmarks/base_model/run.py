@@ -17,7 +17,8 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from PIL import Image
 
-from benchmarks.base_model import distances, probe
+from benchmarks.base_model import distances
+from benchmarks.base_model.judge import trained
 from benchmarks.results import at_least, write_result
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.shipped import model_folder
@@ -79,12 +80,7 @@ def main(
 ) -> None:
     """Generate, judge, compare."""
     pictures, cells, concepts, styles = taught_world(runs)
-    judge = probe.Probe(len(concepts), len(styles))
-    if not probe.load(runs / "probe", judge):
-        probe.train(pictures, cells, judge, runs / "probe", steps=judge_steps // PartialState().num_processes)
-    PartialState().wait_for_everyone()
-    probe.load(runs / "probe", judge)
-
+    judge = trained(runs, pictures, cells, len(concepts), styles, steps=judge_steps)
     rows = []
     pipe = load_pipeline(model_folder(model))
     real_train = np.array([row for row, cell in enumerate(cells) if cell["part"] == "train"])
@@ -98,7 +94,7 @@ def main(
         drawn = draw(pipe, prompts, list(range(len(prompts))))
         if not PartialState().is_main_process:
             continue
-        of_real, of_drawn = probe.judge(judge, pictures[real]), probe.judge(judge, drawn)
+        of_real, of_drawn = judge(pictures[real]), judge(drawn)
         ceiling = scores(of_real, [cells[row] for row in real], concepts, styles)
         reached = scores(of_drawn, wanted, concepts, styles)
         near_rows, near_psnr = distances.nearest(drawn, pictures[real_train])

@@ -15,7 +15,7 @@ import torch
 import typer
 from diffusers import DDIMScheduler
 
-from benchmarks.inherit_quality.run import WATCHED, Arm, Judge, draw, drawn_by, pictures_of, reported_prompts
+from benchmarks.inherit_quality.run import WATCHED, Arm, Verdict, draw, drawn_by, pictures_of, reported_prompts
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.hosts.pipelines import load_pipeline
@@ -74,7 +74,7 @@ def main(
     claims = [at_least("times as fast, measured afresh", seconds.speedup("planned"), WANTED)]
     found: dict = {"budgets": tried, "plan": str(fast.made_by), "rounds": seconds.rounds}
     if not quick:
-        judge, weights = Judge(runs, asked), drawn_by(pipe)
+        judge, weights = Verdict(runs, asked), drawn_by(pipe)
         sides = {"whole": Arm("whole", 1.0), "planned": Arm("planned", WANTED, fast)}
         drawn = {name: pictures_of(pipe, host, arm, asked, steps, keep, weights) for name, arm in sides.items()}
         judged = {name: judge.row(some, drawn["whole"]) for name, some in drawn.items()}

@@ -22,7 +22,8 @@ from rich.progress import track
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from benchmarks import rivals
-from benchmarks.base_model import distances, probe
+from benchmarks.base_model import distances
+from benchmarks.base_model.judge import trained
 from benchmarks.base_model.run import scores, taught_world
 from benchmarks.inherit_quality.arms import SPEEDUPS_IN_MACS, Arm, arms
 from benchmarks.results import Claim, at_least, at_most, write_result
@@ -96,22 +97,19 @@ def drawn_by(pipe) -> str:
     return hashlib.sha256((text + "".join(digest_of(model) for model in models)).encode()).hexdigest()
 
 
-class Judge:
-    """What the pictures show, by the probe that `benchmarks.base_model` trains on real pictures."""
+class Verdict:
+    """What the pictures show, by the judge that `benchmarks.base_model` trains on real pictures."""
 
     def __init__(self, runs: Path, cells: list[dict]) -> None:
         real, taught_cells, concepts, styles = taught_world(runs)
         self.concepts, self.styles, self.cells = concepts, styles, cells
-        self.probe = probe.Probe(len(concepts), len(styles))
-        if not probe.load(runs / "probe", self.probe):
-            raise SystemExit(f"no probe in {runs / 'probe'}: run python -m benchmarks.base_model.run first.")
+        self.judge = trained(runs, real, taught_cells, len(concepts), styles)
         seen = [row for row, cell in enumerate(taught_cells) if cell["part"] == "train"]
-        self.real = probe.judge(self.probe, real[seen])["features"]
+        self.real = self.judge(real[seen])["features"]
 
     def row(self, pictures: np.ndarray, whole: np.ndarray) -> dict[str, float]:
         """Accuracies, and distances to the whole model's pictures and to real ones."""
-        judged = probe.judge(self.probe, pictures)
-        features = probe.judge(self.probe, whole)["features"]
+        judged, features = self.judge(pictures), self.judge(whole)["features"]
         return {
             **scores(judged, self.cells, self.concepts, self.styles),
             "frechet to whole": distances.frechet(judged["features"], features),
@@ -179,7 +177,7 @@ def main(
     host = hosts.of(pipe.unet, batch=2, tokens=pipe.tokenizer.model_max_length)
     cells = reported_prompts(runs, 8 if quick else pictures)
     weights = drawn_by(pipe)
-    judge = None if quick else Judge(runs, cells)
+    judge = None if quick else Verdict(runs, cells)
     rows: list[dict] = []
     for sampler, (kind, steps) in list(SAMPLERS.items())[: 1 if quick else None]:
         steps = 12 if quick else steps

@@ -43,6 +43,8 @@ NOISE = {
     "clip_sample": False,
 }
 WORDLESS = 0.1  # share of captions dropped, so that guidance has something to guide away from
+AS_DRAWN = 0.3  # share of pictures that were not shaken
+WORD_NOISE = 0.25  # of the deviation of token states: that no caption is known by heart, and neighbours help each other
 WORDING_WEIGHTS = np.array([0.3, 0.2, 0.15, 0.15, 0.1, 0.1])
 SHOWN = (
     "a fox in noto style",
@@ -101,22 +103,29 @@ def pipeline_of(unet: UNet2DConditionModel, autoencoder: AutoencoderKL) -> Stabl
 
 
 def batches(pictures: Path, words: Path, latents: Path, batch: int) -> Callable[[int], tuple[Tensor, Tensor]]:
-    """For `train.fit`: latents of taught cells in random wordings, some without words."""
+    """For `train.fit`: latents of taught cells, most of them shaken, in random wordings, some without words."""
     listed = json.loads((pictures / "cells.json").read_text())
     known_words = [taught(concept) for concept in listed["concepts"]]
     rows = np.array(
         [row for row, cell in enumerate(listed["cells"]) if cell["part"] == "train" and known_words[cell["concept"]]]
     )
     known = torch.from_numpy(np.load(latents / "latents.npy"))
+    variants = np.load(latents / "variants.npy", mmap_mode="r")
     states = np.load(words / "states.npy", mmap_mode="r")
     blank = np.load(words / "blank.npy")
+    deviation = WORD_NOISE * float(states[::50].astype(np.float32).std())
 
     def batch_at(_draw: int) -> tuple[Tensor, Tensor]:
         chosen = np.random.choice(rows, batch, replace=False)
         wording = np.random.choice(WORDINGS, batch, p=WORDING_WEIGHTS)
-        said = states[chosen, wording]
+        said = states[chosen, wording].astype(np.float32)
+        said += deviation * np.random.standard_normal(said.shape).astype(np.float32)
         said[np.random.random(batch) < WORDLESS] = blank
-        return known[chosen].contiguous(memory_format=torch.channels_last), torch.from_numpy(said).float()
+        shown = known[chosen]
+        shaken = np.random.random(batch) >= AS_DRAWN
+        variant = np.random.randint(variants.shape[1], size=batch)
+        shown[shaken] = torch.from_numpy(variants[chosen[shaken], variant[shaken]]).float()
+        return shown.contiguous(memory_format=torch.channels_last), torch.from_numpy(said)
 
     return batch_at
 

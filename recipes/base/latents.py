@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
+from torch.nn import functional as F
 
 from intarsia.train import wear_average
 
@@ -50,6 +51,37 @@ def encode(pictures_folder: Path, run: Path, out: Path) -> None:
     autoencoder.register_to_config(scaling_factor=1.0)
     autoencoder.save_pretrained(out / "autoencoder")
     np.save(out / "latents.npy", all_latents().numpy())
+
+
+def shaken(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Each picture (batch, 3, height, width) in [-1, 1] turned, moved and scaled a little, on white."""
+    count = len(pixels)
+    angle = 0.06 * torch.randn(count, generator=generator)
+    scale = 1 + 0.05 * torch.randn(count, generator=generator)
+    turn = torch.zeros(count, 2, 3)
+    turn[:, 0, 0] = turn[:, 1, 1] = scale * angle.cos()
+    turn[:, 0, 1], turn[:, 1, 0] = -scale * angle.sin(), scale * angle.sin()
+    turn[:, :, 2] = 0.05 * torch.randn(count, 2, generator=generator)
+    grid = F.affine_grid(turn, list(pixels.shape), align_corners=False)
+    return 1 - F.grid_sample(1 - pixels, grid, align_corners=False)
+
+
+@torch.no_grad()
+def encode_variants(pictures_folder: Path, known: Path, variants: int = 5) -> None:
+    """Write `variants.npy` (cells, variants, 16, 8, 8) in half precision: latents of shaken pictures."""
+    if (known / "variants.npy").exists():
+        return
+    pictures = np.load(pictures_folder / "pictures.npy")
+    autoencoder = AutoencoderKL.from_pretrained(known / "autoencoder").eval()
+    generator = torch.Generator().manual_seed(0)
+    made = np.empty((len(pictures), variants, 16, 8, 8), dtype=np.float16)
+    for start in range(0, len(pictures), 64):
+        pixels = pixels_of(pictures[start : start + 64])
+        for variant in range(variants):
+            latents = autoencoder.encode(shaken(pixels, generator)).latent_dist.mean
+            made[start : start + 64, variant] = latents.numpy()
+    np.save(known / "variants.part.npy", made)
+    (known / "variants.part.npy").replace(known / "variants.npy")
 
 
 @torch.no_grad()

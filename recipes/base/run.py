@@ -54,6 +54,7 @@ def main(
                 captions.read_captions(drawn, words)
             case Stage.latents:
                 latents.encode(drawn, runs / "autoencoder", known)
+                latents.encode_variants(drawn, known)
             case Stage.decoder:
                 autoencoder.train(
                     drawn, runs / "decoder", steps=6000, folded=known / "autoencoder", stop_after=stop_after

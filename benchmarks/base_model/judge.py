@@ -1,0 +1,54 @@
+"""The judge of every benchmark that draws: what a picture shows, in which style, and how it looks to a network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from benchmarks.base_model import probe, style_probe
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Two networks that saw real pictures only."""
+
+    concept: probe.Probe
+    style: style_probe.StyleProbe
+
+    @torch.no_grad()
+    def __call__(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        """Features, concept probabilities and style probabilities of pictures (count, 64, 64, 3) in bytes."""
+        found: dict[str, list[np.ndarray]] = {"features": [], "concept": [], "style": []}
+        for part in np.array_split(pictures, max(1, len(pictures) // 64)):
+            shown = torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255
+            features = self.concept.features(shown)
+            found["features"].append(features.numpy())
+            found["concept"].append(self.concept.concept(features).softmax(1).numpy())
+            found["style"].append(self.style(shown).softmax(1).numpy())
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def trained(
+    runs: Path, pictures: np.ndarray, cells: list[dict], concepts: int, styles: list[str], *, steps: int | None = None
+) -> Judge:
+    """The judge, trained now on all real pictures but the held-out cells if it is not yet.
+
+    Args:
+        steps: Training steps of the concept probe, of all processes together. None: refuse to train it.
+    """
+    judge = Judge(probe.Probe(concepts, len(styles)), style_probe.StyleProbe(len(styles)))
+    out, state = runs / "probe", PartialState()
+    if not probe.load(out, judge.concept):
+        if steps is None:
+            raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
+        probe.train(pictures, cells, judge.concept, out, steps=steps // state.num_processes)
+    if state.is_main_process and not style_probe.load(judge.style, out):
+        rows = [row for row, cell in enumerate(cells) if cell["part"] != "cell"]
+        wanted = np.array([styles.index(cells[row]["style"]) for row in rows])
+        style_probe.train(judge.style, pictures[rows], wanted, probe.shaken, out)
+    state.wait_for_everyone()
+    probe.load(out, judge.concept)
+    style_probe.load(judge.style, out)
+    return judge
