@@ -4,6 +4,8 @@ BIN := .venv/bin
 # One thread a process: two of them trip over each other on small models.
 export OMP_NUM_THREADS ?= 2
 
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+
 .PHONY: help demo test slow check format clean
 
 help:  ## Say what can be made
@@ -26,10 +28,10 @@ demo: .venv/installed  ## Draw six pictures with the shipped model and under two
 		"a guitar in high contrast style" "a sunflower in twemoji style" "a pizza in shaded style"
 
 test: .venv/installed-tests  ## Run the quick tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 slow: .venv/installed-tests  ## Run the slow tests too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "slow or not slow"
 
 check: .venv/installed-tests  ## Format, lint, types, import directions, sizes
 	$(BIN)/ruff format --check .

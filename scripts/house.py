@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "plan": {"errors", "saving"},
     "rig": {"errors", "plan"},
     "parts": {"errors"},
-    "hosts": {"errors", "plan", "rig", "parts"},
+    "hosts": {"errors", "shipped", "plan", "rig", "parts"},
     "graphs": {"errors", "saving", "plan", "rig", "hosts"},
     "train": {"errors"},
     "eval": {"errors", "plan", "rig", "hosts", "graphs"},

@@ -1,5 +1,10 @@
-"""Models and plans that come with intarsia, found by short names from a clone and from a wheel alike."""
+"""Models and plans that come with intarsia, found by short names from a clone and from a wheel alike.
 
+A model's folder is a diffusers pipeline. Or it holds a UNet alone and a `borrows.json` that names the model from which
+all the rest is taken: a student that ships beside its teacher need not bring the same words and decoder again.
+"""
+
+import json
 from pathlib import Path
 
 from .errors import CardError
@@ -7,12 +12,13 @@ from .errors import CardError
 HERE = Path(__file__).parent
 MODELS = HERE / "models"
 PLANS = HERE / "plans"
+BORROWS = "borrows.json"
 PICKLES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth")
 
 
 def model_names() -> list[str]:
     """Short names of the models that come with intarsia."""
-    return sorted(index.parent.name for index in MODELS.glob("*/model_index.json"))
+    return sorted({index.parent.name for name in ("model_index.json", BORROWS) for index in MODELS.glob(f"*/{name}")})
 
 
 def plan_names() -> list[str]:
@@ -33,13 +39,32 @@ def model_folder(name: str) -> Path:
             f"there is no model folder {name!r}. Name a diffusers folder, or one of: {', '.join(model_names())}."
         )
     if not (folder / "model_index.json").exists():
-        raise CardError(f"{folder}: no model_index.json in it, so it is not a diffusers pipeline.")
+        lender_of(folder)
     pickles = sorted(path for path in folder.rglob("*") if path.suffix in PICKLES)
     if pickles:
         raise CardError(
             f"{pickles[0]}: a pickle, which can run any code when loaded; refused. Save the model as safetensors."
         )
     return folder
+
+
+def lender_of(folder: Path) -> Path:
+    """The folder of the pipeline from which a UNet's folder borrows all the rest.
+
+    Raises:
+        CardError: the folder borrows nothing, or from a model that is not there.
+    """
+    path = folder / BORROWS
+    if not path.exists():
+        raise CardError(f"{folder}: no model_index.json in it, so it is not a diffusers pipeline.")
+    try:
+        lender = json.loads(path.read_text())["from"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CardError(f'{path}: should hold {{"from": MODEL}} ({error!r}).') from error
+    found = MODELS / lender if (MODELS / lender).is_dir() else folder / lender
+    if not (found / "model_index.json").exists():
+        raise CardError(f"{path}: borrows from {lender!r}, which is no pipeline's folder.")
+    return found
 
 
 def plan_file(name: str) -> Path:

@@ -1,6 +1,7 @@
 """Load a stock diffusers pipeline from a folder. Nothing is downloaded and no pickle is read."""
 
 import copy
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,10 +9,11 @@ from pathlib import Path
 import diffusers
 import torch
 import transformers
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, UNet2DConditionModel
 from torch import nn
 
 from ..errors import CardError
+from ..shipped import lender_of
 from .assembled_unet import AssembledUNet
 from .sampling import Sampler
 
@@ -30,7 +32,7 @@ def load_pipeline(folder: Path, *, device: str | None = None, dtype: torch.dtype
     """
     try:
         with quiet():
-            pipe = DiffusionPipeline.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
+            pipe = whole_pipeline(folder)
             pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
     except REFUSALS as error:
         said = next(iter(str(error).splitlines()), type(error).__name__)
@@ -39,6 +41,17 @@ def load_pipeline(folder: Path, *, device: str | None = None, dtype: torch.dtype
         raise CardError(f"{folder}: a {type(pipe).__name__}, which has no UNet or no tokenizer. Plans are for UNets.")
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def whole_pipeline(folder: Path) -> DiffusionPipeline:
+    """What is in a folder, and what it borrows."""
+    reading = {"use_safetensors": True, "local_files_only": True}
+    if (folder / "model_index.json").exists():
+        return DiffusionPipeline.from_pretrained(str(folder), **reading)
+    own = json.loads((folder / "unet/config.json").read_text()).get("_class_name")
+    kind = AssembledUNet if own == AssembledUNet.__name__ else UNet2DConditionModel
+    unet = kind.from_pretrained(str(folder / "unet"), **reading)
+    return DiffusionPipeline.from_pretrained(str(lender_of(folder)), unet=unet, **reading)
 
 
 def final_latents(
