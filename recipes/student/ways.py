@@ -1,5 +1,6 @@
 """Ways of making a small UNet out of the emoji model's, and of training it: the one that ships, and its rivals."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +45,19 @@ WAYS = {
 }
 
 
-def student_of(teacher: UNet2DConditionModel, plan: Plan, way: Way) -> tuple[UNet2DConditionModel, dict[str, str]]:
-    """A student before training, and the blocks of its teacher's that its own are compared with."""
+def student_of(
+    teacher: UNet2DConditionModel, plan: Plan, way: Way
+) -> tuple[UNet2DConditionModel, dict[str, str], Mapping[str, Sequence[str]]]:
+    """A student before training, the blocks of its teacher's that its own are compared with, and what it inherits."""
+    donors: Mapping[str, Sequence[str]] = {}
     student, lineage = rig.bake(plan, hosts.of(teacher))
     pairs = blocks_of(student, lineage)
     if way.experts:
-        student, _ = with_experts(student, teacher, lineage, routing="time")
+        student, donors = with_experts(student, teacher, lineage, routing="time")
     if not way.copied:
         torch.manual_seed(0)
         student = type(student).from_config(student.config)
-    return student.to(memory_format=torch.channels_last), pairs
+    return student.to(memory_format=torch.channels_last), pairs, donors
 
 
 def train(
@@ -76,7 +80,7 @@ def train(
     Returns:
         The student with its averaged weights, and the last losses with `step` and `seconds`.
     """
-    student, pairs = student_of(teacher, plan, way)
+    student, pairs, _ = student_of(teacher, plan, way)
     for unet in (student, teacher):
         unet.set_attn_processor(AttnProcessor())  # on a CPU, several times faster backwards than the fused kernel
     done = teach(

@@ -1,0 +1,74 @@
+"""The student that ships: the emoji model's UNet, smaller, with removed kernels as experts, distilled.
+
+    torchrun --nproc-per-node 2 -m recipes.student.run --steps 6000      trains and writes the folder; resumes
+
+Needs what `recipes.base.run` keeps in `runs/base`, and `pip install -e '.[recipes]'`.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import torch
+import typer
+from accelerate import PartialState
+
+from intarsia import hosts, load_plan, rig, save_outline
+from intarsia.hosts.pipelines import load_pipeline, quiet
+from intarsia.lighten.record import Assembled
+from intarsia.plan.files import write_plan
+from intarsia.shipped import BORROWS, model_folder, plan_file
+from recipes.base.captions import TOKENS
+
+from .ways import WAYS, student_of, train
+
+HERE = Path(__file__).parent
+SHIPPED = HERE.parents[1] / "src/intarsia/models/emoji-light"
+LIMIT_MB = 40
+
+
+def main(
+    plan: str = typer.Option("bk-base", help="What is left out."),
+    steps: int = typer.Option(6000, help="Training steps in all."),
+    base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps what it made."),
+    runs: Path = typer.Option(Path("runs/student"), help="Where training is kept."),
+    hours: float | None = typer.Option(None, help="Stop after so long; it resumes next time."),
+) -> None:
+    """Train the student; when all steps are done, write its folder."""
+    torch.set_num_threads(1)
+    way, chosen = WAYS["ours"], load_plan(plan_file(plan))
+    teacher = load_pipeline(model_folder("emoji"), device="cpu").unet
+    stop_after = None if hours is None else hours * 3600
+    student, done = train(way, teacher, chosen, base, runs / plan, steps=steps, stop_after=stop_after)
+    state = json.loads((runs / plan / "whole/checkpoint/progress.json").read_text())
+    if not PartialState().is_main_process or state["step"] < steps - int(steps * way.incubate):
+        return
+    _, pairs, donors = student_of(teacher, chosen, way)
+    outline = rig.outline_of(hosts.of(student), tokens=TOKENS)
+    part = SHIPPED.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    with quiet():
+        student.half().save_pretrained(part / "unet", safe_serialization=True)
+    (part / BORROWS).write_text(json.dumps({"intarsia": "borrows/1", "from": "emoji"}, indent=2) + "\n")
+    Assembled(write_plan(chosen), {"": "emoji"}, pairs, donors).save(part)
+    save_outline(outline, part / "outline.json")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    card = (HERE / "CARD.md").read_text()
+    parameters = sum(value.numel() for value in student.parameters())
+    for name, value in {
+        "commit": commit.stdout.strip(), "hours": f"{done['seconds'] / 3600:.1f}", "steps": f"{steps:,}",
+        "plan": plan, "parameters": f"{parameters / 1e6:.1f}", "macs": f"{outline.macs / 1e6:.0f}",
+    }.items():  # fmt: skip
+        card = card.replace("{" + name + "}", value)
+    (part / "README.md").write_text(card)
+    size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file()) / 1e6
+    if size > LIMIT_MB:
+        raise SystemExit(f"the folder would be {size:.1f} MB, more than {LIMIT_MB}")
+    shutil.rmtree(SHIPPED, ignore_errors=True)
+    part.rename(SHIPPED)
+    print(f"wrote {SHIPPED}: {size:.1f} MB")
+
+
+if __name__ == "__main__":
+    typer.run(main)
