@@ -20,7 +20,8 @@ from accelerate import PartialState
 
 from benchmarks.base_model import distances
 from benchmarks.base_model.judge import trained as trained_judge
-from benchmarks.base_model.run import draw, scores, taught_world
+from benchmarks.base_model.run import scores, taught_world
+from benchmarks.drawing import draw
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import hosts, load_plan, rig
 from intarsia.eval import psnr
@@ -65,7 +66,7 @@ def main(
     for name, unet in unets.items():
         pipe.unet = unet
         merge_ahead(unet, pipe.scheduler, STEPS)
-        drawn[name] = draw(pipe, prompts, list(range(len(prompts))))
+        drawn[name] = draw(pipe, prompts, steps=STEPS)
     if not state.is_main_process:
         return
 

@@ -11,35 +11,21 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 import typer
 from accelerate import PartialState
-from accelerate.utils import gather_object
 from PIL import Image
 
 from benchmarks.base_model import distances
 from benchmarks.base_model.judge import trained
+from benchmarks.drawing import GUIDANCE, draw
 from benchmarks.results import at_least, write_result
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.shipped import model_folder
 from recipes.base.captions import article
 from recipes.base.concepts import taught
 
-GUIDANCE, STEPS, BATCH = 3.0, 25, 40
+STEPS = 25
 TARGETS = {"concept top-5": 0.6, "subgroup": 0.7, "style": 0.8}  # shares of the ceiling
-
-
-def draw(pipe, prompts: list[str], seeds: list[int]) -> np.ndarray:
-    """Pictures (count, 64, 64, 3) in bytes, one a prompt; processes share the work."""
-    state = PartialState()
-    mine: list[tuple[int, list[np.ndarray]]] = []
-    for start in range(BATCH * state.process_index, len(prompts), BATCH * state.num_processes):
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + BATCH]]
-        drawn = pipe(
-            prompts[start : start + BATCH], num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators
-        ).images
-        mine.append((start, [np.asarray(picture) for picture in drawn]))
-    return np.stack([picture for _, part in sorted(gather_object(mine)) for picture in part])
 
 
 def taught_world(runs: Path) -> tuple[np.ndarray, list[dict], list[dict], list[str]]:
@@ -91,7 +77,7 @@ def main(
         if not wanted:
             continue
         prompts = [f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style" for cell in wanted]
-        drawn = draw(pipe, prompts, list(range(len(prompts))))
+        drawn = draw(pipe, prompts, steps=STEPS)
         if not PartialState().is_main_process:
             continue
         of_real, of_drawn = judge(pictures[real]), judge(drawn)

@@ -15,7 +15,8 @@ import torch
 import typer
 from diffusers import DDIMScheduler
 
-from benchmarks.inherit_quality.run import WATCHED, Arm, Verdict, draw, drawn_by, pictures_of, reported_prompts
+from benchmarks.drawing import draw
+from benchmarks.inherit_quality.run import WATCHED, Arm, Verdict, drawn_by, pictures_of, reported_prompts
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.hosts.pipelines import load_pipeline
@@ -44,12 +45,12 @@ def main(
     host = hosts.of(pipe.unet, batch=2, tokens=pipe.tokenizer.model_max_length)
     rows = hosts.rows(pipe.scheduler, steps)
     site = branch_site(host.outline, 0)
-    watched = watch(host, site, lambda: torch.stack(list(draw(pipe, list(WATCHED), steps, 0, "latent"))), rows)
+    watched = watch(host, site, lambda: draw(pipe, WATCHED, steps=steps, latents=True), rows)
     asked = reported_prompts(runs, pictures if not quick else TIMED, again=True)
     prompts = [cell["prompt"] for cell in asked]
 
     def whole() -> object:
-        return draw(pipe, prompts[:TIMED], steps, 0)
+        return draw(pipe, prompts[:TIMED], steps=steps)
 
     def under(plan: Plan) -> Callable[[], object]:
         def planned() -> object:

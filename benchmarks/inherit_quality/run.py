@@ -1,6 +1,6 @@
 """How near to the whole model's pictures is each way of saving MACs?
 
-    python -m benchmarks.inherit_quality.run             512 pictures an arm, DDIM 50 and DPM++ 2M 25; hours
+    torchrun --nproc-per-node 2 -m benchmarks.inherit_quality.run     512 pictures an arm, two samplers; hours
     python -m benchmarks.inherit_quality.run --quick     8 pictures, one budget, under a minute
 
 Every arm's pictures are kept in `runs/inherit_quality`, so a killed run goes on where it was. What the search
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
+from accelerate import PartialState
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from rich.progress import track
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -25,6 +26,7 @@ from benchmarks import rivals
 from benchmarks.base_model import distances
 from benchmarks.base_model.judge import trained
 from benchmarks.base_model.run import scores, taught_world
+from benchmarks.drawing import GUIDANCE, draw
 from benchmarks.inherit_quality.arms import SPEEDUPS_IN_MACS, Arm, arms
 from benchmarks.results import Claim, at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
@@ -36,7 +38,7 @@ from intarsia.plan.files import write_plan
 from intarsia.shipped import model_folder
 from recipes.base.captions import article
 
-GUIDANCE, BATCH, SEED = 3.0, 32, 10_000
+SEED = 10_000
 WATCHED = ("a fox in noto style", "a red apple in 3d style", "a guitar in high contrast style", "a tree in flat style")
 SAMPLERS = {"DDIM": (DDIMScheduler, 50), "DPM++ 2M": (DPMSolverMultistepScheduler, 25)}
 WANTED = {2.0: 4.0, 3.0: 4.0, 4.0: 2.0}  # decibels above fewer steps
@@ -55,18 +57,6 @@ def reported_prompts(runs: Path, count: int, *, again: bool = False) -> list[dic
     return random.Random(0).choices(unwatched, k=count) if again else random.Random(0).sample(unwatched, count)
 
 
-def draw(call, prompts: list[str], steps: int, seed: int, output: str = "pil") -> list:
-    """Pictures or latents, with a seed of its own for each place in the list."""
-    drawn = []
-    for start in range(0, len(prompts), BATCH):
-        part = prompts[start : start + BATCH]
-        generators = [torch.Generator().manual_seed(seed + start + place) for place in range(len(part))]
-        drawn += call(
-            part, num_inference_steps=steps, guidance_scale=GUIDANCE, generator=generators, output_type=output
-        ).images
-    return drawn
-
-
 def pictures_of(pipe, host, arm: Arm, cells: list[dict], steps: int, keep: Path, weights: str) -> np.ndarray:
     """An arm's pictures in bytes, drawn or taken from an earlier run of the same weights, plan and cells."""
     calls = arm.steps or steps
@@ -77,14 +67,16 @@ def pictures_of(pipe, host, arm: Arm, cells: list[dict], steps: int, keep: Path,
     if not path.exists():
         if arm.gate is None:
             with rig.applied(plan, host):
-                drawn = draw(pipe, prompts, calls, seed=SEED)
+                drawn = draw(pipe, prompts, steps=calls, seed=SEED)
         else:
             with rivals.tgate(pipe, arm.gate) as by_gate:
-                drawn = draw(by_gate, prompts, calls, seed=SEED)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npy")
-        np.save(part, np.stack([np.asarray(picture) for picture in drawn]))
-        part.replace(path)
+                drawn = draw(by_gate, prompts, steps=calls, seed=SEED)
+        if PartialState().is_main_process:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part.npy")
+            np.save(part, drawn)
+            part.replace(path)
+    PartialState().wait_for_everyone()
     return np.load(path)
 
 
@@ -173,6 +165,7 @@ def main(
     keep: Path = typer.Option(Path("runs/inherit_quality"), help="Where drawn pictures are kept."),
 ) -> None:
     """Draw, compare, claim."""
+    torch.set_grad_enabled(False)
     pipe = load_pipeline(model_folder("emoji"))
     host = hosts.of(pipe.unet, batch=2, tokens=pipe.tokenizer.model_max_length)
     cells = reported_prompts(runs, 8 if quick else pictures)
@@ -187,10 +180,10 @@ def main(
 
         @functools.cache
         def watched(site: str, steps: int = steps, calls: int = calls):
-            return watch(host, site, lambda: torch.stack(list(draw(pipe, list(WATCHED), steps, 0, "latent"))), calls)
+            return watch(host, site, lambda: draw(pipe, WATCHED, steps=steps, latents=True), calls)
 
         def one(call, steps: int = steps) -> None:
-            draw(call, [WATCHED[0]], steps, 0, "latent")
+            draw(call, WATCHED[:1], steps=steps, latents=True)
 
         candidates = [Arm("whole", 1.0), *arms(host, calls, steps, watched, quick)]
         for factor in (1.4, 2.0):
@@ -214,6 +207,8 @@ def main(
             }
             rows.append(row)
             print(f"{sampler:10} {arm.name:34} {row['macs_ratio']:6.1%} of the MACs  {row['psnr']:6.2f} dB")
+    if not PartialState().is_main_process:
+        return
     settings = {"quick": quick, "pictures": len(cells), "guidance": GUIDANCE, "budgets": list(SPEEDUPS_IN_MACS)}
     write_result("inherit_quality", rows, claims_of(rows), settings)
 
