@@ -68,12 +68,15 @@ def final_latents(
     ).images
 
 
-def merge_ahead(unet: nn.Module, scheduler: Sampler, steps: int) -> None:
-    """Merge the kernels of a UNet's experts for each time step that a sampler will ask for, if it has any."""
+def merge_ahead(unet: nn.Module, scheduler: Sampler, *steps: int) -> None:
+    """Merge the kernels of a UNet's experts for all time steps of a sampler at these numbers of steps."""
     if isinstance(unet, AssembledUNet):
         trial = copy.deepcopy(scheduler)
-        trial.set_timesteps(steps)
-        unet.premerge(sorted({float(time) for time in trial.timesteps}))
+        times: set[float] = set()
+        for count in steps:
+            trial.set_timesteps(count)
+            times |= {float(time) for time in trial.timesteps}
+        unet.premerge(sorted(times))
 
 
 @contextmanager

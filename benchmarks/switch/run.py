@@ -1,0 +1,117 @@
+"""How should two UNets share the calls of a run? A sweep of shares in four orders, all judged alike.
+
+    python -m benchmarks.switch.run             498 pictures a point, DDIM 25; an hour
+    python -m benchmarks.switch.run --quick     a rehearsal in under a minute; claims nothing
+
+The search watches prompts that are not reported.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+
+from benchmarks.base_model import distances
+from benchmarks.base_model.judge import trained
+from benchmarks.base_model.run import scores, taught_world
+from benchmarks.drawing import draw
+from benchmarks.inherit_quality.run import WATCHED
+from benchmarks.results import at_least, write_result
+from intarsia import Plan, hosts, price, resolve, rig
+from intarsia.eval import psnr
+from intarsia.hosts.pipelines import load_pipeline, merge_ahead
+from intarsia.lighten.switch import ORDERS, cheapest_harm, sensitivity_of, switch
+from intarsia.shipped import model_folder
+from recipes.base.captions import article
+
+SHARES = (0.2, 0.4, 0.6, 0.8)  # of the calls, answered by the small UNet
+TIMED = 8  # pictures drawn at once while seconds are taken
+
+
+def main(
+    quick: bool = typer.Option(False, help="A few pictures and calls, no claims worth anything."),
+    small: str = typer.Option("emoji-light", help="The model that answers some of the calls."),
+    repeats: int = typer.Option(2, help="Pictures of each held-out cell."),
+    rounds: int = typer.Option(5, help="Interleaved rounds of timing."),
+    base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
+) -> None:
+    """Search, draw, judge, time."""
+    torch.set_grad_enabled(False)
+    steps = 5 if quick else 25
+    pipe, other = load_pipeline(model_folder("emoji")), load_pipeline(model_folder(small)).unet
+    sizes = {"batch": 2, "tokens": pipe.tokenizer.model_max_length}
+    merge_ahead(other, pipe.scheduler, steps)
+    host, others = hosts.of(pipe.unet, **sizes), {"small": hosts.of(other, **sizes)}
+    outlines = {"small": others["small"].outline}
+    rows = hosts.rows(pipe.scheduler, steps)
+    cost = outlines["small"].macs / host.outline.macs
+
+    pictures, cells, concepts, styles = taught_world(base)
+    judge = trained(base, pictures, cells, len(concepts), styles)
+    held = [row for row, cell in enumerate(cells) if cell["part"] == "cell"][:: 60 if quick else 1]
+    wanted = [cells[row] for row in held] * (1 if quick else repeats)
+    prompts = [f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style" for cell in wanted]
+    real = judge(pictures[held])["features"]
+
+    seen = sensitivity_of(host, others, lambda: draw(pipe, WATCHED, steps=steps, latents=True), rows)
+    plans: dict[tuple[str, float], Plan] = {
+        ("whole", 0.0): Plan(rows),
+        ("small alone", 1.0): switch(rows, {"small": range(rows)}),
+    }
+    for share in SHARES[1:2] if quick else SHARES:
+        count = round(share * rows)
+        for name, chosen in ORDERS.items():
+            plans[name, share] = switch(rows, {"small": chosen(rows, count)})
+        budget = rows - count + count * cost
+        plans["searched", share] = switch(rows, cheapest_harm(seen, (1.0, cost), budget))
+
+    found, drawn = [], {}
+    for (order, share), plan in plans.items():
+        with rig.applied(plan, host, others=others):
+            drawn[order, share] = draw(pipe, prompts, steps=steps)
+        judged = judge(drawn[order, share])
+        near = [psnr(one, two) for one, two in zip(drawn[order, share], drawn["whole", 0.0], strict=True)]
+        found.append({
+            "order": order, "share": share,
+            "macs_ratio": price(resolve(plan, host.outline, others), outlines).macs_ratio,
+            "rows": [row for row, name in enumerate(resolve(plan, host.outline, others).answering) if name],
+            "median PSNR": float(np.median(near)) if share else None,
+            "frechet to real": distances.frechet(judged["features"], real) if not quick else None,
+            **scores(judged, wanted, concepts, styles),
+        })  # fmt: skip
+        print(found[-1])
+
+    def under(plan: Plan) -> Callable[[], object]:
+        def call() -> object:
+            with rig.applied(plan, host, others=others):
+                return draw(pipe, prompts[:TIMED], steps=steps)
+
+        return call
+
+    raced = {
+        f"{order} {share}": under(plan)
+        for (order, share), plan in plans.items()
+        if order in ("whole", "first", "small alone")
+    }
+    seconds = rig.measure_seconds(raced, rounds=1 if quick else rounds)
+    found += [{"plan": name, "speedup": seconds.speedup(name), "ratio": seconds.ratio(name)} for name in raced]
+    by_order = functools.partial(mean_psnr, found)
+    rival = max(ORDERS, key=by_order)
+    claims = [] if quick else [
+        at_least(f"dB of the searched order above '{rival}', the best fixed one, mean over shares",
+                 by_order("searched") - by_order(rival), 0.0)
+    ]  # fmt: skip
+    settings = {"quick": quick, "small": small, "pictures": len(wanted), "steps": steps, "shares": list(SHARES)}
+    write_result("switch", found, claims, settings)
+
+
+def mean_psnr(found: list[dict], order: str) -> float:
+    """Median PSNR to the whole model's pictures, averaged over the shares."""
+    return float(np.mean([row["median PSNR"] for row in found if row.get("order") == order]))
+
+
+if __name__ == "__main__":
+    typer.run(main)
