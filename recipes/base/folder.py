@@ -14,7 +14,8 @@ from intarsia.train import wear_average
 
 from . import autoencoder as pixels
 from . import denoiser
-from .captions import TOKENS
+from .captions import TOKENS, article
+from .concepts import taught
 
 LIMIT_MB = 90
 CARD = Path(__file__).with_name("CARD.md")
@@ -39,6 +40,19 @@ def seconds_of(run: Path) -> float:
     return json.loads(path.read_text())["seconds"] if path.exists() else 0.0
 
 
+def prompts_of(listed: Path) -> list[str]:
+    """One prompt for each concept that was taught, in one of the styles that it was taught in."""
+    known = json.loads(listed.read_text())
+    styles: dict[int, list[str]] = {}
+    for cell in known["cells"]:
+        if cell["part"] == "train" and taught(known["concepts"][cell["concept"]]):
+            styles.setdefault(cell["concept"], []).append(cell["style"])
+    return [
+        f"{article(known['concepts'][concept]['label'])} in {drawn[place % len(drawn)]} style"
+        for place, (concept, drawn) in enumerate(sorted(styles.items()))
+    ]
+
+
 def write_folder(runs: Path, out: Path) -> None:
     """Put the pipeline together from the runs and save it over the folder that ships."""
     unet = UNet2DConditionModel(**denoiser.SHAPE)
@@ -50,6 +64,7 @@ def write_folder(runs: Path, out: Path) -> None:
     with quiet():
         pipe.to(dtype=torch.float16).save_pretrained(part, safe_serialization=True)
     say_single_precision(part / "text_encoder/config.json")
+    (part / "prompts.txt").write_text("\n".join(prompts_of(runs / "pictures/cells.json")) + "\n")
     save_outline(outline, part / "outline.json")
 
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
