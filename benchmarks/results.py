@@ -1,14 +1,13 @@
 """What every benchmark writes: where it ran, what it saw, and what it claims."""
 
 import json
-import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
+from intarsia.rig.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy")
@@ -32,25 +31,17 @@ def at_most(name: str, value: float, target: float) -> Claim:
     return Claim(name, value, f"at most {target}", value <= target)
 
 
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-
-
 def write_result(
     name: str, rows: Sequence[Mapping[str, object]], claims: Sequence[Claim], settings: Mapping[str, object]
 ) -> Path:
     """Write `results/<name>.json`, over an older one; quick runs go to `results/quick/`, which git ignores."""
     folder = RESULTS / "quick" if settings.get("quick") else RESULTS
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    here = machine()
     result = {
         "benchmark": name,
-        "device": processor(),
-        "threads": torch.get_num_threads(),
+        "device": here["device"],
+        "threads": here["threads"],
         "versions": {library: version(library) for library in LIBRARIES},
         "commit": commit.stdout.strip(),
         "settings": dict(settings),

@@ -1,11 +1,8 @@
 """`report.md`: what each plan saves and what it changes, measured in the run that wrote it."""
 
-import platform
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
 
 from ..eval.side_by_side import SideBySide
 from ..plan.bill import count
@@ -34,6 +31,6 @@ def write_report(path: Path, prompts: Sequence[str], result: SideBySide) -> None
     for row, prompt in enumerate(prompts):
         drifts = " | ".join(f"{drift[row]:.1f} dB" for drift in result.drift.values())
         lines.append(f"| {prompt} | {drifts} |")
-    threads = f"{torch.get_num_threads()} threads" if not torch.cuda.is_available() else torch.cuda.get_device_name()
-    lines += ["", f"{platform.machine()}, {threads}, torch {torch.__version__}."]
+    here = result.machine
+    lines += ["", f"{here['device']}, {here['threads']} threads, torch {here['torch']}."]
     path.write_text("\n".join(lines) + "\n")

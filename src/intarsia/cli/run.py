@@ -66,7 +66,7 @@ def run(
     if factor is not None:
         if steps is None:
             steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
-        plans[speed or ""] = plan_at_speed(pipe, prompts, factor, steps, guidance, say)
+        plans[speed or ""] = plan_asked_for(pipe, prompts, factor, steps, guidance, say)
     result = compare(
         pipe, prompts, plans, steps=steps, guidance=guidance, seed=seed, rounds=rounds if plans or backend else 1,
         backend=backend, others={name: load_pipeline(path, device=device).unet for name, path in sources.items()},
@@ -106,7 +106,7 @@ def read_factor(text: str) -> float:
     return factor
 
 
-def plan_at_speed(
+def plan_asked_for(
     pipe: DiffusionPipeline, prompts: list[str], factor: float, steps: int, guidance: float, say: Callable[[str], None]
 ) -> Plan:
     """The plan that makes this pipeline so much faster here, from a measurement that is kept."""

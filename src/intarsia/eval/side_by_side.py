@@ -15,6 +15,7 @@ from ..graphs import applied_as_graphs
 from ..graphs.backends import Ready
 from ..hosts.pipelines import merge_ahead
 from ..plan import Bill, Plan, draw, price, resolve
+from ..rig.machine import machine
 from ..rig.meter import Seconds
 from .drift import psnr
 
@@ -31,6 +32,7 @@ class SideBySide:
         seconds: Of each column, interleaved.
         drift: For each plan, the PSNR in decibels of each picture to the whole model's.
         drawings: For each plan, its table.
+        machine: Where it ran.
     """
 
     pictures: Mapping[str, Sequence[Image.Image]]
@@ -38,6 +40,7 @@ class SideBySide:
     seconds: Seconds
     drift: Mapping[str, Sequence[float]]
     drawings: Mapping[str, str]
+    machine: Mapping[str, str | int]
 
 
 def steps_for(scheduler: hosts.Sampler, rows: int) -> int:
@@ -132,4 +135,5 @@ def compare(
             for name in plans
         },
         drawings={name: draw(table) for name, table in tables.items()},
+        machine=machine(str(pipe.device)),
     )

@@ -8,16 +8,13 @@ import contextlib
 import hashlib
 import itertools
 import json
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 
 from ..errors import FitError
 from ..plan import Extrapolate, Outline, Plan, price, resolve
 from ..rig import Host, applied, measure_seconds
+from ..rig.machine import machine
 from ..saving import cache_folder, replace_text
 from .inherit import branch_site, inherit
 from .modes import even
@@ -148,24 +145,6 @@ def remembered_pace(outline: Outline, rows: int, device: str, about: str, measur
     pace = measure()
     replace_text(place, json.dumps({"points": pace.points, **machine(device)}, indent=1) + "\n")
     return pace
-
-
-def machine(device: str) -> Mapping[str, str | int]:
-    """What a measurement of seconds depends on."""
-    on_cuda = device.startswith("cuda")
-    return {
-        "device": torch.cuda.get_device_name(device) if on_cuda else processor(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
 
 
 def key_of(outline: Outline, rows: int, device: str, about: str) -> str:
