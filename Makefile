@@ -1,7 +1,7 @@
 # Two commands from a fresh clone: `make demo` and `make test`.
 PYTHON ?= python3.11
 BIN := .venv/bin
-# One thread a process: two of them trip over each other on small models.
+# Two threads: models here are small.
 export OMP_NUM_THREADS ?= 2
 
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile

@@ -12,7 +12,13 @@ GUIDANCE, BATCH = 3.0, 32
 
 
 def draw(
-    call: Callable[..., Any], prompts: Sequence[str], *, steps: int, seed: int = 0, latents: bool = False
+    call: Callable[..., Any],
+    prompts: Sequence[str],
+    *,
+    steps: int,
+    seed: int = 0,
+    latents: bool = False,
+    alone: bool = False,
 ) -> np.ndarray | torch.Tensor:
     """Pictures (count, height, width, 3) in bytes, or final latents; the n-th has the seed `seed + n`.
 
@@ -20,16 +26,19 @@ def draw(
 
     Args:
         call: A pipeline, or what stands for one.
+        alone: Every process draws everything itself: for runs that are watched or metered.
     """
     state = PartialState()
+    place, sharers = (0, 1) if alone else (state.process_index, state.num_processes)
     mine: list[tuple[int, Any]] = []
-    for start in range(BATCH * state.process_index, len(prompts), BATCH * state.num_processes):
+    for start in range(BATCH * place, len(prompts), BATCH * sharers):
         part = list(prompts[start : start + BATCH])
-        generators = [torch.Generator().manual_seed(seed + start + place) for place in range(len(part))]
+        generators = [torch.Generator().manual_seed(seed + start + number) for number in range(len(part))]
         drawn = call(
             part, num_inference_steps=steps, guidance_scale=GUIDANCE, generator=generators,
             output_type="latent" if latents else "pil",
         ).images  # fmt: skip
         mine.append((start, drawn if latents else np.stack([np.asarray(picture) for picture in drawn])))
-    parts = [part for _, part in sorted(gather_object(mine), key=lambda pair: pair[0])]
+    gathered = mine if alone else gather_object(mine)
+    parts = [part for _, part in sorted(gathered, key=lambda pair: pair[0])]
     return torch.cat(parts) if latents else np.concatenate(parts)

@@ -9,7 +9,7 @@ resumes after a kill; every arm's students are kept in `runs/assemble`.
 
 import functools
 import json
-import tempfile
+import shutil
 import time
 from pathlib import Path
 
@@ -25,13 +25,15 @@ from benchmarks.drawing import draw
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import hosts, load_plan, rig
 from intarsia.eval import psnr
-from intarsia.hosts.pipelines import load_pipeline, merge_ahead
+from intarsia.hosts.pipelines import load_pipeline
+from intarsia.lighten.teach import Taught
 from intarsia.shipped import model_folder, plan_file
 from recipes.base.captions import article
 from recipes.student.ways import WAYS, Way, student_of, train
 
 STEPS = 25  # sampler steps of the pictures that are judged
 WIDE = 64  # latents of 512 px
+TRIALS = (15, 45)  # steps of two short trainings whose difference is timed; both have every stage of incubation
 
 
 def main(
@@ -47,12 +49,15 @@ def main(
     state = PartialState()
     pipe = load_pipeline(model_folder("emoji"))
     teacher, chosen = pipe.unet, load_plan(plan_file(plan))
-    runs = runs / plan if not quick else Path(tempfile.mkdtemp())
+    runs = runs / ("quick" if quick else plan)
+    if quick and state.is_main_process:
+        shutil.rmtree(runs, ignore_errors=True)
+    state.wait_for_everyone()
     pictures, cells, concepts, styles = taught_world(base)
     judge = trained_judge(base, pictures, cells, len(concepts), styles)
 
     unets: dict[str, torch.nn.Module] = {"teacher": teacher, "copied": student_of(teacher, chosen, Way())[0]}
-    trained: dict[str, dict] = {}
+    trained: dict[str, Taught] = {}
     for name, way in WAYS.items():
         steps = 2 if quick else steps_within(minutes * 60, way, teacher, chosen, base, runs / name)
         unets[name], trained[name] = train(
@@ -65,7 +70,6 @@ def main(
     drawn: dict[str, np.ndarray] = {}
     for name, unet in unets.items():
         pipe.unet = unet
-        merge_ahead(unet, pipe.scheduler, STEPS)
         drawn[name] = draw(pipe, prompts, steps=STEPS)
     if not state.is_main_process:
         return
@@ -86,7 +90,7 @@ def main(
             "median PSNR to the teacher": float(np.median([
                 psnr(one, two) for one, two in zip(drawn[name], drawn["teacher"], strict=True)
             ])) if name != "teacher" else None,
-            **{key: trained.get(name, {}).get(key) for key in ("step", "seconds", "task", "output", "feature")},
+            **({"seconds": trained[name].seconds, **trained[name].last} if name in trained else {}),
         })  # fmt: skip
     for size, taken in seconds.items():
         for name in taken.names[1:]:
@@ -115,16 +119,15 @@ def steps_within(seconds: float, way: Way, teacher, plan, base: Path, out: Path)
     kept = out / "pace.json"
     if not kept.exists():
         taken = []
-        for steps in (6, 26):  # what both spend before the first step does not count
-            with tempfile.TemporaryDirectory() as trial:
-                began = time.monotonic()
-                train(way, teacher, plan, base, Path(trial), steps=steps)
-                taken.append(time.monotonic() - began)
-        took = (taken[1] - taken[0]) / 20
+        for steps in TRIALS:  # what both spend before the first step does not count
+            began = time.monotonic()
+            train(way, teacher, plan, base, out / f"trial-{steps}", steps=steps)
+            taken.append(time.monotonic() - began)
         PartialState().wait_for_everyone()
         if PartialState().is_main_process:
-            out.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps({"seconds a step": took}))
+            kept.write_text(json.dumps({"seconds a step": (taken[1] - taken[0]) / (TRIALS[1] - TRIALS[0])}))
+            for steps in TRIALS:
+                shutil.rmtree(out / f"trial-{steps}")
         PartialState().wait_for_everyone()
     return int(seconds / json.loads(kept.read_text())["seconds a step"])
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intarsia.train import Schedule, fit, seed_everything, wear_average
+from recipes.base import latents
 
 SIDE = 112  # pixels that the trunk sees
 FEATURES = 1280
@@ -52,14 +53,7 @@ class Probe(nn.Module):
 
 def shaken(pictures: Tensor) -> Tensor:
     """Small shifts, sizes, turns and blurs: what a generated picture may differ in without being another thing."""
-    count = len(pictures)
-    angle, scale = 0.15 * torch.randn(count), 1 + 0.08 * torch.randn(count)
-    turn = torch.zeros(count, 2, 3)
-    turn[:, 0, 0] = turn[:, 1, 1] = scale * angle.cos()
-    turn[:, 0, 1], turn[:, 1, 0] = -scale * angle.sin(), scale * angle.sin()
-    turn[:, :, 2] = 0.06 * torch.randn(count, 2)
-    grid = F.affine_grid(turn, list(pictures.shape), align_corners=False)
-    moved = 1 - F.grid_sample(1 - pictures, grid, align_corners=False)
+    moved = latents.shaken(pictures, angle=0.15, size=0.08, shift=0.06)
     if torch.rand(()) < 0.5:  # as an autoencoder blurs
         side = int(torch.randint(28, 56, ()))
         small = F.interpolate(moved, size=(side, side), mode="bilinear", antialias=True)

@@ -116,8 +116,14 @@ def main(
         at_least(f"{name}, share of the ceiling, held-out cells", reached[name] / ceiling[name], target)
         for name, target in TARGETS.items()
     ]
-    settings = {"quick": quick, "guidance": GUIDANCE, "steps": STEPS, "scheduler": type(pipe.scheduler).__name__}
-    write_result("base_model", rows, claims, settings)
+    settings = {
+        "quick": quick,
+        "model": model,
+        "guidance": GUIDANCE,
+        "steps": STEPS,
+        "scheduler": type(pipe.scheduler).__name__,
+    }
+    write_result("base_model" if model == "emoji" else f"base_model-{Path(model).name}", rows, claims, settings)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from benchmarks.base_model.run import scores, taught_world
 from benchmarks.drawing import draw
 from benchmarks.inherit_quality.run import WATCHED
 from benchmarks.results import Claim, at_least, at_most, write_result
-from intarsia import Plan, hosts, price, resolve, rig
+from intarsia import Plan, PlanError, hosts, price, resolve, rig
 from intarsia.eval import psnr
-from intarsia.hosts.pipelines import load_pipeline, merge_ahead
+from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten import branch_site
 from intarsia.lighten.search import choose_keys, keys_within, plan_of, watch
 from intarsia.lighten.switch import last, switch
@@ -64,9 +64,12 @@ class Arm:
 def planned(pipe: DiffusionPipeline, host: rig.Host, steps: int) -> Iterator[tuple[float, Plan]]:
     """Searched inheritance plans at several shares of the MACs."""
     rows, site = hosts.rows(pipe.scheduler, steps), branch_site(host.outline, 0)
-    watched = watch(host, site, lambda: draw(pipe, WATCHED, steps=steps, latents=True), rows)
+    watched = watch(host, site, lambda: draw(pipe, WATCHED, steps=steps, latents=True, alone=True), rows)
     for share in SHARES:
-        count = keys_within(host, site, rows, share)
+        try:
+            count = keys_within(host, site, rows, share)
+        except PlanError:
+            continue  # reusing this site cannot save so much
         yield share, plan_of(watched, choose_keys(watched, count), depth=3)
 
 
@@ -107,7 +110,6 @@ def main(
     sizes = {"batch": 2, "tokens": whole.tokenizer.model_max_length}
     for pipe in (whole, light):
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
-        merge_ahead(pipe.unet, pipe.scheduler, steps, *FEWER)
     hosts_of = {id(pipe): hosts.of(pipe.unet, **sizes) for pipe in (whole, light)}
 
     pictures, cells, concepts, styles = taught_world(base)

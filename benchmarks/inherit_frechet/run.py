@@ -45,7 +45,7 @@ def main(
     host = hosts.of(pipe.unet, batch=2, tokens=pipe.tokenizer.model_max_length)
     rows = hosts.rows(pipe.scheduler, steps)
     site = branch_site(host.outline, 0)
-    watched = watch(host, site, lambda: draw(pipe, WATCHED, steps=steps, latents=True), rows)
+    watched = watch(host, site, lambda: draw(pipe, WATCHED, steps=steps, latents=True, alone=True), rows)
     asked = reported_prompts(runs, pictures if not quick else TIMED, again=True)
     prompts = [cell["prompt"] for cell in asked]
 

@@ -180,10 +180,10 @@ def main(
 
         @functools.cache
         def watched(site: str, steps: int = steps, calls: int = calls):
-            return watch(host, site, lambda: draw(pipe, WATCHED, steps=steps, latents=True), calls)
+            return watch(host, site, lambda: draw(pipe, WATCHED, steps=steps, latents=True, alone=True), calls)
 
         def one(call, steps: int = steps) -> None:
-            draw(call, WATCHED[:1], steps=steps, latents=True)
+            draw(call, WATCHED[:1], steps=steps, latents=True, alone=True)
 
         candidates = [Arm("whole", 1.0), *arms(host, calls, steps, watched, quick)]
         for factor in (1.4, 2.0):

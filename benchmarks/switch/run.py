@@ -22,7 +22,7 @@ from benchmarks.inherit_quality.run import WATCHED
 from benchmarks.results import at_least, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.eval import psnr
-from intarsia.hosts.pipelines import load_pipeline, merge_ahead
+from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.switch import ORDERS, cheapest_harm, sensitivity_of, switch
 from intarsia.shipped import model_folder
 from recipes.base.captions import article
@@ -43,7 +43,6 @@ def main(
     steps = 5 if quick else 25
     pipe, other = load_pipeline(model_folder("emoji")), load_pipeline(model_folder(small)).unet
     sizes = {"batch": 2, "tokens": pipe.tokenizer.model_max_length}
-    merge_ahead(other, pipe.scheduler, steps)
     host, others = hosts.of(pipe.unet, **sizes), {"small": hosts.of(other, **sizes)}
     outlines = {"small": others["small"].outline}
     rows = hosts.rows(pipe.scheduler, steps)
@@ -56,7 +55,7 @@ def main(
     prompts = [f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style" for cell in wanted]
     real = judge(pictures[held])["features"]
 
-    seen = sensitivity_of(host, others, lambda: draw(pipe, WATCHED, steps=steps, latents=True), rows)
+    seen = sensitivity_of(host, others, lambda: draw(pipe, WATCHED, steps=steps, latents=True, alone=True), rows)
     plans: dict[tuple[str, float], Plan] = {
         ("whole", 0.0): Plan(rows),
         ("small alone", 1.0): switch(rows, {"small": range(rows)}),

@@ -32,7 +32,7 @@ GROUPS_LEFT_OUT = ("symbols", "flags", "component")
 LABELS_LEFT_OUT = re.compile(r"o’clock|-thirty$|^(man|woman|men|women)\b.")
 
 # What the denoiser is taught. All the rest is drawn and encoded too, but with every concept at once the
-# shapes stayed rough after 470,000 pictures; faces that differ in a brow and people with tools went first.
+# shapes stayed rough for as long as we trained; faces that differ in a brow and people with tools went first.
 TAUGHT_GROUPS = ("animals-nature", "food-drink")
 TAUGHT_SUBGROUPS = (
     "transport-ground", "transport-water", "transport-air", "sky-weather", "place-building", "sport", "event",

@@ -53,15 +53,21 @@ def encode(pictures_folder: Path, run: Path, out: Path) -> None:
     np.save(out / "latents.npy", all_latents().numpy())
 
 
-def shaken(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Each picture (batch, 3, height, width) in [-1, 1] turned, moved and scaled a little, on white."""
+def shaken(
+    pixels: Tensor, *, angle: float, size: float, shift: float, generator: torch.Generator | None = None
+) -> Tensor:
+    """Each picture (batch, 3, height, width), in which white is 1, turned, scaled and moved a little, on white.
+
+    Args:
+        angle, size, shift: Deviations, of radians, of the scale, and of half the picture's side.
+    """
     count = len(pixels)
-    angle = 0.06 * torch.randn(count, generator=generator)
-    scale = 1 + 0.05 * torch.randn(count, generator=generator)
+    turned = angle * torch.randn(count, generator=generator)
+    scale = 1 + size * torch.randn(count, generator=generator)
     turn = torch.zeros(count, 2, 3)
-    turn[:, 0, 0] = turn[:, 1, 1] = scale * angle.cos()
-    turn[:, 0, 1], turn[:, 1, 0] = -scale * angle.sin(), scale * angle.sin()
-    turn[:, :, 2] = 0.05 * torch.randn(count, 2, generator=generator)
+    turn[:, 0, 0] = turn[:, 1, 1] = scale * turned.cos()
+    turn[:, 0, 1], turn[:, 1, 0] = -scale * turned.sin(), scale * turned.sin()
+    turn[:, :, 2] = shift * torch.randn(count, 2, generator=generator)
     grid = F.affine_grid(turn, list(pixels.shape), align_corners=False)
     return 1 - F.grid_sample(1 - pixels, grid, align_corners=False)
 
@@ -78,7 +84,8 @@ def encode_variants(pictures_folder: Path, known: Path, variants: int = 5) -> No
     for start in range(0, len(pictures), 64):
         pixels = pixels_of(pictures[start : start + 64])
         for variant in range(variants):
-            latents = autoencoder.encode(shaken(pixels, generator)).latent_dist.mean
+            moved = shaken(pixels, angle=0.06, size=0.05, shift=0.05, generator=generator)
+            latents = autoencoder.encode(moved).latent_dist.mean
             made[start : start + 64, variant] = latents.numpy()
     np.save(known / "variants.part.npy", made)
     (known / "variants.part.npy").replace(known / "variants.npy")
@@ -88,7 +95,7 @@ def encode_variants(pictures_folder: Path, known: Path, variants: int = 5) -> No
 def importance(autoencoder: AutoencoderKL, latents: Tensor, step: float = 0.3) -> Tensor:
     """How much of the picture each latent channel carries: squared change of pixels per unit of noise in it, mean 1.
 
-    Channels of unit deviation are far from equal: the first of sixteen moves sixty times the pixels of the last.
+    Channels of unit deviation are far from equal: some move many times the pixels that others do.
     """
     generator = torch.Generator().manual_seed(0)
     some = latents[torch.randperm(len(latents), generator=generator)[:64]]

@@ -41,8 +41,7 @@ def main(
     teacher = load_pipeline(model_folder("emoji"), device="cpu").unet
     stop_after = None if hours is None else hours * 3600
     student, done = train(way, teacher, chosen, base, runs / plan, steps=steps, stop_after=stop_after)
-    state = json.loads((runs / plan / "whole/checkpoint/progress.json").read_text())
-    if not PartialState().is_main_process or state["step"] < steps - int(steps * way.incubate):
+    if not PartialState().is_main_process or not done.finished:
         return
     _, pairs, donors = student_of(teacher, chosen, way)
     outline = rig.outline_of(hosts.of(student), tokens=TOKENS)
@@ -57,7 +56,7 @@ def main(
     card = (HERE / "CARD.md").read_text()
     parameters = sum(value.numel() for value in student.parameters())
     for name, value in {
-        "commit": commit.stdout.strip(), "hours": f"{done['seconds'] / 3600:.1f}", "steps": f"{steps:,}",
+        "commit": commit.stdout.strip(), "hours": f"{done.seconds / 3600:.1f}", "steps": f"{steps:,}",
         "plan": plan, "parameters": f"{parameters / 1e6:.1f}", "macs": f"{outline.macs / 1e6:.0f}",
     }.items():  # fmt: skip
         card = card.replace("{" + name + "}", value)

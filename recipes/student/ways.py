@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from torch import nn
 
 from intarsia import Plan, hosts, rig
 from intarsia.lighten.distill import Weights
 from intarsia.lighten.experts import with_experts
 from intarsia.lighten.record import blocks_of
-from intarsia.lighten.teach import teach
+from intarsia.lighten.teach import Taught, teach
 from intarsia.train import Schedule
 from recipes.base.denoiser import NOISE, batches, channel_weights
 
@@ -57,7 +58,10 @@ def student_of(
     if not way.copied:
         torch.manual_seed(0)
         student = type(student).from_config(student.config)
-    return student.to(memory_format=torch.channels_last), pairs, donors
+    for module in student.modules():
+        if isinstance(module, nn.Conv2d):  # kernels of experts have five dimensions, of which torch knows no such order
+            module.to(memory_format=torch.channels_last)
+    return student, pairs, donors
 
 
 def train(
@@ -71,18 +75,18 @@ def train(
     batch: int = 32,
     rate: float = 4e-4,
     stop_after: float | None = None,
-) -> tuple[UNet2DConditionModel, dict[str, float]]:
+) -> tuple[UNet2DConditionModel, Taught]:
     """Train one student on the base recipe's cached latents and words; resumes.
 
     Args:
         base: Where the base recipe keeps what it made.
 
     Returns:
-        The student with its averaged weights, and the last losses with `step` and `seconds`.
+        The student with its averaged weights, and how its training ended.
     """
     student, pairs, _ = student_of(teacher, plan, way)
     for unet in (student, teacher):
-        unet.set_attn_processor(AttnProcessor())  # on a CPU, several times faster backwards than the fused kernel
+        unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
     done = teach(
         student, teacher, DDIMScheduler(**NOISE),
         batches(base / "pictures", base / "words", base / "latents", batch), pairs,

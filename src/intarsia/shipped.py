@@ -48,6 +48,11 @@ def model_folder(name: str) -> Path:
     return folder
 
 
+def known_as(folder: Path) -> str:
+    """What `model_folder` finds a folder by, from wherever it is asked: a short name, or the whole path."""
+    return folder.name if folder.parent == MODELS else str(folder.resolve())
+
+
 def lender_of(folder: Path) -> Path:
     """The folder of the pipeline from which a UNet's folder borrows all the rest.
 

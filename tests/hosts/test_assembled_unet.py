@@ -154,6 +154,19 @@ def test_what_was_left_out_before_keeps_its_place_when_more_is_cut():
     assert answer(smaller).isfinite().all()
 
 
+def test_what_lies_in_a_left_out_unit_goes_with_it():
+    host = pico.host()
+    rules = (Rule("0", "down_blocks.0.attentions.1", Skip()), Rule("0", "down_blocks.0.**.attn1", Skip()))
+    smaller, _ = rig.bake(Plan(1, rules), host)
+    assert smaller.config.left_out == [
+        "down_blocks.0.attentions.1",
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn1",
+    ]
+    wide = AssembledUNet(**config(pico.unet()) | {"experts": {"down_blocks.0.resnets.1.conv2": {"count": 2}}})
+    smaller, _ = rig.bake(Plan(1, (Rule("0", "down_blocks.0.resnets.1", Skip()),)), hosts.of(wide))
+    assert smaller.config.experts == {}
+
+
 def test_a_stock_pipeline_saves_and_loads_it(tmp_path):
     pipe = pico.pipeline()
     pipe.unet = assembled()

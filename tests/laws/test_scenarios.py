@@ -1,4 +1,4 @@
-"""What people do with pipelines, and what broke DeepCache 0.1.1 there (a-sdm digest, section 2.4).
+"""What people do with pipelines, and what broke DeepCache 0.1.1 there.
 
 Five scenarios are run with DeepCache too, and say how it fails, so that they are known to test something.
 """

@@ -1,4 +1,4 @@
-"""The laws of switching between UNets (a-sdm digest, section 3.3)."""
+"""The laws of switching between UNets."""
 
 import numpy as np
 import pytest

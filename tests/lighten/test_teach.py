@@ -81,7 +81,8 @@ def test_a_killed_run_of_several_stages_ends_where_the_whole_one_does(tmp_path):
         return student, done
 
     whole, done = run(tmp_path / "whole")
-    assert done["step"] == 6
+    assert done.finished
+    assert done.last["step"] == 6
     assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == ["level-0", "level-2", "whole"]
     for stop in (2, 5, 9):
         with pytest.raises(KeyboardInterrupt):
@@ -95,7 +96,11 @@ def test_a_killed_run_of_several_stages_ends_where_the_whole_one_does(tmp_path):
 def test_another_number_of_levels_has_no_stages():
     teacher = pico.unet()
     tiny, lineage = cut(teacher, "mid_block | stages.3")
-    assert blocks_of(tiny, lineage)["up_blocks.0"] == "up_blocks.1"
+    pairs = blocks_of(tiny, lineage)
+    assert pairs["up_blocks.0"] == "up_blocks.1"
+    assert pairs["down_blocks.2.attentions.1"] == "down_blocks.2.attentions.1"
+    objective = Distilling(tiny, teacher, DDIMScheduler(), pairs)
+    assert objective(batch())["feature"] > 0
     with pytest.raises(FitError, match="another number of levels"):
         levels_that_differ(tiny, teacher)
     with pytest.raises(FitError, match="name the pairs"):

@@ -1,4 +1,4 @@
-"""The laws of mixed kernels (a-sdm digest, section 3.3)."""
+"""The laws of mixed kernels."""
 
 import copy
 
@@ -51,6 +51,16 @@ def test_twins_answer_as_one_to_the_bit(conv, gate, experts, dtype):
         given = pictures(1, dtype)  # more samples go through another convolution routine
         assert torch.equal(mixed(given), conv(given))
         torch.testing.assert_close(mixed(pictures(3, dtype)), conv(pictures(3, dtype)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("experts", [2, 3, 5, 7])
+def test_the_offset_gate_begins_as_the_kept_kernel_to_the_bit(conv, experts, dtype):
+    conv = copy.deepcopy(conv).to(dtype)
+    strangers = [(torch.randn_like(conv.weight), None) for _ in range(experts - 1)]
+    mixed = ExpertConv2d(conv, strangers, routing="input", gate="offset")
+    given = pictures(1, dtype)
+    assert torch.equal(mixed(given), conv(given))
 
 
 def test_three_twins_answer_almost_as_one(conv):
@@ -109,7 +119,9 @@ def test_merged_beforehand_is_mixed_at_the_time(conv):
         return found
 
     dynamic = answers()
-    mixed.premerge(times)
+    assert not moment.merged
+    mixed.eval().premerge(times)
+    assert sorted(moment.merged[mixed]) == sorted(times)
     assert all(torch.equal(one, two) for one, two in zip(answers(), dynamic, strict=True))
     moment.be(torch.tensor(times))  # training: another time for every sample
     each = mixed(pictures())
@@ -118,6 +130,49 @@ def test_merged_beforehand_is_mixed_at_the_time(conv):
     assert not torch.allclose(dynamic[0], dynamic[1])
     with pytest.raises(FitError, match="outside of its model"):
         stirred(conv, routing="time", moment=Moment())(pictures())
+    with pytest.raises(FitError, match="outside of training"):
+        mixed.train().premerge(times)
+
+
+def test_what_was_merged_is_forgotten_when_weights_may_change(conv):
+    moment = Moment()
+    mixed = stirred(conv, routing="time", moment=moment).eval()
+    whole = moment.room
+
+    def answer():
+        moment.be(torch.tensor(500))
+        return mixed(pictures())
+
+    def load():
+        mixed.load_state_dict({name: 2 * value for name, value in mixed.state_dict().items()})
+
+    def learn():
+        mixed.train()
+        mixed.weight.mul_(2)
+        mixed.eval()
+
+    def convert():
+        mixed.double().float()
+
+    for change in (load, learn, convert):
+        before = answer()
+        assert list(moment.merged[mixed]) == [500.0]
+        assert moment.room == whole - mixed.weight[0].nbytes
+        change()
+        assert moment.room == whole
+        changed = answer()
+        mixed.train()
+        assert torch.equal(changed, answer())
+        mixed.eval()
+    assert torch.equal(before, changed)
+    moment.room = 0
+    moment.be(torch.tensor(7))
+    mixed(pictures())
+    assert 7.0 not in moment.merged[mixed]
+    assert not copy.deepcopy(mixed).moment.merged
+    with torch.enable_grad():
+        moment.be(torch.tensor(500))
+        assert mixed(pictures()).requires_grad
 
 
 def test_a_fixed_mixture_folds(conv):

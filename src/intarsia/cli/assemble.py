@@ -31,7 +31,7 @@ def assemble(
     from ..plan.bill import count
     from ..plan.files import write_plan
     from ..saving import new_folder, refuse_existing
-    from ..shipped import model_folder, plan_file
+    from ..shipped import known_as, model_folder, plan_file
     from .reading import read_sources
 
     refuse_existing(out)
@@ -43,7 +43,8 @@ def assemble(
     from ..lighten.record import Assembled, blocks_of
 
     pipe = load_pipeline(folder, device="cpu")
-    host = hosts.of(pipe.unet)
+    tokens = pipe.tokenizer.model_max_length
+    host = hosts.of(pipe.unet, tokens=tokens)
     others = {name: hosts.of(load_pipeline(path, device="cpu").unet) for name, path in sources.items()}
     smaller, lineage = rig.bake(found, host, others)
     blocks = blocks_of(smaller, lineage)
@@ -52,10 +53,10 @@ def assemble(
         smaller, donors = with_experts(smaller, pipe.unet, lineage, routing=experts.value)
     pipe.unet = smaller
     before, after = (sum(value.numel() for value in one.parameters()) for one in (host.module, smaller))
-    macs = hosts.of(smaller).outline.macs
+    macs = hosts.of(smaller, tokens=tokens).outline.macs
     with new_folder(out) as part, quiet():
         pipe.save_pretrained(part, safe_serialization=True)
-        names = {"": str(model), **{name: str(path) for name, path in sources.items()}}
+        names = {name: known_as(path) for name, path in {"": folder, **sources}.items()}
         Assembled(write_plan(found), names, blocks, donors).save(part)
     typer.echo(f"{count(before)}parameters became {count(after)}; {count(host.outline.macs)}MACs a call, {count(macs)}")
     if donors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ LESSONS = "lessons.safetensors"
 
 def distill(
     student: str = typer.Argument(..., help="The pipeline's folder that 'intarsia assemble' wrote."),
-    teacher: str = typer.Option("emoji", help="The model it was cut out of."),
+    teacher: str | None = typer.Option(None, help="The model it was cut out of; as it remembers, if not given."),
     out: Path = typer.Option(..., "--out", "-o", help="The trained pipeline's folder. Training is kept beside it."),
     pictures: Path | None = typer.Option(
         None, help="A folder of pictures with a metadata.jsonl of 'file_name' and 'text'."
@@ -48,24 +49,29 @@ def distill(
     With several processes or on CUDA: accelerate launch -m intarsia distill ...
     """
     from ..errors import CardError
+    from ..lighten.record import read_record
     from ..saving import new_folder, refuse_existing
     from ..shipped import model_folder
 
     refuse_existing(out)
-    small, large = model_folder(student), model_folder(teacher)
+    small = model_folder(student)
+    record = read_record(small)
+    if teacher is None and record is None:
+        raise CardError(f"{small} does not remember what it was cut out of. Name the --teacher.")
+    large = model_folder(teacher if teacher is not None else record.sources[""] if record is not None else "")
     if pictures is not None and prompts is not None:
         raise CardError("say either --pictures or --prompts: a picture of your own has its caption with it.")
 
     from accelerate import PartialState
     from diffusers import DDIMScheduler
 
+    from ..hosts.assembled_unet import AssembledUNet
     from ..hosts.pipelines import load_pipeline, quiet
     from ..lighten.distill import Weights, block_pairs
-    from ..lighten.record import read_record
     from ..lighten.teach import teach
     from ..train import Schedule
 
-    state = PartialState()
+    state = PartialState(timeout=timedelta(hours=12))  # one process draws the lessons while the others wait
     run = out.with_name(f"{out.name}.training")
     settings = {
         "student": str(small), "teacher": str(large), "pictures": str(pictures), "prompts": str(prompts),
@@ -77,7 +83,6 @@ def distill(
     pipe, learner = (load_pipeline(folder, device=str(state.device)) for folder in (large, small))
     with state.main_process_first():
         lessons = lessons_for(pipe, large, run, pictures, prompts, drawings, guidance, seed)
-    record = read_record(small)
     pairs = record.blocks if record is not None else block_pairs(learner.unet, pipe.unet)
     if checkpointing:
         learner.unet.enable_gradient_checkpointing()
@@ -89,13 +94,16 @@ def distill(
     )  # fmt: skip
     if not state.is_main_process:
         return
+    if isinstance(learner.unet, AssembledUNet):
+        learner.unet.fold()
     with new_folder(out) as part, quiet():
         learner.save_pretrained(part, safe_serialization=True)
         if record is not None:
             record.save(part)
-        (part / "distilled.json").write_text(json.dumps({**settings, **done}, indent=2) + "\n")
-    told = ", ".join(f"{name} {done[name]:.3g}" for name in ("task", "output", "feature") if name in done)
-    typer.echo(f"{len(lessons)} lessons, {done['seconds']:.0f} s in the last stage; losses at the end: {told}")
+        ended = {**settings, **done.last, "seconds": done.seconds}
+        (part / "distilled.json").write_text(json.dumps(ended, indent=2) + "\n")
+    told = ", ".join(f"{name} {done.last[name]:.3g}" for name in ("task", "output", "feature") if name in done.last)
+    typer.echo(f"{len(lessons)} lessons, {done.seconds:.0f} s of training; losses at the end: {told}")
     typer.echo(f"wrote {out}; {run} holds the training and can be removed")
 
 

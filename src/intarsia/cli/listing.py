@@ -16,7 +16,7 @@ def listing(what: What = typer.Argument(..., help="Which kind of thing.")) -> No
     from rich.console import Console
     from rich.table import Table
 
-    from ..lighten import PLANNERS, SEARCH
+    from ..lighten import LOOKING, PLANNERS
     from ..plan import load_plan
     from ..plan.pattern import rows_of
     from ..shipped import MODELS, model_names, plan_file, plan_names
@@ -38,6 +38,6 @@ def listing(what: What = typer.Argument(..., help="Which kind of thing.")) -> No
                 table.add_row(name, str(plan.rows), "; ".join(f"{what} in {len(some)}" for what, some in rows.items()))
         case What.planners:
             table = Table("planner", "what it does", "source")
-            for planner in (*PLANNERS, SEARCH):
+            for planner in (*PLANNERS, *LOOKING):
                 table.add_row(planner.name, planner.summary, planner.source)
     Console().print(table)

@@ -56,5 +56,7 @@ def main() -> None:
             Console(stderr=True, soft_wrap=True).print(problem, style="red", markup=False, highlight=False)
         sys.exit(1)
     except OSError as error:
-        Console(stderr=True, soft_wrap=True).print(f"{error.filename}: {error.strerror}", style="red", markup=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"{error.filename}: {error.strerror}" if error.strerror else str(error), style="red", markup=False
+        )
         sys.exit(1)

@@ -48,8 +48,9 @@ def assemble(
     from .. import hosts
     from ..hosts.pipelines import final_latents, load_pipeline
     from ..lighten.assemble import assemble as choose
-    from ..lighten.assemble import candidates, overheard, seconds_of
+    from ..lighten.assemble import candidates, seconds_of
     from ..plan import save_plan
+    from ..rig.listening import overheard
 
     pipe = load_pipeline(folder)
     host = hosts.of(pipe.unet, tokens=pipe.tokenizer.model_max_length)
@@ -77,6 +78,7 @@ def switch(
     order: Order = typer.Option(Order.searched, help="Which calls the others answer; searched tries all."),
     calls: int | None = typer.Option(None, min=0, help="How many calls the other answers, if not searched."),
     below: float | None = typer.Option(None, help="Instead of calls: the other answers until the time step is here."),
+    snr: float | None = typer.Option(None, help="Instead of calls: until the signal-to-noise ratio is here."),
     macs: float | None = typer.Option(None, min=0.0, help="The budget of a search: a share of the model's MACs."),
     model: str = typer.Option("emoji", help="The model that answers the other calls."),
     prompt: list[str] = typer.Option(list(WATCHED), help="What to draw while searching; say it again for more."),
@@ -91,12 +93,13 @@ def switch(
     from ..shipped import model_folder
     from .reading import read_sources
 
-    if order is Order.searched and (macs is None or calls is not None or below is not None):
+    boundaries = [calls, below, snr]
+    if order is Order.searched and (macs is None or boundaries != [None] * 3):
         raise PlanError("a search needs --macs, the share that may be left, and finds the calls itself.")
-    if order is not Order.searched and (calls is None) == (below is None):
-        raise PlanError(f"--order {order} needs either --calls or --below.")
-    if below is not None and order is not Order.first:
-        raise PlanError("--below says until when the other answers: it goes with --order first.")
+    if order is not Order.searched and boundaries.count(None) != 2:
+        raise PlanError(f"--order {order} needs one of --calls, --below and --snr.")
+    if (below is not None or snr is not None) and order is not Order.first:
+        raise PlanError("--below and --snr say until when the other answers: they go with --order first.")
     refuse_existing(out)
     folder, sources = model_folder(model), read_sources(other)
     if order is not Order.searched and len(sources) > 1:
@@ -106,15 +109,13 @@ def switch(
     from torch import Tensor
 
     from .. import hosts
-    from ..hosts.pipelines import final_latents, load_pipeline, merge_ahead
+    from ..hosts.pipelines import final_latents, load_pipeline
     from ..lighten import switch as switching
     from ..plan import draw, resolve, save_plan
 
     pipe = load_pipeline(folder)
     sizes = {"batch": 2 if guidance > 1 else 1, "tokens": pipe.tokenizer.model_max_length}
     others = {name: hosts.of(load_pipeline(path).unet, **sizes) for name, path in sources.items()}
-    for one in (pipe.unet, *(host.module for host in others.values())):
-        merge_ahead(one, pipe.scheduler, steps)
     host, rows, each = hosts.of(pipe.unet, **sizes), hosts.rows(pipe.scheduler, steps), pipe.scheduler.order
     if order is Order.searched:
         with Progress(transient=True) as progress:
@@ -129,8 +130,9 @@ def switch(
             typer.echo(f"{name}: mean squared distance of the latents {distance:.3g}")
         plan = found.plan
     else:
-        count = hosts.first_row_below(pipe.scheduler, steps, time=below) if below is not None else calls or 0
-        plan = switching.switch(rows, {name: switching.ORDERS[order.value](rows, count, each) for name in others})
+        if calls is None:
+            calls = hosts.first_row_below(pipe.scheduler, steps, time=below, snr=snr)
+        plan = switching.switch(rows, {name: switching.ORDERS[order.value](rows, calls or 0, each) for name in others})
     typer.echo(draw(resolve(plan, host.outline, others)))
     save_plan(plan, out)
     typer.echo(f"wrote {out}")

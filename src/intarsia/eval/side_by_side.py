@@ -13,7 +13,6 @@ from .. import hosts, rig
 from ..errors import FitError
 from ..graphs import applied_as_graphs
 from ..graphs.backends import Ready
-from ..hosts.pipelines import merge_ahead
 from ..plan import Bill, Plan, draw, price, resolve
 from ..rig.machine import machine
 from ..rig.meter import Seconds
@@ -85,8 +84,6 @@ def compare(
     calls = 2 if guidance > 1 else 1  # the prediction with words, and the one without
     if steps is None:
         steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
-    for unet in (pipe.unet, *(others or {}).values()):
-        merge_ahead(unet, pipe.scheduler, steps)
     sizes = {"batch": calls, "tokens": pipe.tokenizer.model_max_length}
     host = hosts.of(pipe.unet, **sizes)
     stand_ins = {name: hosts.of(unet, **sizes) for name, unet in (others or {}).items()}

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..plan import Table
 from ..rig import Host
-from ..rig.answering import Row, answer, first_tensor, touched_sites, worn
+from ..rig.answering import Row, answer, first_tensor, touched_sites, wearing, worn
 from .kinds import Kind
 
 
@@ -94,16 +94,10 @@ class RowGraph(nn.Module):
             self.shapes,
         )
 
-        def wearing(path: str) -> Any:
-            def wear(module_forward: Any) -> Any:
-                def forward(*args: Any, **kwargs: Any) -> Any:
-                    return answer(row, self.table, self.host, path, module_forward, args, kwargs)
+        def answered(path: str, module_forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return answer(row, self.table, self.host, path, module_forward, args, kwargs)
 
-                return forward
-
-            return wear
-
-        with worn(self.model, {path: wearing(path) for path in touched_sites(self.table)}):
+        with worn(self.model, {path: wearing(answered, path) for path in touched_sites(self.table)}):
             output = first_tensor(self.model(**kwargs))
         return (output, *(kept[path] for path in self.kind.kept))
 

@@ -72,7 +72,7 @@ class AssembledUNet(UNet2DConditionModel):
     @functools.wraps(UNet2DConditionModel.forward)
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         time = args[1] if len(args) > 1 else kwargs["timestep"]
-        self.moment.be(torch.as_tensor(time, device=self.device))
+        self.moment.be(torch.as_tensor(time))
         return super().forward(*args, **kwargs)
 
     def expert_convs(self) -> dict[str, ExpertConv2d]:
@@ -80,7 +80,7 @@ class AssembledUNet(UNet2DConditionModel):
         return {path: module for path, module in self.named_modules() if isinstance(module, ExpertConv2d)}
 
     def premerge(self, times: Sequence[float]) -> None:
-        """Merge the kernels of a sampler's time steps beforehand, wherever routing is by time."""
+        """Merge the kernels of a sampler's time steps now rather than as they are met, wherever routing is by time."""
         for conv in self.expert_convs().values():
             if conv.routing == "time":
                 conv.premerge(times)

@@ -9,7 +9,7 @@ Sites, from coarse to fine:
     pairs.2.1                                   pair: a down layer and the up layer of the same number, for baking
     stages.3                                    stage: a whole resolution but for the first, for baking
 
-Source: the levels block, layer and unit are A-SDM's (section 1.5 of our digest); their mapping onto these
+Source: the levels block, layer and unit are A-SDM's (Zhu et al. 2024); their mapping onto these
 modules is ours. Pairs and the last stage are what BK-SDM removes.
 """
 

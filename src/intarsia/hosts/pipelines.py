@@ -1,6 +1,5 @@
 """Load a stock diffusers pipeline from a folder. Nothing is downloaded and no pickle is read."""
 
-import copy
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,12 +9,10 @@ import diffusers
 import torch
 import transformers
 from diffusers import DiffusionPipeline, UNet2DConditionModel
-from torch import nn
 
 from ..errors import CardError
 from ..shipped import lender_of
 from .assembled_unet import AssembledUNet
-from .sampling import Sampler
 
 # What diffusers, transformers and torch raise for folders and devices that will not do.
 REFUSALS = (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError, AssertionError, ImportError)
@@ -37,7 +34,7 @@ def load_pipeline(folder: Path, *, device: str | None = None, dtype: torch.dtype
     except REFUSALS as error:
         said = next(iter(str(error).splitlines()), type(error).__name__)
         raise CardError(f"{folder}: diffusers cannot load it: {said}") from error
-    if not hasattr(pipe, "unet") or not hasattr(pipe, "tokenizer"):
+    if getattr(pipe, "unet", None) is None or getattr(pipe, "tokenizer", None) is None:
         raise CardError(f"{folder}: a {type(pipe).__name__}, which has no UNet or no tokenizer. Plans are for UNets.")
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -68,27 +65,18 @@ def final_latents(
     ).images
 
 
-def merge_ahead(unet: nn.Module, scheduler: Sampler, *steps: int) -> None:
-    """Merge the kernels of a UNet's experts for all time steps of a sampler at these numbers of steps."""
-    if isinstance(unet, AssembledUNet):
-        trial = copy.deepcopy(scheduler)
-        times: set[float] = set()
-        for count in steps:
-            trial.set_timesteps(count)
-            times |= {float(time) for time in trial.timesteps}
-        unet.premerge(sorted(times))
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars and nothing below an error while a folder is loaded, then as it was."""
-    loggers = [(library.utils.logging, library.utils.logging.get_verbosity()) for library in (diffusers, transformers)]
+    loggers = [library.utils.logging for library in (diffusers, transformers)]
+    before = [(logger.get_verbosity(), logger.is_progress_bar_enabled()) for logger in loggers]
     try:
-        for logger, _ in loggers:
+        for logger in loggers:
             logger.set_verbosity_error()
             logger.disable_progress_bar()
         yield
     finally:
-        for logger, verbosity in loggers:
+        for logger, (verbosity, bars) in zip(loggers, before, strict=True):
             logger.set_verbosity(verbosity)
-            logger.enable_progress_bar()
+            if bars:
+                logger.enable_progress_bar()

@@ -70,13 +70,22 @@ def without(unet: UNet2DConditionModel, cuts: Sequence[str]) -> tuple[UNet2DCond
         config["layers_per_block"] = config["layers_per_block"][0]
 
     names = Renaming(unet, dropped, stay, config["mid_block_type"] is not None)
+    absent = [new for old in dict.fromkeys(left_out) if (new := names.after(old)) is not None]
+    absent = [path for path in absent if not lies_in(path, absent)]
     experts = {new: one for old, one in config.pop("experts", {}).items() if (new := names.after(old)) is not None}
-    additions: dict[str, Any] = {"left_out": [new for old in left_out if (new := names.after(old)) is not None]}
-    additions |= {"experts": experts}
+    additions: dict[str, Any] = {
+        "left_out": absent,
+        "experts": {path: one for path, one in experts.items() if not lies_in(path, absent)},
+    }
     kind = AssembledUNet if any(additions.values()) else UNet2DConditionModel
     made = kind.from_config(config | additions if any(additions.values()) else config)
     smaller = nn.Module.to(made, device=unet.device, dtype=unet.dtype)
     return smaller, {name: names.before(name) for name in smaller.state_dict()}
+
+
+def lies_in(path: str, groups: Sequence[str]) -> bool:
+    """Whether a module is inside another of these."""
+    return any(path.startswith(f"{group}.") for group in groups)
 
 
 class Renaming:

@@ -1,4 +1,4 @@
-"""Make a diffusion UNet cheaper (A-SDM). Every planner is listed here, and whatever is listed is tested."""
+"""Make a diffusion UNet cheaper (A-SDM). Every planner is listed here; what `PLANNERS` lists is tested."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,9 +52,20 @@ PLANNERS = (
     ),
 )
 
-# A planner that looks at a model at work (`lighten.search.search`), so it is not one call with a number of rows.
+# Planners that look at models at work, so they are not one call with a number of rows.
 SEARCH = Described(
     name="search",
     summary="watch a site over a few runs, choose the rows to compute under a budget, fit how the others are told",
     source="ours; an exact dynamic program over measured distances",
 )
+ASSEMBLE = Described(
+    name="assemble",
+    summary="leave out of a model for good what matters least for what it costs, measured site by site",
+    source="A-SDM's model assembly; choosing by measured sensitivity is LD-Pruner's and LAPTOP-Diff's idea",
+)
+SWITCH = Described(
+    name="switch",
+    summary="let other UNets answer some of the calls: first, last, in turns, or where it harms least",
+    source="A-SDM's multi-UNet switching; T-Stitch, OMS-DPM; the exact program is ours",
+)
+LOOKING = (SEARCH, ASSEMBLE, SWITCH)

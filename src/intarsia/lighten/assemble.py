@@ -4,49 +4,23 @@ Every site that can be left out is left out alone first, and the model's answers
 of real runs. Then sites go one by one, the least harm for the saving first. Harm is measured again, beside what has
 gone already, before a site goes; what has become worse than the next in line waits (lazy greedy).
 
-Source: A-SDM removes layers "particularly in the shallow portions" (section 1.2 of our digest), BK-SDM by hand.
+Source: A-SDM (Zhu et al. 2024) removes layers "particularly in the shallow portions", BK-SDM by hand.
 Choosing by measured sensitivity is LD-Pruner's and LAPTOP-Diff's idea; this procedure is ours.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from ..errors import FitError, PlanError
 from ..plan import Outline, Plan, Rule, Skip, resolve
 from ..plan.bill import own_macs
 from ..rig import Host, applied, bake, unit_seconds
 from ..rig.answering import first_tensor
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-@contextmanager
-def overheard(module: nn.Module, every: int = 1) -> Iterator[list[Call]]:
-    """Copies of what a model is called with inside the block, of every n-th call."""
-    calls: list[Call] = []
-    count = 0
-
-    def copied(value: Any) -> Any:
-        return value.detach().clone() if isinstance(value, Tensor) else value
-
-    def hear(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        nonlocal count
-        if count % every == 0:
-            calls.append(pytree.tree_map(copied, (args, kwargs)))
-        count += 1
-
-    handle = module.register_forward_pre_hook(hear, with_kwargs=True)
-    try:
-        yield calls
-    finally:
-        handle.remove()
+from ..rig.listening import Call
 
 
 @torch.no_grad()
@@ -118,17 +92,25 @@ def assemble(
         return harm
 
     alone: dict[str, float] = {}
-    line: list[tuple[float, str]] = []
-    for path in candidates(outline):
-        try:
-            alone[path] = harm_of([path])
-        except FitError:
-            continue  # stages go from the deepest up
-        line.append((alone[path] / max(whole - cost(outline, [path], own), 1e-12 * whole), path))
-    heapq.heapify(line)
-
+    line: list[tuple[float, str]] = []  # least harm for the saving first
+    not_yet = list(candidates(outline))
     gone: list[str] = []
     harm = 0.0
+
+    def queue_what_can_go() -> None:
+        """Measure what can be left out now, and could not before: stages go from the deepest up."""
+        for path in tuple(not_yet):
+            try:
+                found = harm_of([*gone, path]) - harm
+            except FitError:
+                continue
+            not_yet.remove(path)
+            if not gone:
+                alone[path] = found
+            saved = cost(outline, gone, own) - cost(outline, [*gone, path], own)
+            heapq.heappush(line, (found / max(saved, 1e-12 * whole), path))
+
+    queue_what_can_go()
     while (left := cost(outline, gone, own)) > share * whole:
         while line and any(line[0][1] in outline.within[path] for path in gone):
             heapq.heappop(line)
@@ -145,6 +127,7 @@ def assemble(
             heapq.heappush(line, (score, path))
         else:
             gone, harm = covered, found
+            queue_what_can_go()
     left = cost(outline, gone, own) / whole
     return Assembly(plan_without(gone, share=round(left, 4), harm=float(f"{harm:.3g}")), alone, harm, left)
 

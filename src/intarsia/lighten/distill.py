@@ -1,13 +1,12 @@
 """A small UNet learns from the large one that it was cut out of: task, answers and features at once.
 
-Source: BK-SDM's loss, task + output + features at the end of every block (section 1.2 of our digest), all weighing 1.
+Source: BK-SDM's loss, task + output + features at the end of every block, all weighing 1.
 Its features outweigh all else by their scale; `normalised` divides each by the mean square of the teacher's, which is
 LAPTOP-Diff's remedy. Training the replaced parts stage by stage inside a frozen model is A-SDM's progressive
 incubation as we understand it; what the paper leaves open is ours.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import FitError
-from ..plan.pattern import sites_of
 from ..rig.answering import first_tensor
+from ..rig.listening import listening
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,10 @@ class Distilling(nn.Module):
         self.student = student
         self.teacher = [teacher.eval().requires_grad_(False)]  # in a list: neither trained nor saved with the student
         self.noise, self.pairs, self.weights = noise, dict(pairs), weights
-        for path, twin in self.pairs.items():
-            student.get_submodule(path), teacher.get_submodule(twin)
+        for model, paths in ((student, self.pairs.keys()), (teacher, self.pairs.values())):
+            known = {path for path, _ in model.named_modules()}
+            if strange := [path for path in paths if path not in known]:
+                raise FitError(f"{type(model).__name__} has no {strange[0]!r}: this student is of another teacher.")
 
     def forward(self, batch: tuple[Tensor, Any]) -> dict[str, Tensor]:
         latents, words = batch
@@ -76,7 +77,7 @@ class Distilling(nn.Module):
             found = first_tensor(self.student(noisy, times, **called)).float()
         losses = {"task": self.off(found, wanted), "output": self.off(found, taught)}
         losses["feature"] = sum(
-            (self.apart(ours[path], theirs[twin]) for path, twin in self.pairs.items()), found.new_zeros(())
+            (self.apart(ours[path][-1], theirs[twin][-1]) for path, twin in self.pairs.items()), found.new_zeros(())
         )
         weighted = sum(getattr(self.weights, name) * loss for name, loss in losses.items())
         return {"loss": torch.as_tensor(weighted), **losses}
@@ -108,25 +109,6 @@ def noised(noise: Any, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return noise.add_noise(latents, drawn, times), times, wanted
 
 
-@contextmanager
-def listening(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """The answers of these modules in the call inside the block."""
-    heard: dict[str, Tensor] = {}
-
-    def keep(path: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            heard[path] = first_tensor(output)
-
-        return hook
-
-    handles = [model.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
-    try:
-        yield heard
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def block_pairs(student: UNet2DConditionModel, teacher: UNet2DConditionModel) -> dict[str, str]:
     """The blocks that both have, by name: what BK-SDM compares. For an assembled student, `record.blocks_of`."""
 
@@ -139,23 +121,3 @@ def block_pairs(student: UNet2DConditionModel, teacher: UNet2DConditionModel) ->
         raise FitError("the student has another number of levels: name the pairs of features by hand.")
     theirs = set(blocks(teacher))
     return {path: path for path in blocks(student) if path in theirs}
-
-
-def train_only(model: nn.Module, pattern: str) -> list[str]:
-    """Freeze a model but for the modules that a pattern names, for one stage of incubation.
-
-    Returns:
-        The parameters that will be trained.
-
-    Raises:
-        FitError: the pattern names nothing with weights.
-    """
-    paths = sites_of(pattern, [name for name, _ in model.named_modules() if name])
-    inside = tuple(f"{path}." for path in paths)
-    model.requires_grad_(False)
-    chosen = [(name, value) for name, value in model.named_parameters() if name.startswith(inside)]
-    if not chosen:
-        raise FitError(f"{pattern!r} names nothing with weights.")
-    for _, value in chosen:
-        value.requires_grad_(True)
-    return [name for name, _ in chosen]

@@ -1,8 +1,7 @@
 """Give a smaller UNet back what was cut out of it: the kernels of removed layers, as experts of those that stayed.
 
-Source: A-SDM's ME-CondConv goes into pruned blocks "to inherit the original convolution parameters" (section 1.3 of
-our digest). Which convolution inherits from which is not told; here it is every removed one of equal shape in the
-same block.
+Source: A-SDM's ME-CondConv goes into pruned blocks "to inherit the original convolution parameters".
+Which convolution inherits from which is not told; here it is every removed one of equal shape in the same block.
 """
 
 from collections.abc import Mapping
@@ -20,16 +19,12 @@ from ..rig.lineage import Lineage
 KEPT = "**.resnets.*.conv1 | **.resnets.*.conv2"
 
 
-def donors_of(smaller: nn.Module, whole: nn.Module, lineage: Lineage, sites: str = KEPT) -> dict[str, tuple[str, ...]]:
-    """For each convolution of the smaller model, the removed ones of the whole that fit it.
-
-    Args:
-        sites: Pattern of the convolutions that may have experts.
-    """
+def donors_of(smaller: nn.Module, whole: nn.Module, lineage: Lineage) -> dict[str, tuple[str, ...]]:
+    """For each convolution in a resnet of the smaller model, the removed ones of the whole that fit it."""
     theirs = {path: module for path, module in whole.named_modules() if isinstance(module, nn.Conv2d)}
     kept = {origin.removesuffix(".weight") for origin in lineage.origins.values()}
     found = {}
-    for path in sites_of(sites, [name for name, module in smaller.named_modules() if isinstance(module, nn.Conv2d)]):
+    for path in sites_of(KEPT, [name for name, module in smaller.named_modules() if isinstance(module, nn.Conv2d)]):
         conv = smaller.get_submodule(path)
         block = block_of(lineage.origins[f"{path}.weight"])
         fitting = [
@@ -58,17 +53,14 @@ def with_experts(
     whole: UNet2DConditionModel,
     lineage: Lineage,
     *,
-    sites: str = KEPT,
     routing: str = "time",
-    gate: str = "offset",
 ) -> tuple[AssembledUNet, Mapping[str, tuple[str, ...]]]:
     """A copy of a smaller UNet whose convolutions have the removed ones as further experts.
 
-    With the gate `offset` its first answers are those of the smaller UNet, to the bit.
+    Its first answers are those of the smaller UNet, to the bit.
 
     Args:
         whole: The UNet that it was cut out of, with the lineage that says how.
-        sites: Pattern of the convolutions that may have experts.
 
     Returns:
         The UNet, and for each convolution the removed ones that it inherits.
@@ -76,14 +68,12 @@ def with_experts(
     Raises:
         FitError: nothing that was removed fits anything that stayed.
     """
-    donors = donors_of(smaller, whole, lineage, sites)
+    donors = donors_of(smaller, whole, lineage)
     if not donors:
-        raise FitError(
-            f"no convolution that was left out has the shape of one that stayed in its block and that {sites!r} names."
-        )
+        raise FitError("no convolution that was left out has the shape of one that stayed in its block.")
     widened = AssembledUNet.of(smaller)
     for path, others in donors.items():
-        widened.widen(path, count=1 + len(others), routing=routing, gate=gate)
+        widened.widen(path, count=1 + len(others), routing=routing)
         conv = widened.get_submodule(path)
         for place, other in enumerate(others, start=1):
             donor = whole.get_submodule(other)

@@ -4,8 +4,8 @@ A part is one resolution: the way down through it and the way up, for the skip c
 The hybrid is the teacher with one resolution of the student in its place, so that what the part learns is measured
 at the teacher's own output from the first step.
 
-Source: A-SDM's predecessor trains pruned blocks progressively; Deep Incubation trains a module inside a frozen model
-(section 1.0 of our digest). Taking a resolution as the part is ours.
+Source: A-SDM's predecessor trains pruned blocks progressively; Deep Incubation (Ni et al. 2023) trains a
+module inside a frozen model. Taking a resolution as the part is ours.
 """
 
 from typing import Any

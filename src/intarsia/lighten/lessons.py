@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import CardError
 from ..hosts.pipelines import final_latents
-from .assemble import overheard
+from ..rig.listening import overheard
 
 BLANK = "blank."  # before the names of what the UNet is told where there are no words
 WORDS = "words."
@@ -100,14 +100,22 @@ def flattened(told: Mapping[str, Any], before: str = "") -> dict[str, Tensor]:
 @torch.no_grad()
 def told_of(pipe: DiffusionPipeline, prompts: Sequence[str]) -> dict[str, Tensor]:
     """What a pipeline tells its UNet about prompts, one row each."""
+    return heard(pipe, prompts, guidance=1.0, rows=len(prompts))
+
+
+@torch.no_grad()
+def told_of_nothing(pipe: DiffusionPipeline) -> dict[str, Tensor]:
+    """What guidance leads away from: the first half of a batch whose second half has words."""
+    return {name: value[:1] for name, value in heard(pipe, [""], guidance=2.0, rows=2).items()}
+
+
+def heard(pipe: DiffusionPipeline, prompts: Sequence[str], *, guidance: float, rows: int) -> dict[str, Tensor]:
+    """The tensors of `rows` rows in the first call of a run, sample and time step left aside."""
     with overheard(pipe.unet) as calls:
-        pipe(list(prompts), num_inference_steps=1, guidance_scale=1.0, output_type="latent")
+        pipe(list(prompts), num_inference_steps=1, guidance_scale=guidance, output_type="latent")
     _, kwargs = calls[0]
-    return {
-        name: value
-        for name, value in flattened(kwargs).items()
-        if name not in ("sample", "timestep") and len(value) == len(prompts)
-    }
+    told = {name: value for name, value in flattened(kwargs).items() if name not in ("sample", "timestep")}
+    return {name: value for name, value in told.items() if len(value) == rows}
 
 
 def lessons_of(
@@ -131,7 +139,7 @@ def lessons_of(
         latents.append(latents_of(numbers).cpu())
         tell(len(numbers))
     joined = {name: torch.cat([one[name].cpu() for one in words]) for name in words[0]}
-    blank = {name: value.cpu() for name, value in told_of(pipe, [""]).items()}
+    blank = {name: value.cpu() for name, value in told_of_nothing(pipe).items()}
     return Lessons(torch.cat(latents), joined, blank)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from torch import nn
+from diffusers import UNet2DConditionModel
 
 from ..errors import CardError
 from ..rig.lineage import Lineage
@@ -53,11 +53,19 @@ def read_record(folder: Path) -> Assembled | None:
         raise CardError(f"{path}: not a record of an assembly ({error!r}). Assemble the model anew.") from error
 
 
-def blocks_of(smaller: nn.Module, lineage: Lineage) -> dict[str, str]:
-    """For each block of an assembled UNet, the block that its first tensor came from."""
-    found: dict[str, str] = {}
-    for name, origin in lineage.origins.items():
-        block, _, _ = name.partition(".resnets.")
-        if block != name and block not in found:
-            found[block] = origin.partition(".resnets.")[0]
-    return found
+def blocks_of(smaller: UNet2DConditionModel, lineage: Lineage) -> dict[str, str]:
+    """For each block of an assembled UNet, the block that it came from: whose features are compared.
+
+    Where deeper resolutions were cut out, the last block on the way down has lost its sampler, so its last unit is
+    named in its place; and the middle block, which works at another resolution now, is left out.
+    """
+    names = [f"{kind}_blocks.{number}" for kind in ("down", "up") for number in range(len(smaller.down_blocks))]
+    found = {path: lineage.origin_of(path) for path in names}
+    if found["up_blocks.0"] == "up_blocks.0":
+        return found | ({"mid_block": "mid_block"} if smaller.mid_block is not None else {})
+    deepest = f"down_blocks.{len(smaller.down_blocks) - 1}"
+    block = smaller.get_submodule(deepest)
+    kind = "attentions" if getattr(block, "attentions", None) else "resnets"
+    unit = f"{deepest}.{kind}.{len(getattr(block, kind)) - 1}"
+    del found[deepest]
+    return found | {unit: lineage.origin_of(unit)}

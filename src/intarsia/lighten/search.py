@@ -9,10 +9,8 @@ Source: ours. The idea of choosing when to inherit from measured change is A-SDM
 telling a row by weights fitted to it alone, and the program over Gram matrices, we found nowhere.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +19,7 @@ from torch import Tensor
 from ..errors import PlanError
 from ..plan import Bill, Fitted, Plan, Reuse, Rule, price, resolve
 from ..rig import Host, applied
-from ..rig.answering import first_tensor
+from ..rig.listening import listening
 from .inherit import inherit
 from .modes import even
 
@@ -95,27 +93,13 @@ def answering_unit(host: Host, site: str) -> str:
 
 def run_with_gram(host: Host, unit: str, run: Callable[[], Tensor], rows: int) -> tuple[Tensor, np.ndarray]:
     """Run the whole host and take down one unit's answers as inner products."""
-    answers: list[Tensor] = []
-    with listening(host, unit, answers):
+    with listening(host.module, [unit], copies=True) as heard:
         latents = run()
+    answers = heard[unit]
     if len(answers) != rows:
         raise PlanError(f"the run made {len(answers)} calls of the model, not {rows}.")
     flat = torch.stack([answer.flatten().float() for answer in answers]).double()
     return latents, (flat @ flat.T).cpu().numpy()
-
-
-@contextmanager
-def listening(host: Host, unit: str, answers: list[Tensor]) -> Iterator[None]:
-    """Append every answer of a unit to a list."""
-
-    def hear(_module: Any, _args: Any, output: Any) -> None:
-        answers.append(first_tensor(output).detach().clone())
-
-    handle = host.module.get_submodule(unit).register_forward_hook(hear)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def choose_keys(watched: Watched, count: int, depth: int = 2) -> tuple[int, ...]:

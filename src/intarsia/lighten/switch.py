@@ -1,7 +1,7 @@
 """Multi-UNet switching: another UNet answers some of the calls.
 
-Source: A-SDM lets a compressed UNet answer early calls and the original the later ones (section 1.4 of our digest);
-T-Stitch does so by a share of the steps, OMS-DPM searches for the order. A boundary here is a whole number of calls,
+Source: A-SDM (Zhu et al. 2024) lets a compressed UNet answer early calls and the original the later ones; T-Stitch
+does so by a share of the steps, OMS-DPM searches for the order. A boundary here is a whole number of calls,
 printed in the plan, so there is no rounding to disagree about; the search is ours.
 """
 
@@ -114,7 +114,8 @@ def cheapest_harm(seen: Sensitivity, costs: Sequence[float], budget: float, grai
     for row in range(rows):
         options = np.full((len(prices), purse + 1), np.inf)
         for place, price in enumerate(prices):
-            options[place, price:] = best[: purse + 1 - price] + harm[place, row]
+            if price <= purse:
+                options[place, price:] = best[: purse + 1 - price] + harm[place, row]
         choices.append(options.argmin(0))
         best = options.min(0)
     answers: dict[str, list[int]] = {name: [] for name in seen.names}
@@ -162,8 +163,9 @@ def search_switch(
         count = int(np.ceil(rows * (1 - macs_ratio) / (1 - cost) - 1e-9)) if cost < 1 else rows + 1
         if count <= rows:
             for kind, chosen in ORDERS.items():
-                rounded = min(-(-count // order) * order, rows)
-                candidates[f"{name} {kind}"] = switch(rows, {name: chosen(rows, rounded, order)})
+                answered = chosen(rows, min(-(-count // order) * order, rows), order)
+                if rows - len(answered) * (1 - cost) <= macs_ratio * rows + 1e-9:  # whole steps may be fewer calls
+                    candidates[f"{name} {kind}"] = switch(rows, {name: answered})
     whole = run()
     tried = {}
     for label, plan in candidates.items():

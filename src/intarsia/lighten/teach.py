@@ -1,11 +1,11 @@
 """Train a student beside its teacher, from the first step to the averaged weights; a killed run goes on."""
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
@@ -14,6 +14,21 @@ from .distill import Distilling, Weights
 from .incubation import hybrid, level_blocks, levels_that_differ
 
 Batch = tuple[Tensor, Any]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """How a training ended.
+
+    Attributes:
+        finished: Whether all steps are done; if not, the student is not yet what it will be.
+        seconds: Of training, over all stages and sessions.
+        last: `step` and losses at the end of the last stage that ran.
+    """
+
+    finished: bool
+    seconds: float
+    last: Mapping[str, float]
 
 
 def teach(
@@ -31,7 +46,7 @@ def teach(
     seed: int = 0,
     save_every: int = 500,
     stop_after: float | None = None,
-) -> dict[str, float]:
+) -> Taught:
     """Distil a teacher into a student, which wears the averaged weights afterwards.
 
     Args:
@@ -42,34 +57,38 @@ def teach(
         out: Folder of the run: `whole/`, and `level-<n>/` for each stage of incubation.
         incubate: Share of the steps spent on one resolution after another inside the frozen teacher.
         channel_weights: What an error in each channel counts, mean 1; see `Distilling`.
-        stop_after: Seconds after which this session saves and stops; the student is then not what it will be.
+        stop_after: Seconds after which this session saves and stops.
 
     Returns:
-        What `train.fit` returns of the last stage that ran.
+        How far it came, and the losses of the last stage that ran.
 
     Raises:
         FitError: incubation was asked for, and the student has another number of resolutions.
     """
+    began, spent = time.monotonic(), 0.0
     levels = levels_that_differ(student, teacher) if incubate > 0 else []
     each = int(schedule.steps * incubate / len(levels)) if levels else 0
+
+    def left() -> float | None:
+        return None if stop_after is None else max(0.0, stop_after - (time.monotonic() - began))
+
     for level in levels if each else ():
         raised = hybrid(student, teacher, level).train()
-        blocks = level_blocks(student, level)
-        heard = {path: pairs[path] for path in blocks if path in pairs}
+        heard = {path: pairs[path] for path in level_blocks(student, level) if path in pairs}
         objective = Distilling(raised, teacher, noise, heard, weights, channel_weights)
         stage = replace(schedule, steps=each, cooldown=each // 2, warmup=min(schedule.warmup, each // 4))
         done = fit(objective, batch_at, stage, out / f"level-{level}", seed=seed + 1 + level, save_every=save_every,
-                   stop_after=stop_after)  # fmt: skip
+                   stop_after=left())  # fmt: skip
+        spent += done["seconds"]
         if done["step"] < each:
-            return done
+            return Taught(False, spent, done)
         wear_average(objective, out / f"level-{level}")
 
     student.train().requires_grad_(True)
     objective = Distilling(student, teacher, noise, pairs, weights, channel_weights)
-    left = schedule.steps - each * len(levels)
-    stage = replace(schedule, steps=left, cooldown=min(schedule.cooldown, left))
-    done = fit(objective, batch_at, stage, out / "whole", seed=seed, save_every=save_every, stop_after=stop_after)
-    with torch.no_grad():
-        wear_average(objective, out / "whole")
+    remaining = schedule.steps - each * len(levels)
+    stage = replace(schedule, steps=remaining, cooldown=min(schedule.cooldown, remaining))
+    done = fit(objective, batch_at, stage, out / "whole", seed=seed, save_every=save_every, stop_after=left())
+    wear_average(objective, out / "whole")
     student.eval().requires_grad_(False)
-    return done
+    return Taught(done["step"] == remaining, spent + done["seconds"], done)

@@ -3,7 +3,7 @@
 A convolution with `n` experts answers (a1 W1 + ... + an Wn) * x, which is one convolution however many experts there
 are. The weights a come from a gate over a router: of the input's mean, of the time step, or of nothing.
 
-Source: ME-CondConv of A-SDM (section 1.3 of our digest) says that experts go into pruned blocks and inherit the
+Source: ME-CondConv of A-SDM (Zhu et al. 2024) says that experts go into pruned blocks and inherit the
 kernels of what was removed; the mixture is CondConv's (Yang et al. 2019). Routing by time, so that a sampler's
 steps can be merged beforehand, and the `offset` gate are ours.
 """
@@ -11,6 +11,7 @@ steps can be merged beforehand, and the `offset` gate are ours.
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from diffusers.models.embeddings import get_timestep_embedding
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from ..errors import FitError
 
 Routing = Literal["input", "time", "fixed"]
+MERGED_BYTES = 2**30  # of merged kernels that one model keeps; at further time steps they are merged at each call
 TIME_FEATURES = 64
 
 
@@ -37,7 +39,8 @@ def offset(scores: Tensor) -> Tensor:
     """All of the first expert and nothing of the others while scores are equal; the sum stays 1 as they part."""
     first = torch.zeros_like(scores)
     first[..., 0] = 1
-    return first + (scores.softmax(-1) - 1 / scores.shape[-1])
+    # In single precision at least, for in half of it a third is not what softmax makes of three equal scores.
+    return first + (scores.float().softmax(-1) - 1 / scores.shape[-1]).to(scores.dtype)
 
 
 GATES: dict[str, Callable[[Tensor], Tensor]] = {"softmax": softmax, "sigmoid": sigmoid, "offset": offset}
@@ -47,30 +50,39 @@ class Moment:
     """The time step of the call that is under way: what routers by time look at.
 
     Each thread has its own; a thread that never called (autograd's, recomputing what was checkpointed) reads the last.
+
+    Attributes:
+        merged: For each convolution that reads it, the kernels and biases merged by time step. A copy has none.
+        room: Bytes that further ones may take.
     """
 
     def __init__(self) -> None:
         self.here = threading.local()
-        self.last: Tensor | None = None
+        self.last: tuple[Tensor, float | None] | None = None
+        self.merged: WeakKeyDictionary[nn.Module, dict[float, tuple[Tensor, Tensor | None]]] = WeakKeyDictionary()
+        self.room = MERGED_BYTES
 
     def __deepcopy__(self, memo: dict) -> "Moment":
-        return Moment()
+        memo[id(self)] = fresh = Moment()
+        return fresh
 
     @property
-    def times(self) -> Tensor:
-        """Time steps of shape (1,) or (batch,).
+    def now(self) -> tuple[Tensor, float | None]:
+        """Time steps of shape (1,) or (batch,); and their number, if there is one alone that is known.
 
         Raises:
             FitError: there was no call yet.
         """
-        found = getattr(self.here, "times", self.last)
+        found = getattr(self.here, "now", self.last)
         if found is None:
             raise FitError("a convolution routed by time was called outside of its model; call the model instead.")
         return found
 
     def be(self, times: Tensor) -> None:
         """A call at these time steps begins."""
-        self.here.times = self.last = times.reshape(-1)
+        flat = times.reshape(-1)
+        known = len(flat) == 1 and not flat.is_meta and not torch.compiler.is_compiling()
+        self.here.now = self.last = flat, float(flat) if known else None
 
 
 class ExpertConv2d(nn.Module):
@@ -116,7 +128,6 @@ class ExpertConv2d(nn.Module):
         features = {"input": conv.in_channels, "time": TIME_FEATURES, "fixed": 0}[routing]
         self.scores = nn.Parameter(conv.weight.new_zeros(self.experts))
         self.router = nn.Parameter(conv.weight.new_zeros(self.experts, features)) if features else None
-        self.merged: dict[float, tuple[Tensor, Tensor | None]] = {}
 
     @property
     def experts(self) -> int:
@@ -130,7 +141,7 @@ class ExpertConv2d(nn.Module):
             features = given.mean((2, 3))
         else:
             assert self.moment is not None
-            features = get_timestep_embedding(self.moment.times, TIME_FEATURES).to(given)
+            features = get_timestep_embedding(self.moment.now[0], TIME_FEATURES).to(given)
         return self.gate(F.linear(features, self.router, self.scores))
 
     def kernels(self, mixed: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -138,17 +149,49 @@ class ExpertConv2d(nn.Module):
         kernels = (mixed @ self.weight.flatten(1)).unflatten(1, self.weight.shape[1:])
         return kernels, None if self.bias is None else mixed @ self.bias
 
-    def known_kernels(self) -> tuple[Tensor, Tensor | None] | None:
-        """The kernels merged for this moment, if they are; any of them on the meta device, where only shapes count."""
+    def merged_kernels(self) -> tuple[Tensor, Tensor | None] | None:
+        """The kernel and bias of this moment, merged now or before; None if they have to be mixed at each call.
+
+        On the meta device, where only shapes count, a time step costs what it does once it is merged.
+        """
+        if self.routing != "time" or self.training or torch.is_grad_enabled():
+            return None
         assert self.moment is not None
-        times = self.moment.times
+        times, time = self.moment.now
         if times.is_meta:
-            kernel, bias = next(iter(self.merged.values()))
-            return kernel.to("meta"), None if bias is None else bias.to("meta")
-        return self.merged.get(float(times)) if len(times) == 1 else None
+            return (self.weight[0], None if self.bias is None else self.bias[0]) if len(times) == 1 else None
+        if time is None:
+            return None
+        merged = self.moment.merged.setdefault(self, {})
+        if time not in merged:
+            if self.moment.room < self.weight[0].nbytes:
+                return None
+            self.moment.room -= self.weight[0].nbytes
+            kernels, biases = self.kernels(self.mix(self.weight))
+            merged[time] = kernels[0], None if biases is None else biases[0]
+        return merged[time]
+
+    def forget(self) -> None:
+        """Drop merged kernels: weights have changed, or may."""
+        if self.moment is not None:
+            dropped = self.moment.merged.pop(self, {})
+            self.moment.room += sum(kernel.nbytes for kernel, _ in dropped.values())
+
+    def train(self, mode: bool = True) -> "ExpertConv2d":
+        if mode:
+            self.forget()
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        self.forget()
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.forget()
+        super()._load_from_state_dict(*args, **kwargs)
 
     def forward(self, given: Tensor) -> Tensor:
-        known = self.known_kernels() if self.merged else None
+        known = self.merged_kernels()
         if known is not None:
             return F.conv2d(given, *known, **self.settings)
         mixed = self.mix(given)
@@ -163,18 +206,18 @@ class ExpertConv2d(nn.Module):
 
     @torch.no_grad()
     def premerge(self, times: Sequence[float]) -> None:
-        """Merge the kernels of these time steps beforehand; later calls at them cost what a plain convolution does.
+        """Merge the kernels of these time steps beforehand, for a server whose first run shall be as fast as the next.
 
         Raises:
-            FitError: it is not routed by time.
+            FitError: it is not routed by time, or is being trained.
         """
-        if self.routing != "time" or self.moment is None:
-            raise FitError(f"only routing by time can be merged beforehand; this one is routed by {self.routing!r}.")
-        self.merged.clear()
+        if self.routing != "time" or self.moment is None or self.training:
+            raise FitError(
+                f"only routing by time can be merged, outside of training; this one is routed by {self.routing!r}."
+            )
         for time in times:
             self.moment.be(torch.tensor([float(time)], device=self.weight.device))
-            kernels, biases = self.kernels(self.mix(self.weight))
-            self.merged[float(time)] = kernels[0], None if biases is None else biases[0]
+            self.merged_kernels()
 
     @torch.no_grad()
     def fold(self) -> nn.Conv2d:

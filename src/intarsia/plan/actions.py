@@ -41,7 +41,10 @@ class Skip:
 
 @dataclass(frozen=True)
 class Use:
-    """Let another model of the same kind answer in its place. Only the host itself can be replaced."""
+    """Let another model of the same kind answer in its place.
+
+    In a run only the host itself can be replaced; in a plan of one row that is baked, any site can be filled.
+    """
 
     name: str
 

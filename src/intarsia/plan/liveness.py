@@ -1,7 +1,7 @@
 """What really has to be computed in one row.
 
 Units form a graph by whom they read. Starting at the host's output and going backwards, a unit that answers
-from memory is not entered: whatever fed only it is dead and is never computed (a-sdm digest, section 3.2).
+from memory is not entered: whatever fed only it is dead and is never computed.
 """
 
 from collections.abc import Mapping

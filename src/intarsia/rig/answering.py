@@ -102,6 +102,18 @@ def touched_sites(table: Table) -> tuple[str, ...]:
     return (*units, *(site.path for site in table.outline.of_level("subunit") if site.path in touched))
 
 
+def wearing(answering: Callable[..., Any], path: str) -> Wearing:
+    """A forward that lets `answering` say what a site hands on."""
+
+    def wear(module_forward: Any) -> Any:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return answering(path, module_forward, args, kwargs)
+
+        return forward
+
+    return wear
+
+
 @contextmanager
 def worn(module: nn.Module, forwards: Mapping[str, Wearing]) -> Iterator[None]:
     """Give the modules at these paths other forwards inside the block ('' is the module itself).

@@ -39,6 +39,17 @@ class Lineage:
                 raise FitError(f"{name} of shape {tuple(value.shape)} should come from {source!r}, which has {has}.")
             value.copy_(theirs)
 
+    def origin_of(self, path: str) -> str:
+        """The module that a module's tensors came from.
+
+        Raises:
+            FitError: it has no tensors.
+        """
+        for name, origin in self.origins.items():
+            if name.startswith(f"{path}."):
+                return origin.removesuffix(name.removeprefix(path))
+        raise FitError(f"nothing is known of where {path!r} came from: it has no tensors.")
+
     @property
     def renamed(self) -> dict[str, str]:
         """The tensors whose names differ."""

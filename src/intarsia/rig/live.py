@@ -5,7 +5,6 @@ asks one question: does this row compute, recall or pass this site, or does nobo
 a run of its own, so that two pipelines can share a model.
 """
 
-import inspect
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import FitError, RigError
-from ..plan import Plan, Skip, Table, resolve
+from ..plan import Plan, Skip, Table, Use, resolve
 from ..plan.liveness import Flow
-from .answering import Row, Wearing, answer, first_tensor, refuse_dead, worn
+from .answering import Row, Wearing, answer, first_tensor, refuse_dead, wearing, worn
 from .clock import CallClock
 from .contract import Host
 from .idle import block_answer, watch_of
@@ -219,13 +218,13 @@ def applied(
         reason = host.misfit(others[name])
         if reason is not None:
             raise FitError(f"the model {name!r} cannot answer in this one's place: {reason}.")
-    cut = [
-        path
-        for path, action in live.table.cells[0].items()
-        if isinstance(action, Skip) and outline.by_path[path].skip == "cut"
-    ]
-    if cut:
-        raise FitError(f"{cut[0]!r} can only be cut out of a model for good: 'intarsia assemble', or rig.bake.")
+    for path, action in live.table.cells[0].items():
+        if isinstance(action, Skip) and outline.by_path[path].skip == "cut":
+            raise FitError(f"{path!r} can only be cut out of a model for good: 'intarsia assemble', or rig.bake.")
+        if isinstance(action, Use):
+            raise FitError(
+                f"{path!r} can only be filled from {action.name!r} for good: 'intarsia assemble', or rig.bake."
+            )
 
     def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         live.begin(args, kwargs)
@@ -233,8 +232,8 @@ def applied(
     def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         live.end(output)
 
-    forwards = {path: wrapper(live.block_answer, path) for path in live.watch.blocks}
-    forwards |= {path: wrapper(live.answer, path) for path in live.watch.sites}
+    forwards = {path: wearing(live.block_answer, path) for path in live.watch.blocks}
+    forwards |= {path: wearing(live.answer, path) for path in live.watch.sites}
     if graphs is not None:
         forwards = {"": graphs(live)}
     if any(live.table.answering):
@@ -250,31 +249,15 @@ def applied(
         UNDER_PLAN.discard(module)
 
 
-def wrapper(answering: Callable[..., Any], path: str) -> Wearing:
-    """A module's forward, unless the row says otherwise."""
-
-    def wear(module_forward: Any) -> Any:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            return answering(path, module_forward, args, kwargs)
-
-        return forward
-
-    return wear
-
-
 def switch(live: Live, others: Mapping[str, Host], inner: Wearing | None) -> Wearing:
     """The host's forward, unless the row says that another model answers."""
-
-    taken = {name: inspect.signature(type(other.module).forward).parameters for name, other in others.items()}
 
     def wear(module_forward: Any) -> Any:
         own_forward = module_forward if inner is None else inner(module_forward)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             name = live.table.answering[live.session.row]
-            if name is None:
-                return own_forward(*args, **kwargs)
-            return others[name].module(*args, **{key: value for key, value in kwargs.items() if key in taken[name]})
+            return own_forward(*args, **kwargs) if name is None else others[name].module(*args, **kwargs)
 
         return forward
 
