@@ -8,8 +8,9 @@ from diffusers import DDIMScheduler
 
 from intarsia import FitError, Plan, Rule, Skip, hosts, rig
 from intarsia.hosts import pico
-from intarsia.lighten.distill import Distilling, Weights, block_pairs, noised, train_only
+from intarsia.lighten.distill import Distilling, Weights, block_pairs, train_only
 from intarsia.train import Schedule, fit
+from intarsia.train.noising import noised
 
 
 def batch(count=4):
