@@ -41,7 +41,11 @@ class Learning(nn.Module):
                 "nothing in this stack would train; call requires_grad_(True) on the module that shall learn."
             )
         refuse_thawed("the host", host.module)
-        if len(stack.senses) and isinstance(stack.connector, nn.Module):
+        if host.module.training:
+            raise HostNotFrozen(
+                "the host is in training mode, which moves statistics and drops values; call eval() on it."
+            )
+        if len(stack.senses):
             refuse_thawed("the connector", stack.connector)
         self.stack = stack
         self.host: list[Any] = [host.module]  # in a list: neither trained nor saved with the stack
@@ -82,13 +86,11 @@ class Learning(nn.Module):
         return (found.float() - wanted).square().flatten(1).mean(1)
 
 
-def refuse_thawed(what: str, module: nn.Module) -> None:
-    """Raise `HostNotFrozen` if training would change a module's weights or buffers."""
+def refuse_thawed(what: str, module: Any) -> None:
+    """Raise `HostNotFrozen` if training would change a weight."""
     thawed = next((name for name, value in module.named_parameters() if value.requires_grad), None)
     if thawed is not None:
         raise HostNotFrozen(f"{what} would train too, its {thawed!r} for one; call requires_grad_(False) on it first.")
-    if module.training:
-        raise HostNotFrozen(f"{what} is in training mode, which drops values and moves statistics; call eval() on it.")
 
 
 def neighbours(part: Tensor) -> Tensor:
