@@ -26,12 +26,14 @@ MAY_IMPORT = {
     "train": {"errors"},
     "eval": {"errors", "plan", "rig", "hosts", "graphs"},
     "lighten": {"errors", "saving", "plan", "rig", "parts", "hosts", "train", "eval"},
-    "cli": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "graphs", "train", "eval", "lighten", ""},
+    "connect": {"errors", "saving", "plan", "rig", "parts", "hosts", "train"},
+    "cli": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "graphs", "train", "eval"}
+    | {"lighten", "connect", ""},
     "": {"errors", "plan"},
     "__main__": {"cli"},
 }
 NEVER = {"plan": {"torch", "numpy", "diffusers", "transformers"}, "errors": {"torch"}, "rig": {"diffusers"}}
-ONLY_IN = {"diffusers": {"parts", "hosts", "eval", "lighten", "cli"}, "typer": {"cli"}, "pydantic": {"plan"}}
+ONLY_IN = {"diffusers": {"parts", "hosts", "eval", "lighten", "connect", "cli"}, "typer": {"cli"}, "pydantic": {"plan"}}
 
 
 def room_of(path: Path) -> str:

@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from intarsia.lighten.distill import noised
 from intarsia.train import Schedule, fit
+from intarsia.train.noising import noised
 
 from .captions import WORDINGS, text_encoder
 from .concepts import taught

@@ -6,6 +6,7 @@ Importing this brings the vocabulary of plans and no torch; `intarsia.hosts`, `i
 
 from .errors import CardError as CardError
 from .errors import FitError as FitError
+from .errors import HostNotFrozen as HostNotFrozen
 from .errors import IntarsiaError as IntarsiaError
 from .errors import OutputExists as OutputExists
 from .errors import PlanError as PlanError

@@ -4,6 +4,7 @@ IntarsiaError
 ├── PlanError (ValueError)      the plan is wrong, whatever the model    carries .problems, all of them
 ├── FitError (ValueError)       a good plan, a model it was not made for
 ├── RigError (RuntimeError)     more calls than rows; already under a plan
+├── HostNotFrozen (ValueError)  training a module would also change the model that it plugs into
 ├── OutputExists                a file or folder would be overwritten
 └── CardError (ValueError)      a file is not what it says it is
 """
@@ -33,6 +34,10 @@ class FitError(IntarsiaError, ValueError):
 
 class RigError(IntarsiaError, RuntimeError):
     """A live plan and the calls that reach it do not agree."""
+
+
+class HostNotFrozen(IntarsiaError, ValueError):
+    """Training a module would also change the model that it plugs into, or another module's ground."""
 
 
 class OutputExists(IntarsiaError):

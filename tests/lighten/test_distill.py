@@ -8,9 +8,10 @@ from diffusers import DDIMScheduler
 
 from intarsia import Plan, Rule, Skip, hosts, rig
 from intarsia.hosts import pico
-from intarsia.lighten.distill import Distilling, Weights, block_pairs, noised
+from intarsia.lighten.distill import Distilling, Weights, block_pairs
 from intarsia.rig.answering import first_tensor
 from intarsia.train import Schedule, fit
+from intarsia.train.noising import noised
 
 
 def batch(count=4):

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ..errors import FitError
 from ..rig.answering import first_tensor
 from ..rig.listening import listening
+from ..train.noising import noised
 
 
 @dataclass(frozen=True)
@@ -91,22 +92,6 @@ class Distilling(nn.Module):
         """How far a feature is from the teacher's."""
         loss = F.mse_loss(ours.float(), theirs.float())
         return loss / theirs.float().square().mean() if self.weights.normalised else loss
-
-
-def noised(noise: Any, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Noisy latents, their time steps (spread evenly over the batch), and what a perfect model answers."""
-    count, steps = len(latents), noise.config.num_train_timesteps
-    spread = (torch.arange(count) + torch.rand(count)) / count
-    times = (spread * steps).long().clamp(max=steps - 1).to(latents.device)
-    drawn = torch.randn_like(latents)
-    kind = noise.config.prediction_type
-    if kind == "v_prediction":
-        wanted = noise.get_velocity(latents, drawn, times)
-    elif kind in ("epsilon", "sample"):
-        wanted = drawn if kind == "epsilon" else latents
-    else:
-        raise FitError(f"the scheduler predicts {kind!r}; epsilon, v_prediction and sample can be distilled.")
-    return noise.add_noise(latents, drawn, times), times, wanted
 
 
 def block_pairs(student: UNet2DConditionModel, teacher: UNet2DConditionModel) -> dict[str, str]:

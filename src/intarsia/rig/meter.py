@@ -34,7 +34,7 @@ def count_macs() -> Iterator[Macs]:
     counter = FlopCounterMode(display=False)
     with counter:
         yield macs
-    for operator, flops in counter.get_flop_counts()["Global"].items():
+    for operator, flops in counter.get_flop_counts().get("Global", {}).items():
         macs.total += flops // 2
         if any(name in str(operator) for name in ATTENTION_PRODUCTS):
             macs.attention_products += flops // 2

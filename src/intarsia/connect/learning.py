@@ -1,0 +1,110 @@
+"""What a module learns from: the denoising loss of a frozen model that hears it.
+
+Source: EMMA (Han et al. 2024), section 4: the plain diffusion loss, everything but the module frozen; algorithm A3 of
+our digest. That loss hardly moves while a module learns, so the gap is logged beside it: how much worse the model does
+when each sample hears its neighbour's reference. It is near 0 while the module says nothing of use, and grows.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import FitError, HostNotFrozen
+from ..rig import Host
+from ..train.noising import noised
+from .reference import Given, Reference
+from .stack import Stack
+
+
+class Learning(nn.Module):
+    """The losses of a stack in training, for `train.fit`: one module, several together, or a connector by itself.
+
+    A batch is (latents, words, references): latents (batch, channels, height, width); token states (batch, tokens,
+    width), or a mapping of everything that the UNet is called with; features by module. A reference should not be
+    the picture itself, or the module learns to copy.
+
+    Args:
+        noise: A diffusers scheduler with `add_noise` and, for v-prediction, `get_velocity`.
+        watched: Samples of each batch, its first, that the gap is measured on; it costs their forward call.
+
+    Raises:
+        HostNotFrozen: a weight would train that the modules stand on, or the host is in training mode.
+        FitError: nothing would train.
+    """
+
+    def __init__(self, stack: Stack, host: Host, noise: Any, *, watched: int = 4) -> None:
+        super().__init__()
+        if not any(value.requires_grad for value in stack.parameters()):
+            raise FitError(
+                "nothing in this stack would train; call requires_grad_(True) on the module that shall learn."
+            )
+        refuse_thawed("the host", host.module)
+        if host.module.training:
+            raise HostNotFrozen(
+                "the host is in training mode, which moves statistics and drops values; call eval() on it."
+            )
+        if len(stack.senses):
+            refuse_thawed("the connector", stack.connector)
+        self.stack = stack
+        self.host: list[Any] = [host.module]  # in a list: neither trained nor saved with the stack
+        self.noise, self.watched = noise, watched
+
+    def forward(self, batch: tuple[Tensor, Any, Mapping[str, Given]]) -> dict[str, Tensor]:
+        latents, words, given = batch
+        called = dict(words) if isinstance(words, Mapping) else {"encoder_hidden_states": words}
+        references = {
+            name: reference.spread(len(latents), name) for name, reference in self.stack.references(given).items()
+        }
+        noisy, times, wanted = noised(self.noise, latents)
+        errors = self.errors(noisy, times, wanted, called, references)
+        losses = {"loss": errors.mean()}
+        losses |= {f"open_{name}": module.opening.detach() for name, module in self.stack.senses.items()}
+        rows = slice(0, self.watched)
+        part = (noisy[rows], times[rows], wanted[rows], cut(called, rows, len(latents)))
+        for name, reference in references.items():
+            strange = references | {name: reference.changed(neighbours)}
+            watched = {other: one.changed(lambda part: part[rows]) for other, one in strange.items()}
+            with torch.no_grad():
+                losses[f"gap_{name}"] = self.errors(*part, watched).mean() - errors[rows].mean()
+        return losses
+
+    def errors(
+        self,
+        noisy: Tensor,
+        times: Tensor,
+        wanted: Tensor,
+        called: Mapping[str, Any],
+        references: Mapping[str, Reference],
+    ) -> Tensor:
+        """The mean squared error of each sample: (batch)."""
+        (host,) = self.host
+        host.to(noisy.device)
+        tokens = self.stack(called["encoder_hidden_states"], times, references)
+        found = host(noisy, times, **{**called, "encoder_hidden_states": tokens}, return_dict=False)[0]
+        return (found.float() - wanted).square().flatten(1).mean(1)
+
+
+def refuse_thawed(what: str, module: Any) -> None:
+    """Raise `HostNotFrozen` if training would change a weight."""
+    thawed = next((name for name, value in module.named_parameters() if value.requires_grad), None)
+    if thawed is not None:
+        raise HostNotFrozen(f"{what} would train too, its {thawed!r} for one; call requires_grad_(False) on it first.")
+
+
+def neighbours(part: Tensor) -> Tensor:
+    """For every sample what belongs to the one before it."""
+    return part.roll(1, 0)
+
+
+def cut(called: Mapping[str, Any], rows: slice, batch: int) -> dict[str, Any]:
+    """What the UNet is called with, for some samples of a batch."""
+    return {
+        name: cut(value, rows, batch)
+        if isinstance(value, Mapping)
+        else value[rows]
+        if isinstance(value, Tensor) and value.ndim and len(value) == batch
+        else value
+        for name, value in called.items()
+    }

@@ -1,0 +1,113 @@
+"""One module for one modality: gated blocks that tell the carried tokens of a reference.
+
+Source: EMMA (Han et al. 2024), section 3.1; algorithms A1, A2 and A7 of our digest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CardError, FitError
+from ..parts.gated_perceiver import GatedPerceiver, Gating
+from .connector import Connector, Form
+from .files import fill, read, write
+
+DOCUMENT = "module/1"
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a module looks at.
+
+    Attributes:
+        width: Of each feature token.
+        encoder: The name of the encoder that makes them, for people to read.
+    """
+
+    width: int
+    encoder: str
+
+
+class Modality(nn.Module):
+    """A module, closed at birth: it changes nothing until it is trained.
+
+    Args:
+        name: How it is called in a stack, a Python identifier such as `style`.
+        connector: What it plugs into; only its form and its fingerprint are kept.
+
+    Attributes:
+        ground: The fingerprint of the connector that it was made for.
+
+    Raises:
+        FitError: the name is no identifier.
+    """
+
+    def __init__(self, name: str, connector: Connector, features: Features, gating: Gating = Gating()) -> None:
+        super().__init__()
+        if not name.isidentifier():
+            raise FitError(f"a module cannot be called {name!r}; name it with letters, digits and underscores.")
+        self.name, self.features, self.gating = name, features, gating
+        self.form: Form = connector.form
+        self.ground: str = connector.fingerprint
+        self.project = nn.Linear(features.width, self.form.width)
+        self.blocks: Any = nn.ModuleList(
+            GatedPerceiver(self.form.width, self.form.heads, self.form.time_width, gating)
+            for _ in range(self.form.blocks)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """What the blocks read: (batch, tokens, features' width) to (batch, tokens, carried width)."""
+        return self.project(features)
+
+    @property
+    def opening(self) -> Tensor:
+        """How far the gates stand open: the mean magnitude of their global scalars."""
+        openings = torch.stack([one for block in self.blocks for one in block.openings])
+        return (openings.tanh() if self.gating.bounded else openings).abs().mean()
+
+    def save(self, path: Path, training: Mapping[str, Any], *, half: bool = False) -> None:
+        """One safetensors file with a card.
+
+        Args:
+            training: A summary of how it was trained, for people and for `Modality.load` to show.
+            half: Whether all but the gates goes into half precision.
+
+        Raises:
+            OutputExists: something stands at `path`.
+        """
+        tensors = {
+            name: value.half() if half and "_gate." not in name else value for name, value in self.state_dict().items()
+        }
+        card = {
+            "intarsia": DOCUMENT, "name": self.name, "connector": self.ground, "form": asdict(self.form),
+            "features": asdict(self.features), "gating": asdict(self.gating), "training": dict(training),
+        }  # fmt: skip
+        write(path, tensors, card)
+
+    @classmethod
+    def load(cls, path: Path, connector: Connector) -> "Modality":
+        """What `save` wrote, frozen.
+
+        Raises:
+            CardError: it is another kind of file, or made for another connector.
+        """
+        tensors, card = read(path, DOCUMENT)
+        ours = asdict(connector.form)
+        try:
+            differs = [
+                f"{name} {card['form'][name]}, not {ours[name]}" for name in ours if card["form"][name] != ours[name]
+            ]
+            if differs or card["connector"] != connector.fingerprint:
+                raise CardError(
+                    f"{path}: made for the connector {card['connector']}, and this one is {connector.fingerprint}"
+                    f"{' (' + ', '.join(differs) + ')' if differs else ''}; plug it into its own, or train it for this."
+                )
+            made = cls(card["name"], connector, Features(**card["features"]), Gating(**card["gating"]))
+        except (KeyError, TypeError) as error:
+            raise CardError(f"{path}: its card lacks or has too much of something ({error!r}).") from error
+        fill(made, tensors, path)
+        return made.eval().requires_grad_(False)

@@ -1,0 +1,76 @@
+"""What the UNet is told at each time step, worked out once for a reading of the words.
+
+Source: algorithms A4 and A5 of our digest; ELLA's tokens differ from step to step, and a port that worked them out at
+one time step for all drew visibly worse. Keys are time steps as they come, never rounded and never counted: Euler's
+are fractions, Heun's come twice, and an image-to-image run begins in the middle.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from ..errors import FitError
+from .reference import Reference
+from .stack import Stack
+
+
+class Table:
+    """A stack with references, and the tokens that it has told so far. New references make a new table.
+
+    Tokens are kept for the last words only; in training nothing is.
+    """
+
+    def __init__(self, stack: Stack, references: Mapping[str, Reference]) -> None:
+        self.stack = stack
+        self.references = dict(references)
+        self.reading: tuple[Tensor, bool, dict[float, Tensor]] | None = None
+
+    def tokens(self, words: Tensor, times: Tensor, guided: bool) -> Tensor:
+        """Tokens for one call of the UNet.
+
+        Args:
+            guided: Whether the first half of the rows is the prediction without words, which hears no module: so no
+                module needs to be trained to be silent there.
+
+        Raises:
+            FitError: an odd number of rows cannot be two halves.
+        """
+        if torch.is_grad_enabled() or times.numel() != 1:
+            return self.told(words, times, guided)
+        known = self.known(words, guided)
+        time = float(times)
+        if time not in known:
+            known[time] = self.told(words, times, guided)
+        return known[time]
+
+    @torch.no_grad()
+    def precompute(self, words: Tensor, times: Iterable[float], guided: bool) -> None:
+        """Fill in the tokens of these time steps, one by one, so that they are what a call would work out."""
+        for time in times:
+            self.tokens(words, torch.tensor(float(time)), guided)
+
+    def known(self, words: Tensor, guided: bool) -> dict[float, Tensor]:
+        """The tokens kept for these words, by time step; none yet if the words are new."""
+        reading = self.reading
+        if reading is not None and reading[1] == guided and same(reading[0], words):
+            return reading[2]
+        fresh: dict[float, Tensor] = {}
+        self.reading = words.clone(), guided, fresh
+        return fresh
+
+    def told(self, words: Tensor, times: Tensor, guided: bool) -> Tensor:
+        """Tokens, worked out."""
+        if not guided:
+            return self.stack(words, times, self.references)
+        if len(words) % 2:
+            raise FitError(f"guidance calls the UNet with two halves, and this call has {len(words)} rows of words.")
+        without, with_words = words.chunk(2)
+        earlier, later = times.chunk(2) if times.numel() > 1 else (times, times)
+        return torch.cat([self.stack(without, earlier, {}), self.stack(with_words, later, self.references)])
+
+
+def same(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether two tensors hold the same, in the same precision and place."""
+    alike = (ours.shape, ours.dtype, ours.device) == (theirs.shape, theirs.dtype, theirs.device)
+    return alike and torch.equal(ours, theirs)

@@ -1,0 +1,32 @@
+"""Noise for training a denoiser, as its scheduler makes it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import FitError
+
+
+def noised(noise: Any, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy latents, their time steps (spread evenly over the batch), and what a perfect model answers.
+
+    Args:
+        noise: A diffusers scheduler with `add_noise` and, for v-prediction, `get_velocity`.
+        latents: (batch, channels, height, width).
+
+    Raises:
+        FitError: the scheduler predicts something else than noise, velocity or the sample.
+    """
+    count, steps = len(latents), noise.config.num_train_timesteps
+    spread = (torch.arange(count) + torch.rand(count)) / count
+    times = (spread * steps).long().clamp(max=steps - 1).to(latents.device)
+    drawn = torch.randn_like(latents)
+    kind = noise.config.prediction_type
+    if kind == "v_prediction":
+        wanted = noise.get_velocity(latents, drawn, times)
+    elif kind in ("epsilon", "sample"):
+        wanted = drawn if kind == "epsilon" else latents
+    else:
+        raise FitError(f"the scheduler predicts {kind!r}; epsilon, v_prediction and sample can be trained on.")
+    return noise.add_noise(latents, drawn, times), times, wanted

