@@ -1,4 +1,4 @@
-"""Modules together: invariants 4, 5, 6, 8, 9, 10, 12, 13, 15, 19 and 20 of the digest (section 4.4)."""
+"""Modules together: invariants 4, 5, 6, 8, 9, 10, 12, 13, 15, 19 and 20."""
 
 import itertools
 
@@ -85,7 +85,7 @@ def test_a_sample_does_not_hear_of_its_batch(connector):
 def test_copies_that_share_a_weight_are_one_module(connector):
     """Invariant 10, first half: in parallel, copies whose weights sum to w are the module at weight w, in every block.
 
-    The digest expects this for the first block's attention alone; that holds for copies applied in a row.
+    One would expect this for the first block's attention alone; that holds for copies applied in a row.
     """
     words, copies = words_for(connector), [spoken("style", connector) for _ in range(3)]
     for number, copy in enumerate(copies):

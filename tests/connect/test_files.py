@@ -151,7 +151,7 @@ def test_the_released_layout_has_its_count_of_parameters():
 
 
 def by_the_book(theirs, words, time, heads=8):
-    """What ELLA answers, from tensors by their public names and the formulas of our digest (section 1.1)."""
+    """What ELLA answers, from tensors by their public names and its published formulas."""
 
     def linear(name, given):
         return given @ theirs[f"{name}.weight"].T + theirs[f"{name}.bias"]

@@ -1,4 +1,4 @@
-"""Training a module: invariants 3, 14, 17 and 18 of the digest (section 4.4), in a world of two attributes.
+"""Training a module: invariants 3, 14, 17 and 18, in a world of two attributes.
 
 The pico host draws whatever its words say. In this world a reference moves the words by a shift that nothing else
 tells of, so a module has to bring the shift, and words have to keep what is theirs.

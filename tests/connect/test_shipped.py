@@ -1,4 +1,4 @@
-"""On the shipped model, through a whole guided pipeline of two steps: invariants 1, 2, 3 and 7 of the digest."""
+"""On the shipped model, through a whole guided pipeline of two steps: invariants 1, 2, 3 and 7."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Where nobody speaks, nothing changes: invariants 1, 2 and 7 of the digest (section 4.4)."""
+"""Where nobody speaks, nothing changes: invariants 1, 2 and 7."""
 
 import pytest
 import torch

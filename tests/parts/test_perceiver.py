@@ -1,4 +1,4 @@
-"""The laws of perceiver blocks and their gates (EMMA digest, sections 1.1 and 2.1)."""
+"""The laws of perceiver blocks and their gates."""
 
 import pytest
 import torch

@@ -2,7 +2,7 @@
 
 A native pre-hook on the UNet, and on each ControlNet of a pipeline, exchanges the words of a call for what the stack
 makes of them. Nothing is wrapped and no module is added, so plans, adapters and offloading work as before, and what
-is left on the way out is the stock model. Source: section 4.1 of our digest.
+is left on the way out is the stock model.
 """
 
 import weakref

@@ -70,7 +70,7 @@ def as_they_are(_number: int, carried: Tensor, _moment: Tensor) -> Tensor:
 class TextCarrier(nn.Module):
     """Carries a stock pipeline's own text tokens; nothing in it is learned.
 
-    Its moment is a plain sinusoid of the time step. Source: ours ("text-carrier", section 4.2 of our digest).
+    Its moment is a plain sinusoid of the time step. Source: ours ("text-carrier").
 
     Args:
         width: Of the text tokens, the UNet's `cross_attention_dim`.
@@ -120,7 +120,7 @@ class SemanticConnector(nn.Module):
     """ELLA's Timestep-Aware Semantic Connector.
 
     The sizes that are not given are those of the released SD 1.5 model: 66,820,608 parameters. Source: ELLA (Hu et al.
-    2024); section 1.1 of our digest. No mask: padding is looked at like any other token, as released.
+    2024). No mask: padding is looked at like any other token, as released.
 
     Args:
         words_width: Of the language model's states; 2048 for Flan-T5-XL.

@@ -1,7 +1,7 @@
 """What a module learns from: the denoising loss of a frozen model that hears it.
 
-Source: EMMA (Han et al. 2024), section 4: the plain diffusion loss, everything but the module frozen; algorithm A3 of
-our digest. That loss hardly moves while a module learns, so the gap is logged beside it: how much worse the model does
+Source: EMMA (Han et al. 2024), section 4: the plain diffusion loss, everything but the module frozen.
+That loss hardly moves while a module learns, so the gap is logged beside it: how much worse the model does
 when each sample hears its neighbour's reference. It is near 0 while the module says nothing of use, and grows.
 """
 

@@ -1,6 +1,6 @@
 """One module for one modality: gated blocks that tell the carried tokens of a reference.
 
-Source: EMMA (Han et al. 2024), section 3.1; algorithms A1, A2 and A7 of our digest.
+Source: EMMA (Han et al. 2024), section 3.1.
 """
 
 from collections.abc import Mapping

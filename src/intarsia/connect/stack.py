@@ -1,7 +1,7 @@
 """Any number of modules at once, which were trained apart: all speak in parallel, and what they say is summed.
 
 Source: EMMA (Han et al. 2024), section 3.2, equations 7 and 8: every module looks at the same carried tokens; all that
-attention adds is summed before any feed-forward part, and then all that those add. Algorithms A1 and A6 of our digest.
+attention adds is summed before any feed-forward part, and then all that those add.
 The sum is made in the order of the modules' names, since floating point addition of three terms depends on the order.
 """
 

@@ -1,7 +1,7 @@
 """What the UNet is told at each time step, worked out once for a reading of the words.
 
-Source: algorithms A4 and A5 of our digest; ELLA's tokens differ from step to step, and a port that worked them out at
-one time step for all drew visibly worse. Keys are time steps as they come, never rounded and never counted: Euler's
+Source: ours. ELLA's tokens differ from step to step, and a port that worked them out at one time step for all drew
+visibly worse. Keys are time steps as they come, never rounded and never counted: Euler's
 are fractions, Heun's come twice, and an image-to-image run begins in the middle.
 """
 

@@ -1,6 +1,6 @@
 """One block of a timestep-aware perceiver: carried tokens look at themselves and at what they read, as time tells them.
 
-Source: ELLA (Hu et al. 2024), the Timestep-Aware Semantic Connector (section 1.1 of our digest): pre-norm attention of
+Source: ELLA (Hu et al. 2024), the Timestep-Aware Semantic Connector: pre-norm attention of
 the carried tokens over themselves and the read tokens in one, then a feed-forward part with a squared ReLU; every norm
 is shifted and scaled by the time step (AdaLN), and there is no output gate. The order of operations is the released
 model's, so that its weights give its answers.
