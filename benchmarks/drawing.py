@@ -11,6 +11,11 @@ from accelerate.utils import gather_object
 GUIDANCE, BATCH = 3.0, 32
 
 
+def processes() -> PartialState:
+    """The processes that `torchrun` began, on CUDA or not."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 def draw(
     call: Callable[..., Any],
     prompts: Sequence[str],
@@ -28,7 +33,7 @@ def draw(
         call: A pipeline, or what stands for one.
         alone: Every process draws everything itself: for runs that are watched or metered.
     """
-    state = PartialState()
+    state = processes()
     place, sharers = (0, 1) if alone else (state.process_index, state.num_processes)
     mine: list[tuple[int, Any]] = []
     for start in range(BATCH * place, len(prompts), BATCH * sharers):

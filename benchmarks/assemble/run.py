@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
-from accelerate import PartialState
 
 from benchmarks.base_model import distances
 from benchmarks.base_model.judge import trained as trained_judge
 from benchmarks.base_model.run import scores, taught_world
-from benchmarks.drawing import draw
+from benchmarks.drawing import draw, processes
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import hosts, load_plan, rig
 from intarsia.eval import psnr
@@ -46,7 +45,7 @@ def main(
     runs: Path = typer.Option(Path("runs/assemble"), help="Where arms are kept."),
 ) -> None:
     """Train, judge, time."""
-    state = PartialState()
+    state = processes()
     pipe = load_pipeline(model_folder("emoji"))
     teacher, chosen = pipe.unet, load_plan(plan_file(plan))
     runs = runs / ("quick" if quick else plan)
@@ -123,12 +122,12 @@ def steps_within(seconds: float, way: Way, teacher, plan, base: Path, out: Path)
             began = time.monotonic()
             train(way, teacher, plan, base, out / f"trial-{steps}", steps=steps)
             taken.append(time.monotonic() - began)
-        PartialState().wait_for_everyone()
-        if PartialState().is_main_process:
+        processes().wait_for_everyone()
+        if processes().is_main_process:
             kept.write_text(json.dumps({"seconds a step": (taken[1] - taken[0]) / (TRIALS[1] - TRIALS[0])}))
             for steps in TRIALS:
                 shutil.rmtree(out / f"trial-{steps}")
-        PartialState().wait_for_everyone()
+        processes().wait_for_everyone()
     return int(seconds / json.loads(kept.read_text())["seconds a step"])
 
 

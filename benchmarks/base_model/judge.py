@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
 from benchmarks.base_model import probe, style_probe
+from benchmarks.drawing import processes
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def trained(
         steps: Training steps of the concept probe, of all processes together. None: refuse to train it.
     """
     judge = Judge(probe.Probe(concepts, len(styles)), style_probe.StyleProbe(len(styles)))
-    out, state = runs / "probe", PartialState()
+    out, state = runs / "probe", processes()
     if not probe.load(out, judge.concept):
         if steps is None:
             raise SystemExit("train the judge first: python -m benchmarks.base_model.run")

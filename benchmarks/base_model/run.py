@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import typer
-from accelerate import PartialState
 from PIL import Image
 
 from benchmarks.base_model import distances
 from benchmarks.base_model.judge import trained
-from benchmarks.drawing import GUIDANCE, draw
+from benchmarks.drawing import GUIDANCE, draw, processes
 from benchmarks.results import at_least, write_result
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.shipped import model_folder
@@ -78,7 +77,7 @@ def main(
             continue
         prompts = [f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style" for cell in wanted]
         drawn = draw(pipe, prompts, steps=STEPS)
-        if not PartialState().is_main_process:
+        if not processes().is_main_process:
             continue
         of_real, of_drawn = judge(pictures[real]), judge(drawn)
         ceiling = scores(of_real, [cells[row] for row in real], concepts, styles)
@@ -109,7 +108,7 @@ def main(
         grid = sheet.reshape(-1, wide, 64, 64, 3).transpose(0, 2, 1, 3, 4).reshape(-1, wide * 64, 3)
         Image.fromarray(grid).save(runs / f"judged-{part}.png")
 
-    if not PartialState().is_main_process:
+    if not processes().is_main_process:
         return
     ceiling, reached = found["cell"]["ceiling"], found["cell"]["reached"]
     claims = [

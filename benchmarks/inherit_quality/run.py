@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
-from accelerate import PartialState
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from rich.progress import track
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -26,7 +25,7 @@ from benchmarks import rivals
 from benchmarks.base_model import distances
 from benchmarks.base_model.judge import trained
 from benchmarks.base_model.run import scores, taught_world
-from benchmarks.drawing import GUIDANCE, draw
+from benchmarks.drawing import GUIDANCE, draw, processes
 from benchmarks.inherit_quality.arms import SPEEDUPS_IN_MACS, Arm, arms
 from benchmarks.results import Claim, at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
@@ -71,12 +70,12 @@ def pictures_of(pipe, host, arm: Arm, cells: list[dict], steps: int, keep: Path,
         else:
             with rivals.tgate(pipe, arm.gate) as by_gate:
                 drawn = draw(by_gate, prompts, steps=calls, seed=SEED)
-        if PartialState().is_main_process:
+        if processes().is_main_process:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part.npy")
             np.save(part, drawn)
             part.replace(path)
-    PartialState().wait_for_everyone()
+    processes().wait_for_everyone()
     return np.load(path)
 
 
@@ -207,7 +206,7 @@ def main(
             }
             rows.append(row)
             print(f"{sampler:10} {arm.name:34} {row['macs_ratio']:6.1%} of the MACs  {row['psnr']:6.2f} dB")
-    if not PartialState().is_main_process:
+    if not processes().is_main_process:
         return
     settings = {"quick": quick, "pictures": len(cells), "guidance": GUIDANCE, "budgets": list(SPEEDUPS_IN_MACS)}
     write_result("inherit_quality", rows, claims_of(rows), settings)

@@ -41,7 +41,7 @@ def main(
     teacher = load_pipeline(model_folder("emoji"), device="cpu").unet
     stop_after = None if hours is None else hours * 3600
     student, done = train(way, teacher, chosen, base, runs / plan, steps=steps, stop_after=stop_after)
-    if not PartialState().is_main_process or not done.finished:
+    if not PartialState(cpu=not torch.cuda.is_available()).is_main_process or not done.finished:
         return
     _, pairs, donors = student_of(teacher, chosen, way)
     outline = rig.outline_of(hosts.of(student), tokens=TOKENS)

@@ -52,7 +52,6 @@ def test_the_shell_walk_works(monkeypatch, tmp_path):
 
 def test_the_walk_to_a_smaller_model_works(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "prompts.txt").write_text("a fox in noto style\n")
     walk = README.split("## A smaller model")[1].split("`--experts time`")[0]
     commands = re.findall(r"^    (intarsia .*?)(?:\s+#.*)?$", walk, re.M)
     assert len(commands) == 6

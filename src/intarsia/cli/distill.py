@@ -62,6 +62,7 @@ def distill(
     if pictures is not None and prompts is not None:
         raise CardError("say either --pictures or --prompts: a picture of your own has its caption with it.")
 
+    import torch
     from accelerate import PartialState
     from diffusers import DDIMScheduler
 
@@ -71,7 +72,8 @@ def distill(
     from ..lighten.teach import teach
     from ..train import Schedule
 
-    state = PartialState(timeout=timedelta(hours=12))  # one process draws the lessons while the others wait
+    # One process draws the lessons while the others wait.
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=12))
     run = out.with_name(f"{out.name}.training")
     settings = {
         "student": str(small), "teacher": str(large), "pictures": str(pictures), "prompts": str(prompts),
