@@ -14,7 +14,7 @@ def student(call, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "student"
     code, out, _ = call("assemble", "bk-base", "--experts", "time", "-o", str(folder))
     assert code == 0
-    assert re.search(r"20\.6 Mparameters became 1\d\.\d M; 515 MMACs a call, 348 M", out), out
+    assert re.search(r"20\.6 Mparameters became 1\d\.\d M; 427 MMACs a call, 279 M", out), out
     return folder
 
 
@@ -45,7 +45,7 @@ def test_it_is_distilled_and_answers_beside_its_teacher(student, tmp_path, intar
     assert load_plan(tmp_path / "switch.yaml").rules[0].rows == "0:2"
     code, out, _ = intarsia("price", "switch.yaml", "--other", "small=taught")
     assert code == 0
-    assert "in 4 calls, 83." in out or "in 4 calls, 84." in out
+    assert "in 4 calls, 82.7%" in out
     code, _, _ = intarsia("run", "a fox in noto style", "-p", "switch.yaml", "--other", "small=taught", "-o", "out",
                           "--rounds", "1")  # fmt: skip
     assert code == 0

