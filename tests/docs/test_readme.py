@@ -50,17 +50,6 @@ def test_the_shell_walk_works(monkeypatch, tmp_path):
     assert list((tmp_path / "out/run").glob("*.png"))
 
 
-def test_the_walk_to_a_smaller_model_works(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    walk = README.split("## A smaller model")[1].split("`--experts time`")[0]
-    commands = re.findall(r"^    (intarsia .*?)(?:\s+#.*)?$", walk, re.M)
-    assert len(commands) == 6
-    for line in commands:
-        short = line.replace("--steps 1000", "--steps 2 --drawings 2 --batch 2").replace("--macs 0.7", "--macs 0.95")
-        run(shlex.split(short), monkeypatch)
-    assert (tmp_path / "out/both/contact-sheet.png").exists()
-
-
 def test_the_plan_in_the_readme_is_a_plan():
     from intarsia.plan.files import read_plan
 

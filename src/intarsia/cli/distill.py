@@ -54,13 +54,13 @@ def distill(
     from ..shipped import model_folder
 
     refuse_existing(out)
+    if pictures is not None and prompts is not None:
+        raise CardError("say either --pictures or --prompts: a picture of your own has its caption with it.")
     small = model_folder(student)
     record = read_record(small)
     if teacher is None and record is None:
         raise CardError(f"{small} does not remember what it was cut out of. Name the --teacher.")
     large = model_folder(teacher if teacher is not None else record.sources[""] if record is not None else "")
-    if pictures is not None and prompts is not None:
-        raise CardError("say either --pictures or --prompts: a picture of your own has its caption with it.")
 
     import torch
     from accelerate import PartialState
