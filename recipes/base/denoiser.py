@@ -1,4 +1,4 @@
-"""Stage 5: the denoiser, a UNet that predicts v at zero terminal SNR from cached latents and token states."""
+"""Stage 6: the denoiser, a UNet that predicts v at zero terminal SNR from cached latents and token states."""
 
 import json
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from intarsia.train.noising import noised
 
 from .captions import WORDINGS, text_encoder
 from .concepts import taught
+from .crossing import Crossings, crossed
 from .latents import importance
 
 SHAPE = {
@@ -32,6 +33,7 @@ SHAPE = {
     "norm_num_groups": 16,
     "addition_embed_type": "text",  # the words' mean joins the time embedding: the thing is known before its parts
     "addition_embed_type_num_heads": 6,
+    "dropout": 0.1,  # five thousand pictures are soon known by heart
 }
 NOISE = {
     "beta_start": 0.00085,
@@ -80,9 +82,10 @@ class Denoising(nn.Module):
         self.weights = weights.view(1, -1, 1, 1)
         self.noise = DDIMScheduler(**NOISE)
 
-    def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        latents, states = batch
+    def forward(self, batch: tuple[Tensor, tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
+        latents, captions = batch
         noisy, times, wanted = noised(self.noise, latents)
+        states = crossed(*captions, times, self.noise.config.num_train_timesteps)
         found = self.unet(noisy, times, states).sample.float()
         error = (found - wanted).square()
         return {"loss": (self.weights.to(error) * error).mean(), "plain": error.mean()}
@@ -97,30 +100,38 @@ def pipeline_of(unet: UNet2DConditionModel, autoencoder: AutoencoderKL) -> Stabl
     )  # fmt: skip
 
 
-def batches(pictures: Path, words: Path, latents: Path, batch: int) -> Callable[[int], tuple[Tensor, Tensor]]:
-    """For `train.fit`: latents of taught cells, most of them shaken, in random wordings, some without words."""
+def batches(
+    pictures: Path, words: Path, latents: Path, batch: int
+) -> Callable[[int], tuple[Tensor, tuple[Tensor, Tensor, Tensor]]]:
+    """For `train.fit`: latents of taught cells, most of them shaken, and their captions, plain and crossed."""
     listed = json.loads((pictures / "cells.json").read_text())
-    known_words = [taught(concept) for concept in listed["concepts"]]
-    rows = np.array(
-        [row for row, cell in enumerate(listed["cells"]) if cell["part"] == "train" and known_words[cell["concept"]]]
-    )
+    cells, known_words = listed["cells"], [taught(concept) for concept in listed["concepts"]]
+    parts = np.array([cell["part"] if known_words[cell["concept"]] else "untaught" for cell in cells])
+    rows = np.flatnonzero(parts == "train")
+    crossings = Crossings(cells, np.flatnonzero((parts == "train") | (parts == "cell")))
     known = torch.from_numpy(np.load(latents / "latents.npy"))
     variants = np.load(latents / "variants.npy", mmap_mode="r")
     states = np.load(words / "states.npy", mmap_mode="r")
     blank = np.load(words / "blank.npy")
     deviation = WORD_NOISE * float(states[::50].astype(np.float32).std())
 
-    def batch_at(_draw: int) -> tuple[Tensor, Tensor]:
-        chosen = np.random.choice(rows, batch, replace=False)
+    def caption(chosen: np.ndarray, wordless: np.ndarray) -> Tensor:
         wording = np.random.choice(WORDINGS, batch, p=WORDING_WEIGHTS)
         said = states[chosen, wording].astype(np.float32)
         said += deviation * np.random.standard_normal(said.shape).astype(np.float32)
-        said[np.random.random(batch) < WORDLESS] = blank
+        said[wordless] = blank
+        return torch.from_numpy(said)
+
+    def batch_at(_draw: int) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        chosen = np.random.choice(rows, batch, replace=False)
+        wordless = np.random.random(batch) < WORDLESS
+        captions = (chosen, crossings.restyled(chosen), crossings.renamed(chosen))
         shown = known[chosen]
         shaken = np.random.random(batch) >= AS_DRAWN
         variant = np.random.randint(variants.shape[1], size=batch)
         shown[shaken] = torch.from_numpy(variants[chosen[shaken], variant[shaken]]).float()
-        return shown.contiguous(memory_format=torch.channels_last), torch.from_numpy(said)
+        said, restyled, renamed = (caption(words_of, wordless) for words_of in captions)
+        return shown.contiguous(memory_format=torch.channels_last), (said, restyled, renamed)
 
     return batch_at
 

@@ -1,4 +1,4 @@
-"""Stage 6: the folder that ships, an ordinary StableDiffusionPipeline in half precision, with its card."""
+"""Stage 7: the folder that ships, an ordinary StableDiffusionPipeline in half precision, with its card."""
 
 import json
 import shutil
@@ -12,8 +12,7 @@ from intarsia import hosts, rig, save_outline
 from intarsia.hosts.pipelines import quiet
 from intarsia.train import wear_average
 
-from . import autoencoder as pixels
-from . import denoiser
+from . import decoder, denoiser
 from .captions import TOKENS, article
 from .concepts import taught
 
@@ -25,7 +24,7 @@ def newest_decoder(latents: Path, decoder_run: Path) -> AutoencoderKL:
     """The folded autoencoder, its decoder trained further if there is such a run."""
     found = AutoencoderKL.from_pretrained(latents / "autoencoder")
     if (decoder_run / "checkpoint").exists():
-        wear_average(pixels.Reconstruction(found), decoder_run)
+        wear_average(decoder.Sharpening(found), decoder_run)
     return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import typer
 
-from . import autoencoder, captions, denoiser, folder, latents, packages, pictures
+from . import autoencoder, captions, decoder, denoiser, folder, latents, packages, pictures
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parents[1] / "src/intarsia/models/emoji"
@@ -34,6 +34,7 @@ def main(
     runs: Path = typer.Option(Path("runs/base"), help="Where everything in between is kept."),
     hours: float | None = typer.Option(None, help="Stop each training stage after so long; it resumes next time."),
     threads: int = typer.Option(1, help="Threads of each process. Two processes of one thread beat one of two."),
+    decoder_steps: int = typer.Option(4_000, help="Optimizer steps of the decoder's second training."),
     denoiser_steps: int = typer.Option(60_000, help="Optimizer steps of the denoiser in all."),
     start: Path | None = typer.Option(None, help="Weights (safetensors) that a fresh denoiser begins with."),
     cooldown: int = typer.Option(6_000, help="Last steps of the denoiser, over which the learning rate falls."),
@@ -56,9 +57,7 @@ def main(
                 latents.encode(drawn, runs / "autoencoder", known)
                 latents.encode_variants(drawn, known)
             case Stage.decoder:
-                autoencoder.train(
-                    drawn, runs / "decoder", steps=6000, folded=known / "autoencoder", stop_after=stop_after
-                )
+                decoder.train(drawn, known, runs / "decoder", steps=decoder_steps, stop_after=stop_after)
             case Stage.denoiser:
                 denoiser.train(
                     drawn, words, known, runs / "denoiser",
