@@ -17,9 +17,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.base_model import distances
-from benchmarks.base_model.judge import trained as trained_judge
-from benchmarks.base_model.run import scores, taught_world
+from benchmarks.base_model.exam import held_out
 from benchmarks.drawing import draw, processes
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import hosts, load_plan, rig
@@ -27,7 +25,6 @@ from intarsia.eval import psnr
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.teach import Taught
 from intarsia.shipped import model_folder, plan_file
-from recipes.base.captions import article
 from recipes.student.ways import WAYS, Way, student_of, train
 
 STEPS = 25  # sampler steps of the pictures that are judged
@@ -52,8 +49,7 @@ def main(
     if quick and state.is_main_process:
         shutil.rmtree(runs, ignore_errors=True)
     state.wait_for_everyone()
-    pictures, cells, concepts, styles = taught_world(base)
-    judge = trained_judge(base, pictures, cells, len(concepts), styles)
+    exam = held_out(base, repeats=1 if quick else repeats, every=60 if quick else 1)
 
     unets: dict[str, torch.nn.Module] = {"teacher": teacher, "copied": student_of(teacher, chosen, Way())[0]}
     trained: dict[str, Taught] = {}
@@ -63,29 +59,23 @@ def main(
             way, teacher, chosen, base, runs / name, steps=steps, batch=4 if quick else 32
         )
 
-    real_rows = [row for row, cell in enumerate(cells) if cell["part"] == "cell"][:: 60 if quick else 1]
-    wanted = [cells[row] for row in real_rows] * (1 if quick else repeats)
-    prompts = [f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style" for cell in wanted]
     drawn: dict[str, np.ndarray] = {}
     for name, unet in unets.items():
         pipe.unet = unet
-        drawn[name] = draw(pipe, prompts, steps=STEPS)
+        drawn[name] = draw(pipe, exam.prompts, steps=STEPS)
     if not state.is_main_process:
         return
 
-    real = judge(pictures[real_rows])["features"]
     seconds = timed(
         {name: unets[name] for name in ("teacher", "ours, no experts", "ours")}, pipe, 1 if quick else rounds
     )
     rows = []
     for name, unet in unets.items():
-        judged = judge(drawn[name])
         rows.append({
             "arm": name,
             "parameters": sum(value.numel() for value in unet.parameters()),
             "macs": hosts.of(unet, tokens=pipe.tokenizer.model_max_length).outline.macs,
-            **scores(judged, wanted, concepts, styles),
-            "frechet to real": distances.frechet(judged["features"], real) if not quick else None,
+            **exam.row(drawn[name]),
             "median PSNR to the teacher": float(np.median([
                 psnr(one, two) for one, two in zip(drawn[name], drawn["teacher"], strict=True)
             ])) if name != "teacher" else None,
@@ -109,7 +99,7 @@ def main(
             at_most("with experts, Fréchet distance of that without", distance["ours"] / distance[plain], 1.0),
             at_most("with experts, seconds of that without", experts_overhead(seconds), 1.02),
         ]
-    settings = {"quick": quick, "plan": plan, "minutes": minutes, "pictures": len(wanted), "sampler steps": STEPS}
+    settings = {"quick": quick, "plan": plan, "minutes": minutes, "pictures": len(exam.wanted), "sampler steps": STEPS}
     write_result("assemble", rows, claims, settings)
 
 

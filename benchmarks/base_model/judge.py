@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks.base_model import probe, style_probe
+from benchmarks.base_model.world import World
 from benchmarks.drawing import processes
 
 
@@ -30,24 +31,23 @@ class Judge:
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def trained(
-    runs: Path, pictures: np.ndarray, cells: list[dict], concepts: int, styles: list[str], *, steps: int | None = None
-) -> Judge:
+def trained(runs: Path, world: World, *, steps: int | None = None) -> Judge:
     """The judge, trained now on all real pictures but the held-out cells if it is not yet.
 
     Args:
         steps: Training steps of the concept probe, of all processes together. None: refuse to train it.
     """
-    judge = Judge(probe.Probe(concepts, len(styles)), style_probe.StyleProbe(len(styles)))
+    styles = world.styles
+    judge = Judge(probe.Probe(len(world.concepts), len(styles)), style_probe.StyleProbe(len(styles)))
     out, state = runs / "probe", processes()
     if not probe.load(out, judge.concept):
         if steps is None:
             raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
-        probe.train(pictures, cells, judge.concept, out, steps=steps // state.num_processes)
+        probe.train(world.pictures, world.cells, judge.concept, out, steps=steps // state.num_processes)
     if state.is_main_process and not style_probe.load(judge.style, out):
-        rows = [row for row, cell in enumerate(cells) if cell["part"] != "cell"]
-        wanted = np.array([styles.index(cells[row]["style"]) for row in rows])
-        style_probe.train(judge.style, pictures[rows], wanted, probe.shaken, out)
+        rows = world.rows("train") + world.rows("concept")
+        wanted = np.array([styles.index(world.cells[row]["style"]) for row in rows])
+        style_probe.train(judge.style, world.pictures[rows], wanted, probe.shaken, out)
     state.wait_for_everyone()
     probe.load(out, judge.concept)
     style_probe.load(judge.style, out)

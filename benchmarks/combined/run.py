@@ -17,9 +17,7 @@ import torch
 import typer
 from diffusers import DDIMScheduler, DiffusionPipeline
 
-from benchmarks.base_model import distances
-from benchmarks.base_model.judge import trained
-from benchmarks.base_model.run import scores, taught_world
+from benchmarks.base_model.exam import held_out
 from benchmarks.drawing import draw
 from benchmarks.inherit_quality.run import WATCHED
 from benchmarks.results import Claim, at_least, at_most, write_result
@@ -30,7 +28,6 @@ from intarsia.lighten import branch_site
 from intarsia.lighten.search import choose_keys, keys_within, plan_of, watch
 from intarsia.lighten.switch import last, switch
 from intarsia.shipped import model_folder
-from recipes.base.captions import article
 
 WHOLE_STEPS = 50
 TIMED = 8  # pictures drawn at once while seconds are taken
@@ -112,12 +109,7 @@ def main(
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     hosts_of = {id(pipe): hosts.of(pipe.unet, **sizes) for pipe in (whole, light)}
 
-    pictures, cells, concepts, styles = taught_world(base)
-    judge = trained(base, pictures, cells, len(concepts), styles)
-    held = [row for row, cell in enumerate(cells) if cell["part"] == "cell"][:: 60 if quick else 1]
-    wanted = [cells[row] for row in held] * (1 if quick else repeats)
-    prompts = [f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style" for cell in wanted]
-    real = judge(pictures[held])["features"]
+    exam = held_out(base, repeats=1 if quick else repeats, every=60 if quick else 1)
 
     rows: list[dict] = []
     raced: dict[str, Callable[[], object]] = {}
@@ -126,24 +118,22 @@ def main(
     for arm in arms_of(whole, light, hosts_of, steps):
         host = hosts_of[id(arm.pipe)]
         with arm.worn(host):
-            drawn = draw(arm.pipe, prompts, steps=arm.steps)
+            drawn = draw(arm.pipe, exam.prompts, steps=arm.steps)
         reference = drawn if reference is None else reference
-        judged = judge(drawn)
         bill = price(resolve(arm.plan, host.outline, arm.others), {n: one.outline for n, one in arm.others.items()})
         rows.append({
             "arm": arm.family,
             "macs_ratio": bill.total / full,
             "median PSNR": float(np.median([psnr(one, two) for one, two in zip(drawn, reference, strict=True)]))
             if drawn is not reference else None,
-            "frechet to real": distances.frechet(judged["features"], real) if not quick else None,
-            **scores(judged, wanted, concepts, styles),
+            **exam.row(drawn),
         })  # fmt: skip
-        raced[arm.family] = timing_of(arm, host, prompts[:TIMED])
+        raced[arm.family] = timing_of(arm, host, exam.prompts[:TIMED])
         print(rows[-1])
     seconds = rig.measure_seconds(raced, rounds=1 if quick else rounds)
     for row in rows:
         row |= {"speedup": seconds.speedup(row["arm"]), "seconds ratio": seconds.ratio(row["arm"])}
-    settings = {"quick": quick, "student": student, "pictures": len(wanted), "steps": steps}
+    settings = {"quick": quick, "student": student, "pictures": len(exam.wanted), "steps": steps}
     write_result("combined", rows, [] if quick else claims_of(rows), settings)
 
 

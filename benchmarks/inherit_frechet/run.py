@@ -16,7 +16,7 @@ import typer
 from diffusers import DDIMScheduler
 
 from benchmarks.drawing import draw
-from benchmarks.inherit_quality.run import WATCHED, Arm, Verdict, drawn_by, pictures_of, reported_prompts
+from benchmarks.inherit_quality.run import WATCHED, Arm, drawn_by, exam_of, pictures_of, reported_prompts
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.hosts.pipelines import load_pipeline
@@ -75,10 +75,10 @@ def main(
     claims = [at_least("times as fast, measured afresh", seconds.speedup("planned"), WANTED)]
     found: dict = {"budgets": tried, "plan": str(fast.made_by), "rounds": seconds.rounds}
     if not quick:
-        judge, weights = Verdict(runs, asked), drawn_by(pipe)
+        exam, weights = exam_of(runs, asked), drawn_by(pipe)
         sides = {"whole": Arm("whole", 1.0), "planned": Arm("planned", WANTED, fast)}
         drawn = {name: pictures_of(pipe, host, arm, asked, steps, keep, weights) for name, arm in sides.items()}
-        judged = {name: judge.row(some, drawn["whole"]) for name, some in drawn.items()}
+        judged = {name: exam.row(some, drawn["whole"]) for name, some in drawn.items()}
         found |= judged
         ratio = judged["planned"]["frechet to real"] / judged["whole"]["frechet to real"]
         claims.append(at_most("Fréchet distance to real pictures over the whole model's", ratio, 1.02))

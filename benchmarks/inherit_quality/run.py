@@ -22,9 +22,9 @@ from rich.progress import track
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from benchmarks import rivals
-from benchmarks.base_model import distances
+from benchmarks.base_model.exam import Exam
 from benchmarks.base_model.judge import trained
-from benchmarks.base_model.run import scores, taught_world
+from benchmarks.base_model.world import taught_world
 from benchmarks.drawing import GUIDANCE, draw, processes
 from benchmarks.inherit_quality.arms import SPEEDUPS_IN_MACS, Arm, arms
 from benchmarks.results import Claim, at_least, at_most, write_result
@@ -35,7 +35,6 @@ from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.search import watch
 from intarsia.plan.files import write_plan
 from intarsia.shipped import model_folder
-from recipes.base.captions import article
 
 SEED = 10_000
 WATCHED = ("a fox in noto style", "a red apple in 3d style", "a guitar in high contrast style", "a tree in flat style")
@@ -46,14 +45,15 @@ ABOVE_DEEPCACHE = 7.0
 
 def reported_prompts(runs: Path, count: int, *, again: bool = False) -> list[dict]:
     """Cells to draw, none of which was watched; with `again`, one may come several times, with other seeds."""
-    _, cells, concepts, _ = taught_world(runs)
-    asked = [
-        {"prompt": f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style", **cell}
-        for cell in cells
-        if cell["part"] != "concept"
-    ]
-    unwatched = [cell for cell in asked if cell["prompt"] not in WATCHED]
+    cells = [cell for cell in taught_world(runs).cells if cell["part"] != "concept"]
+    unwatched = [cell for cell in cells if cell["prompt"] not in WATCHED]
     return random.Random(0).choices(unwatched, k=count) if again else random.Random(0).sample(unwatched, count)
+
+
+def exam_of(runs: Path, cells: list[dict]) -> Exam:
+    """What drawn pictures of these cells show, and how near they are to all real pictures that were taught."""
+    world = taught_world(runs)
+    return Exam(world, trained(runs, world), cells, world.rows("train"))
 
 
 def pictures_of(pipe, host, arm: Arm, cells: list[dict], steps: int, keep: Path, weights: str) -> np.ndarray:
@@ -86,26 +86,6 @@ def drawn_by(pipe) -> str:
     text = "".join(path.read_text() for path in sources) + version("diffusers")
     models = (pipe.unet, pipe.vae, pipe.text_encoder)
     return hashlib.sha256((text + "".join(digest_of(model) for model in models)).encode()).hexdigest()
-
-
-class Verdict:
-    """What the pictures show, by the judge that `benchmarks.base_model` trains on real pictures."""
-
-    def __init__(self, runs: Path, cells: list[dict]) -> None:
-        real, taught_cells, concepts, styles = taught_world(runs)
-        self.concepts, self.styles, self.cells = concepts, styles, cells
-        self.judge = trained(runs, real, taught_cells, len(concepts), styles)
-        seen = [row for row, cell in enumerate(taught_cells) if cell["part"] == "train"]
-        self.real = self.judge(real[seen])["features"]
-
-    def row(self, pictures: np.ndarray, whole: np.ndarray) -> dict[str, float]:
-        """Accuracies, and distances to the whole model's pictures and to real ones."""
-        judged, features = self.judge(pictures), self.judge(whole)["features"]
-        return {
-            **scores(judged, self.cells, self.concepts, self.styles),
-            "frechet to whole": distances.frechet(judged["features"], features),
-            "frechet to real": distances.frechet(judged["features"], self.real),
-        }
 
 
 def ssim(drawn: np.ndarray, whole: np.ndarray) -> float:
@@ -169,7 +149,7 @@ def main(
     host = hosts.of(pipe.unet, batch=2, tokens=pipe.tokenizer.model_max_length)
     cells = reported_prompts(runs, 8 if quick else pictures)
     weights = drawn_by(pipe)
-    judge = None if quick else Verdict(runs, cells)
+    exam = None if quick else exam_of(runs, cells)
     rows: list[dict] = []
     for sampler, (kind, steps) in list(SAMPLERS.items())[: 1 if quick else None]:
         steps = 12 if quick else steps
@@ -202,7 +182,7 @@ def main(
                 "psnr_deviation": statistics.pstdev(near),
                 "ssim": ssim(drawn, whole),
                 "plan": None if arm.plan is None else str(arm.plan.made_by),
-                **(judge.row(drawn, whole) if judge else {}),
+                **(exam.row(drawn, whole) if exam else {}),
             }
             rows.append(row)
             print(f"{sampler:10} {arm.name:34} {row['macs_ratio']:6.1%} of the MACs  {row['psnr']:6.2f} dB")

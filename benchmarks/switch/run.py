@@ -14,9 +14,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.base_model import distances
-from benchmarks.base_model.judge import trained
-from benchmarks.base_model.run import scores, taught_world
+from benchmarks.base_model.exam import held_out
 from benchmarks.drawing import draw
 from benchmarks.inherit_quality.run import WATCHED
 from benchmarks.results import at_least, write_result
@@ -25,7 +23,6 @@ from intarsia.eval import psnr
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.switch import ORDERS, cheapest_harm, sensitivity_of, switch
 from intarsia.shipped import model_folder
-from recipes.base.captions import article
 
 SHARES = (0.2, 0.4, 0.6, 0.8)  # of the calls, answered by the small UNet
 TIMED = 8  # pictures drawn at once while seconds are taken
@@ -48,12 +45,7 @@ def main(
     rows = hosts.rows(pipe.scheduler, steps)
     cost = outlines["small"].macs / host.outline.macs
 
-    pictures, cells, concepts, styles = taught_world(base)
-    judge = trained(base, pictures, cells, len(concepts), styles)
-    held = [row for row, cell in enumerate(cells) if cell["part"] == "cell"][:: 60 if quick else 1]
-    wanted = [cells[row] for row in held] * (1 if quick else repeats)
-    prompts = [f"{article(concepts[cell['concept']]['label'])} in {cell['style']} style" for cell in wanted]
-    real = judge(pictures[held])["features"]
+    exam = held_out(base, repeats=1 if quick else repeats, every=60 if quick else 1)
 
     seen = sensitivity_of(host, others, lambda: draw(pipe, WATCHED, steps=steps, latents=True, alone=True), rows)
     plans: dict[tuple[str, float], Plan] = {
@@ -70,23 +62,21 @@ def main(
     found, drawn = [], {}
     for (order, share), plan in plans.items():
         with rig.applied(plan, host, others=others):
-            drawn[order, share] = draw(pipe, prompts, steps=steps)
-        judged = judge(drawn[order, share])
+            drawn[order, share] = draw(pipe, exam.prompts, steps=steps)
         near = [psnr(one, two) for one, two in zip(drawn[order, share], drawn["whole", 0.0], strict=True)]
         found.append({
             "order": order, "share": share,
             "macs_ratio": price(resolve(plan, host.outline, others), outlines).macs_ratio,
             "rows": [row for row, name in enumerate(resolve(plan, host.outline, others).answering) if name],
             "median PSNR": float(np.median(near)) if share else None,
-            "frechet to real": distances.frechet(judged["features"], real) if not quick else None,
-            **scores(judged, wanted, concepts, styles),
+            **exam.row(drawn[order, share]),
         })  # fmt: skip
         print(found[-1])
 
     def under(plan: Plan) -> Callable[[], object]:
         def call() -> object:
             with rig.applied(plan, host, others=others):
-                return draw(pipe, prompts[:TIMED], steps=steps)
+                return draw(pipe, exam.prompts[:TIMED], steps=steps)
 
         return call
 
@@ -103,7 +93,7 @@ def main(
         at_least(f"dB of the searched order above '{rival}', the best fixed one, mean over shares",
                  by_order("searched") - by_order(rival), 0.0)
     ]  # fmt: skip
-    settings = {"quick": quick, "small": small, "pictures": len(wanted), "steps": steps, "shares": list(SHARES)}
+    settings = {"quick": quick, "small": small, "pictures": len(exam.wanted), "steps": steps, "shares": list(SHARES)}
     write_result("switch", found, claims, settings)
 
 

@@ -33,12 +33,17 @@ def article(label: str) -> str:
     return ("an " if label[0] in "aeiou" else "a ") + label
 
 
+def prompt_of(label: str, style: str) -> str:
+    """How tests and the model card ask for a picture."""
+    return f"{article(label)} in {style} style"
+
+
 def wordings(label: str, tags: list[str], style: str, rng: random.Random) -> list[str]:
     """Ways of asking for one picture. The first is the one that tests use; the last names no style."""
     some = ", ".join(rng.sample(tags, min(2, len(tags))))
     more = ", ".join(rng.sample(tags, min(3, len(tags))))
     return [
-        f"{article(label)} in {style} style",
+        prompt_of(label, style),
         f"{label}, {style} style",
         f"{article(label)}, {some}, in {style} style" if some else f"{label} in {style} style",
         f"{label}, {more}, {style} style" if more else f"{style} {label}",

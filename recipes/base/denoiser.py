@@ -82,7 +82,7 @@ class Denoising(nn.Module):
         self.weights = weights.view(1, -1, 1, 1)
         self.noise = DDIMScheduler(**NOISE)
 
-    def forward(self, batch: tuple[Tensor, tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
+    def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         latents, captions = batch
         noisy, times, wanted = noised(self.noise, latents)
         states = crossed(*captions, times, self.noise.config.num_train_timesteps)
@@ -101,9 +101,13 @@ def pipeline_of(unet: UNet2DConditionModel, autoencoder: AutoencoderKL) -> Stabl
 
 
 def batches(
-    pictures: Path, words: Path, latents: Path, batch: int
-) -> Callable[[int], tuple[Tensor, tuple[Tensor, Tensor, Tensor]]]:
-    """For `train.fit`: latents of taught cells, most of them shaken, and their captions, plain and crossed."""
+    pictures: Path, words: Path, latents: Path, batch: int, *, cross: bool = False
+) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """For `train.fit`: latents of taught cells, most of them shaken, and token states of their captions.
+
+    Args:
+        cross: Three captions for each, (3, batch, tokens, width): its own, with another style, of another thing.
+    """
     listed = json.loads((pictures / "cells.json").read_text())
     cells, known_words = listed["cells"], [taught(concept) for concept in listed["concepts"]]
     parts = np.array([cell["part"] if known_words[cell["concept"]] else "untaught" for cell in cells])
@@ -122,16 +126,19 @@ def batches(
         said[wordless] = blank
         return torch.from_numpy(said)
 
-    def batch_at(_draw: int) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def batch_at(_draw: int) -> tuple[Tensor, Tensor]:
         chosen = np.random.choice(rows, batch, replace=False)
         wordless = np.random.random(batch) < WORDLESS
-        captions = (chosen, crossings.restyled(chosen), crossings.renamed(chosen))
+        if cross:
+            worded = (chosen, crossings.restyled(chosen), crossings.renamed(chosen))
+            said = torch.stack([caption(words_of, wordless) for words_of in worded])
+        else:
+            said = caption(chosen, wordless)
         shown = known[chosen]
         shaken = np.random.random(batch) >= AS_DRAWN
         variant = np.random.randint(variants.shape[1], size=batch)
         shown[shaken] = torch.from_numpy(variants[chosen[shaken], variant[shaken]]).float()
-        said, restyled, renamed = (caption(words_of, wordless) for words_of in captions)
-        return shown.contiguous(memory_format=torch.channels_last), (said, restyled, renamed)
+        return shown.contiguous(memory_format=torch.channels_last), said
 
     return batch_at
 
@@ -184,7 +191,7 @@ def train(
     schedule = Schedule(steps=steps, learning_rate=rate, warmup=300, cooldown=cooldown, average=0.9995)
     fit(
         Denoising(unet, channel_weights(latents)),
-        batches(pictures, words, latents, batch),
+        batches(pictures, words, latents, batch, cross=True),
         schedule,
         out,
         show=show,

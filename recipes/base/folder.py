@@ -1,8 +1,6 @@
 """Stage 7: the folder that ships, an ordinary StableDiffusionPipeline in half precision, with its card."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import torch
@@ -11,9 +9,10 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from intarsia import hosts, rig, save_outline
 from intarsia.hosts.pipelines import quiet
 from intarsia.train import wear_average
+from recipes.shipping import shipped_folder, write_card
 
 from . import decoder, denoiser
-from .captions import TOKENS, article
+from .captions import TOKENS, prompt_of
 from .concepts import taught
 
 LIMIT_MB = 90
@@ -47,7 +46,7 @@ def prompts_of(listed: Path) -> list[str]:
         if cell["part"] == "train" and taught(known["concepts"][cell["concept"]]):
             styles.setdefault(cell["concept"], []).append(cell["style"])
     return [
-        f"{article(known['concepts'][concept]['label'])} in {drawn[place % len(drawn)]} style"
+        prompt_of(known["concepts"][concept]["label"], drawn[place % len(drawn)])
         for place, (concept, drawn) in enumerate(sorted(styles.items()))
     ]
 
@@ -58,28 +57,16 @@ def write_folder(runs: Path, out: Path) -> None:
     wear_average(denoiser.Denoising(unet, torch.ones(unet.config.in_channels)), runs / "denoiser")
     pipe = denoiser.pipeline_of(unet, newest_decoder(runs / "latents", runs / "decoder"))
     outline = rig.outline_of(hosts.of(unet), tokens=TOKENS)
-    part = out.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
-    with quiet():
-        pipe.to(dtype=torch.float16).save_pretrained(part, safe_serialization=True)
-    say_single_precision(part / "text_encoder/config.json")
-    (part / "prompts.txt").write_text("\n".join(prompts_of(runs / "pictures/cells.json")) + "\n")
-    save_outline(outline, part / "outline.json")
-
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     progress = json.loads((runs / "denoiser/checkpoint/progress.json").read_text())
-    card = CARD.read_text()
-    for name, value in {
-        "commit": commit.stdout.strip(),
-        "autoencoder_hours": f"{(seconds_of(runs / 'autoencoder') + seconds_of(runs / 'decoder')) / 3600:.1f}",
-        "denoiser_hours": f"{progress['seconds'] / 3600:.1f}",
-        "steps": f"{progress['step']:,}",
-    }.items():
-        card = card.replace("{" + name + "}", value)
-    (part / "README.md").write_text(card)
-    size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file()) / 1e6
-    if size > LIMIT_MB:
-        raise SystemExit(f"the folder would be {size:.1f} MB, more than {LIMIT_MB}")
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
-    print(f"wrote {out}: {size:.1f} MB")
+    with shipped_folder(out, limit_mb=LIMIT_MB) as part:
+        with quiet():
+            pipe.to(dtype=torch.float16).save_pretrained(part, safe_serialization=True)
+        say_single_precision(part / "text_encoder/config.json")
+        (part / "prompts.txt").write_text("\n".join(prompts_of(runs / "pictures/cells.json")) + "\n")
+        save_outline(outline, part / "outline.json")
+        autoencoder_seconds = seconds_of(runs / "autoencoder") + seconds_of(runs / "decoder")
+        write_card(CARD, part, {
+            "autoencoder_hours": f"{autoencoder_seconds / 3600:.1f}",
+            "denoiser_hours": f"{progress['seconds'] / 3600:.1f}",
+            "steps": f"{progress['step']:,}",
+        })  # fmt: skip

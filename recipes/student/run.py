@@ -6,8 +6,6 @@ Needs what `recipes.base.run` keeps in `runs/base`, and `pip install -e '.[recip
 """
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import torch
@@ -20,6 +18,7 @@ from intarsia.lighten.record import Assembled
 from intarsia.plan.files import write_plan
 from intarsia.shipped import BORROWS, model_folder, plan_file
 from recipes.base.captions import TOKENS
+from recipes.shipping import shipped_folder, write_card
 
 from .ways import WAYS, student_of, train
 
@@ -45,28 +44,17 @@ def main(
         return
     _, pairs, donors = student_of(teacher, chosen, way)
     outline = rig.outline_of(hosts.of(student), tokens=TOKENS)
-    part = SHIPPED.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
-    with quiet():
-        student.half().save_pretrained(part / "unet", safe_serialization=True)
-    (part / BORROWS).write_text(json.dumps({"intarsia": "borrows/1", "from": "emoji"}, indent=2) + "\n")
-    Assembled(write_plan(chosen), {"": "emoji"}, pairs, donors).save(part)
-    save_outline(outline, part / "outline.json")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    card = (HERE / "CARD.md").read_text()
     parameters = sum(value.numel() for value in student.parameters())
-    for name, value in {
-        "commit": commit.stdout.strip(), "hours": f"{done.seconds / 3600:.1f}", "steps": f"{steps:,}",
-        "plan": plan, "parameters": f"{parameters / 1e6:.1f}", "macs": f"{outline.macs / 1e6:.0f}",
-    }.items():  # fmt: skip
-        card = card.replace("{" + name + "}", value)
-    (part / "README.md").write_text(card)
-    size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file()) / 1e6
-    if size > LIMIT_MB:
-        raise SystemExit(f"the folder would be {size:.1f} MB, more than {LIMIT_MB}")
-    shutil.rmtree(SHIPPED, ignore_errors=True)
-    part.rename(SHIPPED)
-    print(f"wrote {SHIPPED}: {size:.1f} MB")
+    with shipped_folder(SHIPPED, limit_mb=LIMIT_MB) as part:
+        with quiet():
+            student.half().save_pretrained(part / "unet", safe_serialization=True)
+        (part / BORROWS).write_text(json.dumps({"intarsia": "borrows/1", "from": "emoji"}, indent=2) + "\n")
+        Assembled(write_plan(chosen), {"": "emoji"}, pairs, donors).save(part)
+        save_outline(outline, part / "outline.json")
+        write_card(HERE / "CARD.md", part, {
+            "hours": f"{done.seconds / 3600:.1f}", "steps": f"{steps:,}", "plan": plan,
+            "parameters": f"{parameters / 1e6:.1f}", "macs": f"{outline.macs / 1e6:.0f}",
+        })  # fmt: skip
 
 
 if __name__ == "__main__":

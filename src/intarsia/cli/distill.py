@@ -58,9 +58,11 @@ def distill(
         raise CardError("say either --pictures or --prompts: a picture of your own has its caption with it.")
     small = model_folder(student)
     record = read_record(small)
-    if teacher is None and record is None:
-        raise CardError(f"{small} does not remember what it was cut out of. Name the --teacher.")
-    large = model_folder(teacher if teacher is not None else record.sources[""] if record is not None else "")
+    if teacher is None:
+        if record is None:
+            raise CardError(f"{small} does not remember what it was cut out of. Name the --teacher.")
+        teacher = record.sources[""]
+    large = model_folder(teacher)
 
     import torch
     from accelerate import PartialState

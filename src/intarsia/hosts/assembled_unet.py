@@ -72,9 +72,13 @@ class AssembledUNet(UNet2DConditionModel):
 
     @functools.wraps(UNet2DConditionModel.forward)
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self.be_at(self, args, kwargs)
+        return super().forward(*args, **kwargs)
+
+    def be_at(self, _called: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Tell the expert convolutions the time step that a UNet is called with. Made to be a forward pre-hook."""
         time = args[1] if len(args) > 1 else kwargs["timestep"]
         self.moment.be(torch.as_tensor(time))
-        return super().forward(*args, **kwargs)
 
     def expert_convs(self) -> dict[str, ExpertConv2d]:
         """Every convolution of several experts, by path."""

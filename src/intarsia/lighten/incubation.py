@@ -10,9 +10,7 @@ module inside a frozen model. Taking a resolution as the part is ours.
 
 from typing import Any
 
-import torch
 from diffusers import UNet2DConditionModel
-from torch import nn
 
 from ..errors import FitError
 from ..hosts.assembled_unet import AssembledUNet
@@ -55,11 +53,5 @@ def hybrid(student: UNet2DConditionModel, teacher: UNet2DConditionModel, level: 
         block = student.get_submodule(path).requires_grad_(True)
         made.set_submodule(path, block)
     if isinstance(student, AssembledUNet):
-        moment = student.moment
-
-        def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            time = args[1] if len(args) > 1 else kwargs["timestep"]
-            moment.be(torch.as_tensor(time))
-
-        made.register_forward_pre_hook(before, with_kwargs=True)
+        made.register_forward_pre_hook(student.be_at, with_kwargs=True)
     return made

@@ -1,0 +1,80 @@
+"""Pictures that a model was asked for, and what the judge says of those that it drew."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.base_model import distances
+from benchmarks.base_model.judge import Judge, trained
+from benchmarks.base_model.world import World, taught_world
+
+FEWEST = 100  # a Fréchet distance of fewer pictures says nothing
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Cells to draw, and whom to ask.
+
+    Attributes:
+        wanted: A cell for each picture to draw.
+        near: Rows of the real pictures that drawn ones should be near to.
+    """
+
+    world: World
+    judge: Judge
+    wanted: list[dict]
+    near: list[int]
+
+    @property
+    def prompts(self) -> list[str]:
+        return [cell["prompt"] for cell in self.wanted]
+
+    @cached_property
+    def real(self) -> dict[str, np.ndarray]:
+        """What the judge says of the real pictures."""
+        return self.judge(self.world.pictures[self.near])
+
+    def scores(self, judged: dict[str, np.ndarray], wanted: list[dict] | None = None) -> dict[str, float]:
+        """Shares of pictures judged as what was asked for."""
+        wanted = self.wanted if wanted is None else wanted
+        truth = np.array([cell["concept"] for cell in wanted])
+        order = np.argsort(-judged["concept"], axis=1)
+        of_concept = [concept["subgroup"] for concept in self.world.concepts]
+        subgroups = sorted(set(of_concept))
+        member = np.array([subgroups.index(name) for name in of_concept])
+        by_subgroup = np.stack([judged["concept"][:, member == place].sum(1) for place in range(len(subgroups))], 1)
+        style = np.array([self.world.styles.index(cell["style"]) for cell in wanted])
+        return {
+            "concept top-1": float((order[:, 0] == truth).mean()),
+            "concept top-5": float((order[:, :5] == truth[:, None]).any(1).mean()),
+            "subgroup": float((by_subgroup.argmax(1) == member[truth]).mean()),
+            "style": float((judged["style"].argmax(1) == style).mean()),
+        }
+
+    def ceiling(self) -> dict[str, float]:
+        """The scores of the real pictures."""
+        return self.scores(self.real, [self.world.cells[row] for row in self.near])
+
+    def row(self, drawn: np.ndarray, whole: np.ndarray | None = None) -> dict[str, float | None]:
+        """Scores, and distances to real pictures and to those of the whole model."""
+        judged, enough = self.judge(drawn), len(drawn) >= FEWEST
+
+        def distance(features: np.ndarray) -> float | None:
+            return distances.frechet(judged["features"], features) if enough else None
+
+        beside = {} if whole is None else {"frechet to whole": distance(self.judge(whole)["features"])}
+        return {**self.scores(judged), "frechet to real": distance(self.real["features"]), **beside}
+
+
+def held_out(runs: Path, *, part: str = "cell", repeats: int = 1, every: int = 1) -> Exam:
+    """The exam of held-out cells, or of held-out concepts; the judge must be trained.
+
+    Args:
+        repeats: Pictures of each cell.
+        every: Every so many cells only.
+    """
+    world = taught_world(runs)
+    rows = world.rows(part)[::every]
+    return Exam(world, trained(runs, world), [world.cells[row] for row in rows] * repeats, rows)

@@ -1,0 +1,31 @@
+"""The folders that ship: replaced whole, within a size, each with a card that says where its weights come from."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def shipped_folder(out: Path, *, limit_mb: float) -> Iterator[Path]:
+    """A folder to fill, which then takes the place of the one that ships, unless it is too large."""
+    part = out.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file()) / 1e6
+    if size > limit_mb:
+        raise SystemExit(f"the folder would be {size:.1f} MB, more than {limit_mb}")
+    shutil.rmtree(out, ignore_errors=True)
+    part.rename(out)
+    print(f"wrote {out}: {size:.1f} MB")
+
+
+def write_card(template: Path, folder: Path, values: Mapping[str, str]) -> None:
+    """Fill in a card: every `{name}` that has a value, and `{commit}`."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    card = template.read_text()
+    for name, value in {**values, "commit": commit.stdout.strip()}.items():
+        card = card.replace("{" + name + "}", value)
+    (folder / "README.md").write_text(card)
