@@ -131,6 +131,9 @@ def test_the_program_is_exact():
         place = {row: 1 + number for number, name in enumerate(("a", "b")) for row in found[name]}
         assert sum(table[place.get(row, 0), row] for row in range(6)) == pytest.approx(best)
         assert sum(costs[place.get(row, 0)] for row in range(6)) <= budget
+    cost = 0.653  # of a call that no round number of parts makes up
+    spent = cheapest_harm(Sensitivity(("a",), harm[:1]), [1.0, cost], 4 + 2 * cost)
+    assert len(spent["a"]) == 2
     with pytest.raises(PlanError, match="even the cheapest"):
         cheapest_harm(Sensitivity(("a",), harm[:1]), [1.0, 0.5], 2.0)
 

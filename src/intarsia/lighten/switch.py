@@ -91,41 +91,36 @@ def sensitivity_of(host: Host, others: Mapping[str, Host], run: Callable[[], Ten
     return Sensitivity(tuple(others), harm)
 
 
-def cheapest_harm(seen: Sensitivity, costs: Sequence[float], budget: float, grain: int = 200) -> dict[str, list[int]]:
-    """Which model answers which row, so that the harms add up to the least within a budget: exact up to the grain.
+def cheapest_harm(seen: Sensitivity, costs: Sequence[float], budget: float) -> dict[str, list[int]]:
+    """Which model answers which row, so that the harms add up to the least within a budget. Exact.
+
+    What is spent depends only on how many rows each model answers, so for each such count the best way is kept.
 
     Args:
         costs: What a call costs, of the host and then of each model; in units of the host's.
         budget: What all rows may cost together.
-        grain: Parts that the cost of a row is counted in; costs are rounded up.
 
     Raises:
         PlanError: the cheapest model in every row costs more.
     """
     rows = seen.harm.shape[1]
-    prices = [int(np.ceil(cost * grain - 1e-9)) for cost in costs]
-    purse = int(budget * grain + 1e-9)
-    if min(prices) * rows > purse:
-        raise PlanError(f"even the cheapest model in every row costs {min(prices) * rows / grain:.1f} host calls, "
-                        f"more than {budget:.1f}.")  # fmt: skip
     harm = np.vstack([np.zeros(rows), seen.harm])
-    best = np.zeros(purse + 1)
-    choices = []
+    best: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {(0,) * len(costs): (0.0, ())}
     for row in range(rows):
-        options = np.full((len(prices), purse + 1), np.inf)
-        for place, price in enumerate(prices):
-            if price <= purse:
-                options[place, price:] = best[: purse + 1 - price] + harm[place, row]
-        choices.append(options.argmin(0))
-        best = options.min(0)
-    answers: dict[str, list[int]] = {name: [] for name in seen.names}
-    left = int(best.argmin())
-    for row in reversed(range(rows)):
-        place = int(choices[row][left])
-        left -= prices[place]
-        if place:
-            answers[seen.names[place - 1]].insert(0, row)
-    return answers
+        longer: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {}
+        for counts, (sofar, chosen) in best.items():
+            for place in range(len(costs)):
+                after = (*counts[:place], counts[place] + 1, *counts[place + 1 :])
+                found = (sofar + float(harm[place, row]), (*chosen, place))
+                if after not in longer or found[0] < longer[after][0]:
+                    longer[after] = found
+        best = longer
+    within = {counts: one for counts, one in best.items() if np.dot(counts, costs) <= budget * (1 + 1e-9)}
+    if not within:
+        raise PlanError(f"even the cheapest model in every row costs {min(costs) * rows:.1f} host calls, "
+                        f"more than {budget:.1f}.")  # fmt: skip
+    chosen = min(within.values())[1]
+    return {name: [row for row in range(rows) if chosen[row] == place] for place, name in enumerate(seen.names, 1)}
 
 
 @dataclass(frozen=True)
