@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from ..errors import FitError, HostNotFrozen
 from ..rig import Host
+from ..train import Group
 from ..train.noising import noised
 from .reference import Given, Reference
 from .stack import Stack
+
+GATE_RATE = 10.0  # times the learning rate
 
 
 class Learning(nn.Module):
@@ -50,6 +53,13 @@ class Learning(nn.Module):
         self.stack = stack
         self.host: list[Any] = [host.module]  # in a list: neither trained nor saved with the stack
         self.noise, self.watched = noise, watched
+
+    def learning_groups(self) -> list[Group]:
+        """The global scalars of gates: they learn faster, for all else has no gradient until they open, and do not
+        decay, which would close them again. Source: ours.
+        """
+        openings = [one for module in self.stack.senses.values() for block in module.blocks for one in block.openings]
+        return [Group(openings, factor=GATE_RATE, weight_decay=0.0)]
 
     def forward(self, batch: tuple[Tensor, Any, Mapping[str, Given]]) -> dict[str, Tensor]:
         latents, words, given = batch
