@@ -5,7 +5,8 @@ That loss hardly moves while a module learns, so the gap is logged beside it: ho
 when each sample hears its neighbour's reference. It is near 0 while the module says nothing of use, and grows.
 """
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import FitError, HostNotFrozen
 from ..rig import Host
-from ..train import Group
+from ..train import Group, seed_everything
 from ..train.noising import noised
 from .reference import Given, Reference
 from .stack import Stack
@@ -94,6 +95,26 @@ class Learning(nn.Module):
         tokens = self.stack(called["encoder_hidden_states"], times, references)
         found = host(noisy, times, **{**called, "encoder_hidden_states": tokens}, return_dict=False)[0]
         return (found.float() - wanted).square().flatten(1).mean(1)
+
+
+@torch.no_grad()
+def measure_gap(
+    learning: Learning, batch_at: Callable[[int], Any], *, draws: int = 16, seed: int = 1
+) -> dict[str, float]:
+    """Losses and gaps over whole batches, as `Learning` answers them: less noisy than what the log says of a few steps.
+
+    Args:
+        batch_at: As for `train.fit`.
+    """
+    watched, learning.watched = learning.watched, sys.maxsize
+    try:
+        found: list[dict[str, Tensor]] = []
+        for draw in range(draws):
+            seed_everything(seed, draw)
+            found.append(learning(batch_at(draw)))
+    finally:
+        learning.watched = watched
+    return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}
 
 
 def refuse_thawed(what: str, module: Any) -> None:
