@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intarsia.hosts.pipelines import quiet
 from recipes.base.captions import article, prompt_of, text_encoder, token_states
 from recipes.base.concepts import taught
 
@@ -110,5 +111,6 @@ class Cells:
             texts += [prompt_of(label, self.style_words[cell]), article(label)]
         if not texts:
             return {}
-        states = token_states(*text_encoder(), texts).numpy().astype(np.float32)
+        with quiet():
+            states = token_states(*text_encoder(), texts).numpy().astype(np.float32)
         return dict(zip(found, states.reshape(len(found), 2, *states.shape[1:]), strict=True))

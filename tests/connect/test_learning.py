@@ -221,3 +221,21 @@ def test_a_module_is_saved_after_training_as_it_speaks(trained, tmp_path):
     loaded = Modality.load(tmp_path / "style.safetensors", carrier)
     words = words_for(carrier)
     assert torch.equal(*(told(Stack(carrier, [one]), words, style=seen()) for one in (module, loaded)))
+
+
+def test_the_gap_is_watched_at_all_noises(world):
+    """A batch's time steps grow from its first sample to its last; the gap's samples are spread over them."""
+    carrier = make_carrier()
+    module = spoken("style", carrier).requires_grad_(True)
+    few, all_of_them = (
+        Learning(Stack(carrier, [module]), world.host, SAMPLE, watched=count) for count in (4, WORDS * REFERENCES)
+    )
+    called = []
+    handle = world.host.module.register_forward_pre_hook(lambda _host, args: called.append(args[1]))
+    for learning in (few, all_of_them):
+        torch.manual_seed(0)
+        learning(world.batch(24))
+    handle.remove()
+    assert torch.equal(called[1], called[0][::6])
+    assert torch.equal(called[3], called[2])
+    assert called[1].max() > 700 > 250 > called[1].min()

@@ -31,7 +31,8 @@ class Learning(nn.Module):
 
     Args:
         noise: A diffusers scheduler with `add_noise` and, for v-prediction, `get_velocity`.
-        watched: Samples of each batch, its first, that the gap is measured on; it costs their forward call.
+        watched: On how many samples of each batch the gap is measured; it costs their forward call. They are spread
+            over the batch, as its time steps are.
 
     Raises:
         HostNotFrozen: a weight would train that the modules stand on, or the host is in training mode.
@@ -72,7 +73,7 @@ class Learning(nn.Module):
         errors = self.errors(noisy, times, wanted, called, references)
         losses = {"loss": errors.mean()}
         losses |= {f"open_{name}": module.opening.detach() for name, module in self.stack.senses.items()}
-        rows = slice(0, self.watched)
+        rows = slice(0, None, -(-len(latents) // self.watched))
         part = (noisy[rows], times[rows], wanted[rows], cut(called, rows, len(latents)))
         for name, reference in references.items():
             strange = references | {name: reference.changed(neighbours)}
