@@ -1,6 +1,7 @@
 """Pictures by the hundred: a seed each, processes sharing the work."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ def draw(
     seed: int = 0,
     latents: bool = False,
     alone: bool = False,
+    around: Callable[[slice], AbstractContextManager[Any]] = lambda _rows: nullcontext(),
 ) -> np.ndarray | torch.Tensor:
     """Pictures (count, height, width, 3) in bytes, or final latents; the n-th has the seed `seed + n`.
 
@@ -32,6 +34,7 @@ def draw(
     Args:
         call: A pipeline, or what stands for one.
         alone: Every process draws everything itself: for runs that are watched or metered.
+        around: What is entered while some rows of the prompts are drawn.
     """
     state = processes()
     place, sharers = (0, 1) if alone else (state.process_index, state.num_processes)
@@ -39,10 +42,11 @@ def draw(
     for start in range(BATCH * place, len(prompts), BATCH * sharers):
         part = list(prompts[start : start + BATCH])
         generators = [torch.Generator().manual_seed(seed + start + number) for number in range(len(part))]
-        drawn = call(
-            part, num_inference_steps=steps, guidance_scale=GUIDANCE, generator=generators,
-            output_type="latent" if latents else "pil",
-        ).images  # fmt: skip
+        with around(slice(start, start + len(part))):
+            drawn = call(
+                part, num_inference_steps=steps, guidance_scale=GUIDANCE, generator=generators,
+                output_type="latent" if latents else "pil",
+            ).images  # fmt: skip
         mine.append((start, drawn if latents else np.stack([np.asarray(picture) for picture in drawn])))
     gathered = mine if alone else gather_object(mine)
     parts = [part for _, part in sorted(gathered, key=lambda pair: pair[0])]

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "train": {"errors"},
     "eval": {"errors", "plan", "rig", "hosts", "graphs"},
     "lighten": {"errors", "saving", "plan", "rig", "parts", "hosts", "train", "eval"},
-    "connect": {"errors", "saving", "plan", "rig", "parts", "hosts", "train"},
+    "connect": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "train"},
     "cli": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "graphs", "train", "eval"}
     | {"lighten", "connect", ""},
     "": {"errors", "plan"},

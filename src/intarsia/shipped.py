@@ -72,6 +72,26 @@ def lender_of(folder: Path) -> Path:
     return found
 
 
+def modules_of(folder: Path) -> dict[str, Path]:
+    """The files of the modules that come with a model, by name: what `connect` teaches it to look at."""
+    return {path.stem: path for path in sorted((folder / "modules").glob("*.safetensors"))}
+
+
+def module_file(folder: Path, name: str) -> Path:
+    """A module that comes with a model, by name.
+
+    Raises:
+        CardError: none of this name does.
+    """
+    found = modules_of(folder)
+    if name not in found:
+        raise CardError(
+            f"no module {name!r} comes with the model in {folder}; it has: {', '.join(found) or 'none'}. Name the file "
+            "of your own, or train one: intarsia train-module."
+        )
+    return found[name]
+
+
 def plan_file(name: str) -> Path:
     """A plan file, by short name or by path.
 

@@ -215,3 +215,21 @@ def test_what_a_stack_costs():
             draw(pipe, carrier)
     assert first.total == stock.total + 3 * both
     assert second.total == stock.total
+
+
+def test_both_halves_hear_references_if_asked(pipe):
+    carrier = make_carrier()
+    stack, words = stack_of(carrier), words_for(carrier, 2)
+    heard = []
+    with attached(pipe, stack, uncond="same") as senses:
+        handle = pipe.unet.register_forward_pre_hook(
+            lambda _net, _args, kwargs: heard.append(kwargs["encoder_hidden_states"]), with_kwargs=True
+        )
+        senses.give(style=seen(2))
+        draw(pipe, carrier, prompts=2)
+        handle.remove()
+    time = float(pipe.scheduler.timesteps[0])
+    assert torch.equal(heard[0][:2], told(stack, torch.zeros_like(words), time, style=seen(2)))
+    assert torch.equal(heard[0][2:], told(stack, words, time, style=seen(2)))
+    with pytest.raises(FitError, match="say 'off' or 'same'"), attached(pipe, stack, uncond="both"):
+        pass

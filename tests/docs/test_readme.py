@@ -5,22 +5,16 @@ import shlex
 import sys
 from pathlib import Path
 
-import pytest
-
 from intarsia.cli import main as command
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-EXAMPLES = re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", README, re.S)
+EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", README, re.S))
 
 
-@pytest.mark.parametrize(("name", "code"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
-def test_examples_run(name, code, capsys):
-    exec(compile(code, f"README: {name}", "exec"), {})
+def test_the_faster_example_runs(capsys):
+    exec(compile(EXAMPLES["faster"], "README: faster", "exec"), {})
     assert "host" in capsys.readouterr().out
-
-
-def test_there_are_examples():
-    assert len(EXAMPLES) >= 1
+    assert EXAMPLES.keys() == {"faster", "senses"}, "test_senses_walk.py runs the other"
 
 
 def run(words, monkeypatch):

@@ -9,13 +9,14 @@ from diffusers import DDIMScheduler
 
 from intarsia import CardError, FitError, Plan, Rule, Skip, hosts, rig
 from intarsia.hosts import pico
+from intarsia.hosts.lessons import Lessons, lessons_of, told_of
 from intarsia.lighten.distill import Distilling, block_pairs
 from intarsia.lighten.experts import with_experts
 from intarsia.lighten.incubation import hybrid, level_blocks, levels_that_differ
-from intarsia.lighten.lessons import Lessons, lessons_of, read_pictures, told_of
 from intarsia.lighten.record import blocks_of, read_record
 from intarsia.lighten.teach import teach
 from intarsia.train import Schedule
+from intarsia.train.rows import read_rows
 from tests.laws.conftest import inputs_of
 from tests.lighten.test_distill import batch
 
@@ -140,10 +141,10 @@ def test_words_are_what_the_pipeline_says(tmp_path):
 
 def test_folders_that_will_not_do(tmp_path):
     with pytest.raises(CardError, match=r"no metadata\.jsonl"):
-        read_pictures(tmp_path)
+        read_rows(tmp_path, "file_name", "text")
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a"}\n')
     with pytest.raises(CardError, match=r"metadata\.jsonl:1: there is no 'a\.png'"):
-        read_pictures(tmp_path)
+        read_rows(tmp_path, "file_name", "text")
     assert read_record(tmp_path) is None
     (tmp_path / "assembly.json").write_text('{"intarsia": "plan/1"}')
     with pytest.raises(CardError, match="not a record of an assembly"):

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from intarsia import CardError
-from intarsia.train import Schedule, fit
+from intarsia.train import Group, Schedule, fit
 
 STEPS = 9
 
@@ -25,6 +25,13 @@ class Line(nn.Module):
 
     def forward(self, batch):
         return {"loss": (self.layers(batch) - 3 * batch - 1).square().mean()}
+
+
+class Uneven(Line):
+    """Its last layer learns ten times as fast and does not decay."""
+
+    def learning_groups(self):
+        return [Group(list(self.layers[4].parameters()), factor=10.0, weight_decay=0.0)]
 
 
 def points(_draw):
@@ -45,8 +52,9 @@ def weights(out):
     }
 
 
-def test_a_killed_run_goes_on_to_the_bit(tmp_path):
-    train(tmp_path / "whole")
+@pytest.mark.parametrize("kind", [Line, Uneven])
+def test_a_killed_run_goes_on_to_the_bit(tmp_path, kind):
+    train(tmp_path / "whole", kind())
 
     def killed(draw):
         if draw == 7:
@@ -54,9 +62,9 @@ def test_a_killed_run_goes_on_to_the_bit(tmp_path):
         return points(draw)
 
     with pytest.raises(KeyboardInterrupt), torch.enable_grad():
-        fit(Line(), killed, Schedule(STEPS, 0.01, warmup=2, cooldown=4), tmp_path / "cut", save_every=5, log_every=3)
+        fit(kind(), killed, Schedule(STEPS, 0.01, warmup=2, cooldown=4), tmp_path / "cut", save_every=5, log_every=3)
     assert json.loads((tmp_path / "cut/checkpoint/progress.json").read_text())["step"] == 5
-    train(tmp_path / "cut")
+    train(tmp_path / "cut", kind())
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(value, cut[kind][name]) for kind in whole for name, value in whole[kind].items())
 
@@ -103,3 +111,14 @@ def test_the_average_is_shown_and_taken_off(tmp_path):
     assert torch.equal(seen[0], kept["average"]["layers.0.weight"])
     assert torch.equal(objective.layers[0].weight, kept["live"]["layers.0.weight"])
     assert not torch.equal(seen[0], kept["live"]["layers.0.weight"])
+
+
+def test_groups_learn_at_their_own_rate(tmp_path):
+    """AdamW's first step moves every weight by its rate, or nearly, and by the decay before that."""
+    objective, started = Uneven(), Uneven().state_dict()
+    schedule = Schedule(1, 0.01, warmup=1, weight_decay=0.5, average=0.0)
+    with torch.enable_grad():
+        fit(objective, points, schedule, tmp_path)
+    for name, factor, decay in (("layers.0.weight", 1, 0.5), ("layers.4.weight", 10, 0.0)):
+        moved = objective.state_dict()[name] - started[name] * (1 - factor * 0.01 * decay)
+        assert torch.allclose(moved.abs(), torch.full_like(moved, factor * 0.01), rtol=0.05)

@@ -1,10 +1,10 @@
-"""A contact sheet: rows are prompts, columns are the whole model and the plans."""
+"""A contact sheet: rows are prompts, columns are the whole model, without and with references, and the plans."""
 
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..eval.side_by_side import WHOLE, SideBySide
+from ..eval.side_by_side import SideBySide
 
 CELL, GAP, LABELS, HEAD = 160, 10, 250, 64
 
@@ -20,7 +20,7 @@ def contact_sheet(prompts: Sequence[str], result: SideBySide) -> Image.Image:
     for place, name in enumerate(columns):
         left = LABELS + GAP + place * (CELL + GAP)
         pen.text((left, 10), name, "black", head)
-        if name != WHOLE:
+        if name in result.bills:
             ratio, _, _ = result.seconds.ratio(name)
             said = f"{result.bills[name].macs_ratio:.0%} MACs, {ratio:.0%} time"
             pen.text((left, 34), said, "dimgray", small)

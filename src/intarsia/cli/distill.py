@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-    from ..lighten.lessons import Lessons
+    from ..hosts.lessons import Lessons
 
 LESSONS = "lessons.safetensors"
 
@@ -73,6 +73,7 @@ def distill(
     from ..lighten.distill import Weights, block_pairs
     from ..lighten.teach import teach
     from ..train import Schedule
+    from .keeping import keep_settings
 
     # One process draws the lessons while the others wait.
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=12))
@@ -111,29 +112,6 @@ def distill(
     typer.echo(f"wrote {out}; {run} holds the training and can be removed")
 
 
-def keep_settings(run: Path, settings: dict[str, object]) -> None:
-    """Take down what a run was begun with; a run that goes on must be the same.
-
-    Raises:
-        CardError: it was begun with other settings.
-    """
-    from ..errors import CardError
-    from ..saving import replace_text
-
-    path = run / "settings.json"
-    if not path.exists():
-        replace_text(path, json.dumps(settings, indent=2) + "\n")
-        return
-    before = json.loads(path.read_text())
-    changed = [name for name, value in settings.items() if before.get(name) != value]
-    if changed:
-        raise CardError(
-            f"{run} was begun with other settings: "
-            + ", ".join(f"{name} {before.get(name)!r}, now {settings[name]!r}" for name in changed)
-            + ". Repeat those, name another --out, or remove that folder."
-        )
-
-
 def lessons_for(
     pipe: DiffusionPipeline,
     folder: Path,
@@ -153,14 +131,16 @@ def lessons_for(
     from rich.progress import Progress
 
     from ..errors import CardError
-    from ..lighten import lessons as school
+    from ..hosts import lessons as school
+    from ..train.rows import read_rows
 
     kept = run / LESSONS
     if kept.exists():
         return school.Lessons.load(kept)
     if pictures is not None:
-        files, texts = school.read_pictures(pictures)
-        latents_of = school.encoded_by(pipe, files)
+        rows = read_rows(pictures, "file_name", "text")
+        texts = [row["text"] for row in rows]
+        latents_of = school.encoded_by(pipe, [Path(row["file_name"]) for row in rows])
     else:
         listed = prompts if prompts is not None else folder / "prompts.txt"
         if not listed.is_file():

@@ -9,17 +9,18 @@ class What(StrEnum):
     models = "models"
     plans = "plans"
     planners = "planners"
+    modules = "modules"
 
 
 def listing(what: What = typer.Argument(..., help="Which kind of thing.")) -> None:
-    """List the models, plans and planners that come with intarsia."""
+    """List the models, plans, planners and modules that come with intarsia."""
     from rich.console import Console
     from rich.table import Table
 
     from ..lighten import LOOKING, PLANNERS
     from ..plan import load_plan
     from ..plan.pattern import rows_of
-    from ..shipped import MODELS, model_names, plan_file, plan_names
+    from ..shipped import MODELS, model_names, modules_of, plan_file, plan_names
 
     match what:
         case What.models:
@@ -36,6 +37,11 @@ def listing(what: What = typer.Argument(..., help="Which kind of thing.")) -> No
                         rows_of(rule.rows, plan.rows)
                     )
                 table.add_row(name, str(plan.rows), "; ".join(f"{what} in {len(some)}" for what, some in rows.items()))
+        case What.modules:
+            table = Table("module", "model", "file")
+            for name in model_names():
+                for module, path in modules_of(MODELS / name).items():
+                    table.add_row(module, name, str(path))
         case What.planners:
             table = Table("planner", "what it does", "source")
             for planner in (*PLANNERS, *LOOKING):

@@ -7,7 +7,20 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import IntarsiaError
-from . import assemble, check, distill, export, listing, outline, planning, planning_models, price, run, show
+from . import (
+    assemble,
+    check,
+    distill,
+    export,
+    listing,
+    outline,
+    planning,
+    planning_models,
+    price,
+    run,
+    show,
+    train_module,
+)
 
 EPILOG = (
     "A first walk:  intarsia run 'a red apple in 3d style'  |  intarsia show emoji-fast --outline emoji  |  "
@@ -35,6 +48,7 @@ app.command("check")(check.check)
 app.command("outline")(outline.outline)
 app.command("assemble")(assemble.assemble)
 app.command("distill")(distill.distill)
+app.command("train-module")(train_module.train_module)
 app.command("export")(export.export)
 app.command("list")(listing.listing)
 

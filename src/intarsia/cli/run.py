@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from ..lighten.speed import Pace
     from ..plan import Plan
     from ..rig import Host
+    from .senses import Senses
 
 
 def run(
@@ -21,6 +25,13 @@ def run(
     plan: list[str] = typer.Option(
         [], "--plan", "-p", help="A plan file or short name; say it again for more columns."
     ),
+    style: Path | None = typer.Option(None, help="A picture whose style to draw in."),
+    silhouette: Path | None = typer.Option(None, help="A picture whose outline to draw along."),
+    palette: Path | None = typer.Option(None, help="A picture whose colours to use."),
+    reference: list[str] = typer.Option([], help="A picture for any module, as NAME=PICTURE."),
+    weight: list[str] = typer.Option([], "--weight", "-w", help="What a module counts for, as NAME=0.8; else 1."),
+    module: list[Path] = typer.Option([], help="A module of your own, from 'intarsia train-module'."),
+    encoder: list[str] = typer.Option([], help="The vision model that a module looks through, as NAME=FOLDER."),
     other: list[str] = typer.Option([], help="A model that plans may use for some calls, as NAME=MODEL."),
     speed: str | None = typer.Option(None, help="How much faster, as '2x', in seconds measured on this machine."),
     model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline."),
@@ -36,12 +47,15 @@ def run(
     ),
     device: str | None = typer.Option(None, help="cpu or cuda; cuda where there is one, if not given."),
 ) -> None:
-    """Draw pictures. With plans, also a contact sheet, the drawn plans, and a report of MACs, seconds and drift."""
+    """Draw pictures. With references or plans, also a contact sheet; with plans, also the drawn plans and a report
+    of MACs, seconds and drift.
+    """
     from ..errors import PlanError
     from ..plan import load_plan
     from ..saving import new_folder, refuse_existing
     from ..shipped import model_folder, plan_file
     from .reading import read_sources
+    from .senses import TEXT_ONLY, WITH_REFERENCES, read_senses
 
     refuse_existing(out)
     folder = model_folder(model)
@@ -50,11 +64,14 @@ def run(
         raise PlanError(f"columns are named after their plans: {', '.join(names)} are not all different. Rename one.")
     plans = {Path(name).stem: load_plan(plan_file(name)) for name in plan}
     sources = read_sources(other)
+    senses = read_senses(
+        {"style": style, "silhouette": silhouette, "palette": palette}, reference, weight, module, encoder
+    )
     factor = None if speed is None else read_factor(speed)
     if factor is not None and backend is not None:
         raise PlanError("--speed is measured in PyTorch. Choose a plan first, then run it with --plan and --backend.")
 
-    from ..eval.side_by_side import compare, steps_for
+    from ..eval.side_by_side import WHOLE, compare, steps_for
     from ..hosts.pipelines import load_pipeline
     from .contact import contact_sheet
     from .report import write_report
@@ -63,22 +80,26 @@ def run(
         typer.echo(text, err=True)
 
     pipe = load_pipeline(folder, device=device)
-    if factor is not None:
-        if steps is None:
-            steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
-        plans[speed or ""] = plan_asked_for(pipe, prompts, factor, steps, guidance, say)
-    result = compare(
-        pipe, prompts, plans, steps=steps, guidance=guidance, seed=seed, rounds=rounds if plans or backend else 1,
-        backend=backend, others={name: load_pipeline(path, device=device).unet for name, path in sources.items()},
-        say=say,
-    )  # fmt: skip
+    if steps is None:
+        steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
+    others = {name: load_pipeline(path, device=device).unet for name, path in sources.items()}
+    drawing = functools.partial(compare, pipe, prompts, steps=steps, guidance=guidance, seed=seed, say=say)
+    with looking(pipe, senses):
+        if factor is not None:
+            plans[speed or ""] = plan_asked_for(pipe, prompts, factor, steps, guidance, say)
+        result = drawing(plans, rounds=rounds if plans or backend else 1, backend=backend, others=others)
+    if senses is not None:
+        say("once more without references")
+        whole, *planned = result.pictures.items()
+        columns = {TEXT_ONLY: drawing({}, rounds=1).pictures[WHOLE], WITH_REFERENCES: whole[1], **dict(planned)}
+        result = replace(result, pictures=columns)
     with new_folder(out) as part:
         for name, pictures in result.pictures.items():
             for number, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
-                slug = "".join(letter if letter.isalnum() else "-" for letter in prompt)[:40]
-                picture.save(part / f"{number:02d}-{slug}-{name}.png")
-        if plans or backend:
+                picture.save(part / f"{number:02d}-{slug(prompt)[:40]}-{slug(name)}.png")
+        if len(result.pictures) > 1:
             contact_sheet(prompts, result).save(part / "contact-sheet.png")
+        if plans or backend:
             (part / "plans.txt").write_text(
                 "\n\n".join(f"{name}\n{text}" for name, text in result.drawings.items()) + "\n"
             )
@@ -87,6 +108,20 @@ def run(
         say(f"asked for {factor:g}x, measured {result.seconds.speedup(speed or ''):.2f}x")
     for path in sorted(out.iterdir(), key=lambda path: (path.suffix == ".png", path.name)):
         typer.echo(f"wrote {path}")
+
+
+def slug(text: str) -> str:
+    """A text as a part of a file's name."""
+    return "".join(letter if letter.isalnum() or letter in "-_.+" else "-" for letter in text)
+
+
+def looking(pipe: DiffusionPipeline, senses: Senses | None) -> AbstractContextManager[object]:
+    """The pipeline sees the references of a run, if there are any."""
+    if senses is None:
+        return nullcontext()
+    from ..connect import shown
+
+    return shown(pipe, senses.references, files=senses.files, weights=senses.weights, encoders=senses.encoders)
 
 
 def read_factor(text: str) -> float:

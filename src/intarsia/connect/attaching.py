@@ -19,7 +19,7 @@ from ..errors import FitError, RigError
 from ..rig import Host
 from .reference import Given
 from .stack import Stack
-from .table import Table
+from .table import Table, Uncond
 
 WORDS = 2  # where the words stand among the positional arguments of UNets and ControlNets, after sample and time step
 ATTACHED: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
@@ -30,10 +30,11 @@ THREE_WAYS = ("do_perturbed_attention_guidance", "image_guidance_scale")
 class Attachment:
     """A stack at work. It begins with no reference, so that all modules are silent."""
 
-    def __init__(self, stack: Stack, guided: Callable[[], bool]) -> None:
+    def __init__(self, stack: Stack, guided: Callable[[], bool], uncond: Uncond = "off") -> None:
         self.stack = stack
         self.guided = guided
-        self.table = Table(stack, {})
+        self.uncond: Uncond = uncond
+        self.table = Table(stack, {}, uncond)
 
     def give(self, **references: Given | None) -> None:
         """Set the references of the calls to come, by module; a module that is not named, or given None, is silent.
@@ -44,7 +45,7 @@ class Attachment:
         Raises:
             FitError: no module has this name, or its features are of another width.
         """
-        self.table = Table(self.stack, self.stack.references(references))
+        self.table = Table(self.stack, self.stack.references(references), self.uncond)
 
     def precompute(self, words: Tensor, times: Iterable[float], *, guided: bool = False) -> None:
         """Work out the tokens of a run beforehand, so that its calls cost what the stock pipeline's do.
@@ -69,16 +70,20 @@ class Attachment:
 
 
 @contextmanager
-def attached(target: Host | DiffusionPipeline, stack: Stack, *, guided: bool = False) -> Iterator[Attachment]:
+def attached(
+    target: Host | DiffusionPipeline, stack: Stack, *, guided: bool = False, uncond: Uncond = "off"
+) -> Iterator[Attachment]:
     """Let a stack speak into every call of a UNet inside the block.
 
     Args:
         target: A pipeline, which says itself whether it guides and whose ControlNets hear the same words; or a host,
             for calls of your own.
         guided: Of a host only: whether the first half of the rows of each call is the prediction without words.
+        uncond: Whether that half hears references: "off", so that guidance strengthens words and references alike;
+            or "same", so that it strengthens words only and references just steer.
 
     Raises:
-        FitError: the stack's tokens are of another width than the UNet's.
+        FitError: the stack's tokens are of another width than the UNet's, or `uncond` is neither.
         RigError: another stack is attached already.
     """
     host = target if not isinstance(target, DiffusionPipeline) else hosts.of(target.unet)
@@ -90,7 +95,7 @@ def attached(target: Host | DiffusionPipeline, stack: Stack, *, guided: bool = F
     if host.module in ATTACHED:
         raise RigError("this model has a stack already. Put all modules into one Stack and attach it once.")
     pipe = target if isinstance(target, DiffusionPipeline) else None
-    attachment = Attachment(stack, lambda: guided if pipe is None else guides(pipe))
+    attachment = Attachment(stack, lambda: guided if pipe is None else guides(pipe), uncond)
     nets = [host.module, *(controls_of(pipe) if pipe is not None else [])]
     handles = [net.register_forward_pre_hook(attachment.hook, with_kwargs=True) for net in nets]
     ATTACHED.add(host.module)

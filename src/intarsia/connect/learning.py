@@ -5,7 +5,8 @@ That loss hardly moves while a module learns, so the gap is logged beside it: ho
 when each sample hears its neighbour's reference. It is near 0 while the module says nothing of use, and grows.
 """
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,9 +14,12 @@ from torch import Tensor, nn
 
 from ..errors import FitError, HostNotFrozen
 from ..rig import Host
+from ..train import Group, seed_everything
 from ..train.noising import noised
 from .reference import Given, Reference
 from .stack import Stack
+
+GATE_RATE = 10.0  # times the learning rate
 
 
 class Learning(nn.Module):
@@ -27,7 +31,8 @@ class Learning(nn.Module):
 
     Args:
         noise: A diffusers scheduler with `add_noise` and, for v-prediction, `get_velocity`.
-        watched: Samples of each batch, its first, that the gap is measured on; it costs their forward call.
+        watched: On how many samples of each batch the gap is measured; it costs their forward call. They are spread
+            over the batch, as its time steps are.
 
     Raises:
         HostNotFrozen: a weight would train that the modules stand on, or the host is in training mode.
@@ -51,6 +56,13 @@ class Learning(nn.Module):
         self.host: list[Any] = [host.module]  # in a list: neither trained nor saved with the stack
         self.noise, self.watched = noise, watched
 
+    def learning_groups(self) -> list[Group]:
+        """The global scalars of gates: they learn faster, for all else has no gradient until they open, and do not
+        decay, which would close them again. Source: ours.
+        """
+        openings = [one for module in self.stack.senses.values() for block in module.blocks for one in block.openings]
+        return [Group(openings, factor=GATE_RATE, weight_decay=0.0)]
+
     def forward(self, batch: tuple[Tensor, Any, Mapping[str, Given]]) -> dict[str, Tensor]:
         latents, words, given = batch
         called = dict(words) if isinstance(words, Mapping) else {"encoder_hidden_states": words}
@@ -61,7 +73,7 @@ class Learning(nn.Module):
         errors = self.errors(noisy, times, wanted, called, references)
         losses = {"loss": errors.mean()}
         losses |= {f"open_{name}": module.opening.detach() for name, module in self.stack.senses.items()}
-        rows = slice(0, self.watched)
+        rows = slice(0, None, -(-len(latents) // self.watched))
         part = (noisy[rows], times[rows], wanted[rows], cut(called, rows, len(latents)))
         for name, reference in references.items():
             strange = references | {name: reference.changed(neighbours)}
@@ -84,6 +96,26 @@ class Learning(nn.Module):
         tokens = self.stack(called["encoder_hidden_states"], times, references)
         found = host(noisy, times, **{**called, "encoder_hidden_states": tokens}, return_dict=False)[0]
         return (found.float() - wanted).square().flatten(1).mean(1)
+
+
+@torch.no_grad()
+def measure_gap(
+    learning: Learning, batch_at: Callable[[int], Any], *, draws: int = 16, seed: int = 1
+) -> dict[str, float]:
+    """Losses and gaps over whole batches, as `Learning` answers them: less noisy than what the log says of a few steps.
+
+    Args:
+        batch_at: As for `train.fit`.
+    """
+    watched, learning.watched = learning.watched, sys.maxsize
+    try:
+        found: list[dict[str, Tensor]] = []
+        for draw in range(draws):
+            seed_everything(seed, draw)
+            found.append(learning(batch_at(draw)))
+    finally:
+        learning.watched = watched
+    return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}
 
 
 def refuse_thawed(what: str, module: Any) -> None:

@@ -38,29 +38,41 @@ class Modality(nn.Module):
     Args:
         name: How it is called in a stack, a Python identifier such as `style`.
         connector: What it plugs into; only its form and its fingerprint are kept.
+        inner: The width that its blocks work in, the connector's if not given; less makes a smaller file.
 
     Attributes:
         ground: The fingerprint of the connector that it was made for.
 
     Raises:
-        FitError: the name is no identifier.
+        FitError: the name is no identifier, or the connector's heads do not divide the inner width.
     """
 
-    def __init__(self, name: str, connector: Connector, features: Features, gating: Gating = Gating()) -> None:
+    def __init__(
+        self,
+        name: str,
+        connector: Connector,
+        features: Features,
+        gating: Gating = Gating(),
+        *,
+        inner: int | None = None,
+    ) -> None:
         super().__init__()
         if not name.isidentifier():
             raise FitError(f"a module cannot be called {name!r}; name it with letters, digits and underscores.")
         self.name, self.features, self.gating = name, features, gating
         self.form: Form = connector.form
         self.ground: str = connector.fingerprint
-        self.project = nn.Linear(features.width, self.form.width)
+        self.inner = self.form.width if inner is None else inner
+        if self.inner % self.form.heads:
+            raise FitError(f"{self.form.heads} heads do not divide an inner width of {inner}; name another width.")
+        self.project = nn.Linear(features.width, self.inner)
         self.blocks: Any = nn.ModuleList(
-            GatedPerceiver(self.form.width, self.form.heads, self.form.time_width, gating)
+            GatedPerceiver(self.form.width, self.form.heads, self.form.time_width, gating, self.inner)
             for _ in range(self.form.blocks)
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """What the blocks read: (batch, tokens, features' width) to (batch, tokens, carried width)."""
+        """What the blocks read: (batch, tokens, features' width) to (batch, tokens, inner width)."""
         return self.project(features)
 
     @property
@@ -84,7 +96,8 @@ class Modality(nn.Module):
         }
         card = {
             "intarsia": DOCUMENT, "name": self.name, "connector": self.ground, "form": asdict(self.form),
-            "features": asdict(self.features), "gating": asdict(self.gating), "training": dict(training),
+            "features": asdict(self.features), "gating": asdict(self.gating), "inner": self.inner,
+            "training": dict(training),
         }  # fmt: skip
         write(path, tensors, card)
 
@@ -106,7 +119,9 @@ class Modality(nn.Module):
                     f"{path}: made for the connector {card['connector']}, and this one is {connector.fingerprint}"
                     f"{' (' + ', '.join(differs) + ')' if differs else ''}; plug it into its own, or train it for this."
                 )
-            made = cls(card["name"], connector, Features(**card["features"]), Gating(**card["gating"]))
+            made = cls(
+                card["name"], connector, Features(**card["features"]), Gating(**card["gating"]), inner=card["inner"]
+            )
         except (KeyError, TypeError) as error:
             raise CardError(f"{path}: its card lacks or has too much of something ({error!r}).") from error
         fill(made, tensors, path)

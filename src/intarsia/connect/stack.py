@@ -5,7 +5,7 @@ attention adds is summed before any feed-forward part, and then all that those a
 The sum is made in the order of the modules' names, since floating point addition of three terms depends on the order.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -68,9 +68,10 @@ class Stack(nn.Module):
     """
 
     def __init__(
-        self, connector: Connector, modules: Sequence[Modality], weights: Mapping[str, Weighed] | None = None
+        self, connector: Connector, modules: Iterable[Modality], weights: Mapping[str, Weighed] | None = None
     ) -> None:
         super().__init__()
+        modules = list(modules)
         names = sorted(module.name for module in modules)
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:

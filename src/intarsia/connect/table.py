@@ -6,6 +6,7 @@ are fractions, Heun's come twice, and an image-to-image run begins in the middle
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -14,24 +15,35 @@ from ..errors import FitError
 from .reference import Reference
 from .stack import Stack
 
+Uncond = Literal["off", "same"]
+
 
 class Table:
     """A stack with references, and the tokens that it has told so far. New references make a new table.
 
     Tokens are kept for the last words only; in training nothing is.
+
+    Args:
+        uncond: Whether the half without words hears the references too, "same", or not, "off".
+
+    Raises:
+        FitError: `uncond` is neither.
     """
 
-    def __init__(self, stack: Stack, references: Mapping[str, Reference]) -> None:
+    def __init__(self, stack: Stack, references: Mapping[str, Reference], uncond: Uncond = "off") -> None:
+        if uncond not in get_args(Uncond):
+            raise FitError(f"uncond {uncond!r}: say 'off' or 'same', whether the half without words hears references.")
         self.stack = stack
         self.references = dict(references)
+        self.unworded = self.references if uncond == "same" else {}
         self.reading: tuple[Tensor, bool, dict[float, Tensor]] | None = None
 
     def tokens(self, words: Tensor, times: Tensor, guided: bool) -> Tensor:
         """Tokens for one call of the UNet.
 
         Args:
-            guided: Whether the first half of the rows is the prediction without words, which hears no module: so no
-                module needs to be trained to be silent there.
+            guided: Whether the first half of the rows is the prediction without words. With `uncond` "off" it hears
+                no module, so no module needs to be trained to be silent there.
 
         Raises:
             FitError: an odd number of rows cannot be two halves.
@@ -67,7 +79,7 @@ class Table:
             raise FitError(f"guidance calls the UNet with two halves, and this call has {len(words)} rows of words.")
         without, with_words = words.chunk(2)
         earlier, later = times.chunk(2) if times.numel() > 1 else (times, times)
-        return torch.cat([self.stack(without, earlier, {}), self.stack(with_words, later, self.references)])
+        return torch.cat([self.stack(without, earlier, self.unworded), self.stack(with_words, later, self.references)])
 
 
 def same(ours: Tensor, theirs: Tensor) -> bool:

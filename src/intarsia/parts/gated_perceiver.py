@@ -66,21 +66,34 @@ class Gate(nn.Module):
 
 
 class GatedPerceiver(nn.Module):
-    """A perceiver block of one modality; shapes are those of `Perceiver`."""
+    """A perceiver block of one modality; shapes are those of `Perceiver`.
 
-    def __init__(self, width: int, heads: int, time_width: int, gating: Gating) -> None:
+    Args:
+        width: Of the carried tokens.
+        inner: The width that the block works in, and that what it reads has: its inputs are narrowed to that and its
+            additions widened again, for a file of a fraction of the size. Ours; at the carried width, if none is
+            given, it is the paper's block.
+    """
+
+    def __init__(self, width: int, heads: int, time_width: int, gating: Gating, inner: int | None = None) -> None:
         super().__init__()
-        self.block = Perceiver(width, heads, time_width, reads_itself=gating.reads_itself)
+        inner = inner or width
+        self.block = Perceiver(inner, heads, time_width, reads_itself=gating.reads_itself)
+        narrowed = inner != width
+        self.narrow = nn.Linear(width, inner) if narrowed else nn.Identity()
+        self.widen_attended = nn.Linear(inner, width) if narrowed else nn.Identity()
+        self.widen_fed = nn.Linear(inner, width) if narrowed else nn.Identity()
         self.attention_gate = Gate(width, gating)
         self.feed_gate = Gate(width, gating)
 
     def attend(self, carried: Tensor, read: Tensor, moment: Tensor, real: Tensor | None = None) -> Tensor:
         """What attention adds behind its gate: (batch, carried, width)."""
-        return self.attention_gate(carried) * self.block.attend(carried, read, moment, real)
+        attended = self.block.attend(self.narrow(carried), read, moment, real)
+        return self.attention_gate(carried) * self.widen_attended(attended)
 
     def feed(self, carried: Tensor, moment: Tensor) -> Tensor:
         """What the feed-forward part adds behind its gate: (batch, carried, width)."""
-        return self.feed_gate(carried) * self.block.feed(carried, moment)
+        return self.feed_gate(carried) * self.widen_fed(self.block.feed(self.narrow(carried), moment))
 
     @property
     def openings(self) -> tuple[nn.Parameter, nn.Parameter]:

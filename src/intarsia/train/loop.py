@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from .checkpoint import Checkpoint
 from .ema import Average
+from .groups import optimizer_groups
 from .log import Log
 
 Batch = Any
@@ -80,7 +81,8 @@ def fit(
 
     Args:
         objective: Module whose forward takes a batch and returns named losses, among them `loss`.
-            Parameters with `requires_grad` are trained, averaged and saved; the rest is left alone.
+            Parameters with `requires_grad` are trained, averaged and saved; the rest is left alone. Some may learn
+            faster than others: see `Grouped`.
         batch_at: The batch of one draw. Called with `step * processes + rank` and with every random
             generator seeded by that number, so it needs no state of its own.
         out: Folder of the run: `checkpoint/`, `log.jsonl`.
@@ -97,8 +99,9 @@ def fit(
     objective.to(accelerator.device)
     trained = {name: value for name, value in objective.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(
-        trained.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, betas=(0.9, 0.99), fused=True
-    )
+        optimizer_groups(objective, trained, schedule.weight_decay),
+        lr=schedule.learning_rate, betas=(0.9, 0.99), fused=True,
+    )  # fmt: skip
     average = Average(trained, schedule.average)
     checkpoint = Checkpoint(out / "checkpoint", trained, dict(objective.named_buffers()), average, optimizer)
     state = checkpoint.load()
@@ -122,7 +125,7 @@ def fit(
             draw = step * accelerator.num_processes + accelerator.process_index
             seed_everything(seed, draw)
             for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(step)
+                group["lr"] = group["factor"] * schedule.rate(step)
             with torch.enable_grad():
                 losses = prepared(send_to_device(batch_at(draw), accelerator.device))
                 accelerator.backward(losses["loss"])

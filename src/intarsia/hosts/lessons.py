@@ -1,11 +1,10 @@
-"""What a student is taught with: latents and the words that go with them, made once and kept.
+"""What is taught with pictures: their latents and the words that go with them, made once and kept.
 
 Words are whatever the pipeline itself tells its UNet about a prompt (token states; for XL also pooled states and
 sizes), overheard in a call of one step, so that every kind of pipeline will do. Pictures are a person's own, or, if
 there are none, drawn by the teacher: then nothing is needed but prompts.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,8 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import CardError
-from ..hosts.pipelines import final_latents
 from ..rig.listening import overheard
+from .pipelines import final_latents
 
 BLANK = "blank."  # before the names of what the UNet is told where there are no words
 WORDS = "words."
@@ -45,7 +43,14 @@ class Lessons:
 
     def batch(self, size: int, wordless: float = 0.1) -> tuple[Tensor, dict[str, Any]]:
         """Some lessons drawn with numpy's generator, a share of them without words."""
-        rows = torch.from_numpy(np.random.choice(len(self), min(size, len(self)), replace=False))
+        return self.chosen(self.some(size), wordless)
+
+    def some(self, size: int) -> Tensor:
+        """The numbers of different lessons, as many as that if there are, drawn with numpy's generator."""
+        return torch.from_numpy(np.random.choice(len(self), min(size, len(self)), replace=False))
+
+    def chosen(self, rows: Tensor, wordless: float) -> tuple[Tensor, dict[str, Any]]:
+        """The lessons of these numbers, a share of them without words."""
         silent = torch.from_numpy(np.random.random(len(rows)) < wordless)
         told = {}
         for name, values in self.words.items():
@@ -167,32 +172,3 @@ def encoded_by(pipe: DiffusionPipeline, files: Sequence[Path]) -> Callable[[Sequ
         return (latents - (pipe.vae.config.get("shift_factor") or 0.0)) * pipe.vae.config.scaling_factor
 
     return latents_of
-
-
-def read_pictures(folder: Path) -> tuple[list[Path], list[str]]:
-    """Pictures and their captions from a folder with a `metadata.jsonl` of `file_name` and `text`.
-
-    Raises:
-        CardError: there is no such file, or a line of it is wrong; every wrong line is told.
-    """
-    listed = folder / "metadata.jsonl"
-    if not listed.is_file():
-        raise CardError(
-            f"{folder}: no metadata.jsonl in it. Write one line a picture: "
-            '{"file_name": "fox.png", "text": "a fox in the snow"}.'
-        )
-    files, texts, wrong = [], [], []
-    for number, line in enumerate(listed.read_text().splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            file, text = folder / row["file_name"], row["text"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            wrong.append(f"{listed}:{number}: needs 'file_name' and 'text': {error!r}")
-            continue
-        if not file.is_file():
-            wrong.append(f"{listed}:{number}: there is no {file.name!r} in {folder}")
-        files.append(file)
-        texts.append(str(text))
-    if wrong or not files:
-        raise CardError("\n".join(wrong) or f"{listed} is empty.")
-    return files, texts

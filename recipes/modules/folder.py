@@ -1,0 +1,38 @@
+"""Where modules ship: a file each beside their model, and one card for all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from intarsia.connect import Modality
+from intarsia.connect.files import read
+from intarsia.connect.modality import DOCUMENT
+from recipes.shipping import write_card
+
+CARD = Path(__file__).with_name("CARD.md")
+LIMIT_MB = 3.2
+
+
+def write_module(module: Modality, out: Path, training: Mapping[str, Any]) -> None:
+    """Put a finished module in place of the last one of its name, and write the card of all that are there."""
+    out.mkdir(parents=True, exist_ok=True)
+    part, path = out / f"{module.name}.part", out / f"{module.name}.safetensors"
+    part.unlink(missing_ok=True)
+    module.save(part, training, half=True)
+    size = part.stat().st_size / 1e6
+    if size > LIMIT_MB:
+        raise SystemExit(f"{part} is {size:.1f} MB, more than {LIMIT_MB}")
+    part.replace(path)
+    write_card(CARD, out, {"modules": "\n".join(map(line_of, sorted(out.glob("*.safetensors"))))})
+    print(f"wrote {path}: {size:.1f} MB; {dict(training)}")
+
+
+def line_of(path: Path) -> str:
+    """A module's line in the table of the card."""
+    card = read(path, DOCUMENT)[1]
+    told = card["training"]
+    cells = (
+        card["name"], card["features"]["encoder"], f"{path.stat().st_size / 1e6:.1f} MB",
+        f"{told['steps']:,} of {told['batch']}", f"{told['hours']} h", f"{told['loss']:.4f}", f"{told['gap']:.4f}",
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
