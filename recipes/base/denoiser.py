@@ -188,7 +188,7 @@ def train(
         sheet.save(out / f"sheet-{step:07d}.png")
         unet.set_attn_processor(AttnProcessor())
 
-    schedule = Schedule(steps=steps, learning_rate=rate, warmup=300, cooldown=cooldown, average=0.9995)
+    schedule = Schedule(steps=steps, learning_rate=rate, warmup=300, cooldown=cooldown, average=0.999)
     fit(
         Denoising(unet, channel_weights(latents)),
         batches(pictures, words, latents, batch, cross=True),
