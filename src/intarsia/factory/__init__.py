@@ -1,6 +1,7 @@
 """A task and a budget in, a small model out, in seconds (NN-Factory). `fulfil` is the front door."""
 
 from .assembler import Assembler as Assembler
+from .audit import audit as audit
 from .budget import Budget as Budget
 from .clocks import MacsClock as MacsClock
 from .clocks import WallClock as WallClock
@@ -14,7 +15,12 @@ from .fulfil import fulfil as fulfil
 from .kit import Kit as Kit
 from .kit import load_kit as load_kit
 from .kit import save_kit as save_kit
+from .learning import Concepts as Concepts
+from .learning import Customising as Customising
 from .ranking import Grounds as Grounds
 from .ranking import Ranking as Ranking
+from .refreshing import refreshed as refreshed
+from .shipping import rebuild as rebuild
+from .shipping import ship as ship
 from .task import Space as Space
 from .task import Task as Task

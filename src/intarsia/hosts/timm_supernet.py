@@ -54,7 +54,7 @@ class TimmSupernet:
         architecture: str | None = None,
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
-        self.module, self.size, self.grain = module, tuple(size), grain
+        self.module, self.size, self.grain = module, size, grain
         said = getattr(module, "pretrained_cfg", None) or {}
         self.architecture = architecture or said.get("architecture") or type(module).__name__
         self.arguments = dict(arguments or {})
