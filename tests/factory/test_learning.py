@@ -106,14 +106,16 @@ def test_gradients_go_straight_through():
     assert torch.allclose(whole, torch.ones(1, 4))
 
 
-def test_low_budgets_come_often():
-    ranges = strata(0.1)
-    assert [low for low, _ in ranges] == pytest.approx([0.1, 0.1 ** (2 / 3), 0.1 ** (1 / 3)])
+def test_low_budgets_come_often(kit):
+    ranges = strata(kit.grounds, 0.6)
+    assert [low for low, _ in ranges] == pytest.approx([0.6, 0.6 ** (2 / 3), 0.6 ** (1 / 3)])
     assert ranges[-1][1] == 1
     draws = np.concatenate([np.random.default_rng(0).uniform(low, high, 100) for low, high in ranges])
-    assert (draws < 0.3).mean() > 0.35
-    with pytest.raises(FitError, match="lies between 0 and 1"):
-        strata(1.5)
+    assert (draws < 0.8).mean() > 0.5
+    assert 0.4 < kit.grounds.floor < 0.6
+    for lowest in (0.1, 1.5):
+        with pytest.raises(FitError, match=r"this supernet's models have from .*% to 100%"):
+            strata(kit.grounds, lowest)
 
 
 def test_batches_that_do_not_divide_are_refused():

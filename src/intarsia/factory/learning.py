@@ -27,10 +27,17 @@ FAR = -1e4  # of answers that a task does not have, before the softmax
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-def strata(lowest: float, count: int = 3) -> list[tuple[float, float]]:
-    """Ranges of shares of MACs, narrower towards the low end, so that low budgets are drawn often."""
-    if not 0 < lowest < 1:
-        raise FitError(f"the lowest share of MACs to train for lies between 0 and 1, not at {lowest}.")
+def strata(grounds: Grounds, lowest: float, count: int = 3) -> list[tuple[float, float]]:
+    """Ranges of shares of MACs, narrower towards the low end, so that low budgets are drawn often.
+
+    Raises:
+        FitError: the supernet has no models as small as the lowest share.
+    """
+    if not grounds.floor <= lowest < 1:
+        raise FitError(
+            f"the lowest share of MACs to train for cannot be {lowest:.1%}: this supernet's models have from "
+            f"{grounds.floor:.1%} to 100%."
+        )
     edges = np.geomspace(lowest, 1.0, count + 1)
     return [(float(low), float(high)) for low, high in pairwise(edges)]
 
@@ -79,7 +86,8 @@ class Concepts(nn.Module):
         super().__init__()
         self.net = host.module
         self.host: list[TimmSupernet] = [host]  # in a list: no module, and saved elsewhere
-        self.grounds, self.strata = Grounds.of(host.outline, host.answers), strata(lowest)
+        self.grounds = Grounds.of(host.outline, host.answers)
+        self.strata = strata(self.grounds, lowest)
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         pictures, answers = batch
@@ -130,7 +138,8 @@ class Customising(nn.Module):
         super().__init__()
         self.net, self.assembler = host.module, assembler
         self.host: list[TimmSupernet] = [host]
-        self.grounds, self.strata = Grounds.of(host.outline, host.answers), strata(lowest)
+        self.grounds = Grounds.of(host.outline, host.answers)
+        self.strata = strata(self.grounds, lowest)
         self.temperature, self.noise, self.distilled = temperature, noise, distilled
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

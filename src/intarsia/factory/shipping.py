@@ -90,7 +90,7 @@ def ship(order: Order, done: Fulfilled, kit: Kit, out: Path, formats: Sequence[s
         weights = {name: value.contiguous() for name, value in done.model.state_dict().items()}
         save_file(weights, part / WEIGHTS)
         (part / WEIGHTS).chmod(0o644)
-        recipe = recipe_of(order, done, kit) | {"sha256": digest(part / WEIGHTS)}
+        recipe = recipe_of(order, done, kit) | {"sha256": sha256_of(part / WEIGHTS)}
         (part / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n")
         (part / PLAN).write_text(write_plan(done.plan))
         differs = {name: export(done.model, kit.host.size, name, part) for name in formats}
@@ -102,7 +102,7 @@ def ship(order: Order, done: Fulfilled, kit: Kit, out: Path, formats: Sequence[s
     return out
 
 
-def digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """The SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -132,7 +132,7 @@ def rebuild(folder: Path) -> Built:
         raise CardError(f"{folder}: no {RECIPE} in it, so it is no model that was shipped.") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CardError(f"{path}: not a recipe ({error}).") from None
-    if (folder / WEIGHTS).exists() and digest(folder / WEIGHTS) != wanted:
+    if (folder / WEIGHTS).exists() and sha256_of(folder / WEIGHTS) != wanted:
         raise CardError(f"{folder / WEIGHTS}: not the weights of this recipe, or not whole. Ship the model again.")
     fill(built.model, folder / WEIGHTS)
     return built
