@@ -18,7 +18,7 @@ help:  ## Say what can be made
 	touch $@
 
 .venv/installed-tests: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[export]' --group test --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[export,factory]' --group test --group dev
 	touch $@
 
 demo: .venv/installed  ## Draw six pictures with the shipped model and under two faster plans

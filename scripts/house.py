@@ -27,13 +27,15 @@ MAY_IMPORT = {
     "eval": {"errors", "plan", "rig", "hosts", "graphs"},
     "lighten": {"errors", "saving", "plan", "rig", "parts", "hosts", "train", "eval"},
     "connect": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "train"},
+    "factory": {"errors", "saving", "plan", "rig", "hosts", "graphs", "train"},
     "cli": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "graphs", "train", "eval"}
-    | {"lighten", "connect", ""},
+    | {"lighten", "connect", "factory", ""},
     "": {"errors", "plan"},
     "__main__": {"cli"},
 }
 NEVER = {"plan": {"torch", "numpy", "diffusers", "transformers"}, "errors": {"torch"}, "rig": {"diffusers"}}
-ONLY_IN = {"diffusers": {"parts", "hosts", "eval", "lighten", "connect", "cli"}, "typer": {"cli"}, "pydantic": {"plan"}}
+ONLY_IN = {"diffusers": {"parts", "hosts", "eval", "lighten", "connect", "cli"}, "typer": {"cli"}}
+ONLY_IN |= {"pydantic": {"plan", "factory"}, "timm": {"hosts"}}
 
 
 def room_of(path: Path) -> str:

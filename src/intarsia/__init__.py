@@ -9,14 +9,17 @@ from .errors import FitError as FitError
 from .errors import HostNotFrozen as HostNotFrozen
 from .errors import IntarsiaError as IntarsiaError
 from .errors import OutputExists as OutputExists
+from .errors import OverBudget as OverBudget
 from .errors import PlanError as PlanError
 from .errors import RigError as RigError
 from .plan import Bill as Bill
 from .plan import Extrapolate as Extrapolate
 from .plan import Fitted as Fitted
 from .plan import Hold as Hold
+from .plan import Keep as Keep
 from .plan import Outline as Outline
 from .plan import Plan as Plan
+from .plan import Price as Price
 from .plan import Reuse as Reuse
 from .plan import Rule as Rule
 from .plan import Run as Run

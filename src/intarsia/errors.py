@@ -5,11 +5,12 @@ IntarsiaError
 ├── FitError (ValueError)       a good plan, a model it was not made for
 ├── RigError (RuntimeError)     more calls than rows; already under a plan
 ├── HostNotFrozen (ValueError)  training a module would also change the model that it plugs into
+├── OverBudget                  no model of this host fits               carries .cheapest, what the smallest costs
 ├── OutputExists                a file or folder would be overwritten
 └── CardError (ValueError)      a file is not what it says it is
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class IntarsiaError(Exception):
@@ -38,6 +39,14 @@ class RigError(IntarsiaError, RuntimeError):
 
 class HostNotFrozen(IntarsiaError, ValueError):
     """Training a module would also change the model that it plugs into, or another module's ground."""
+
+
+class OverBudget(IntarsiaError):
+    """No model that can be made fits the budget. `cheapest` says what the cheapest one costs, by name."""
+
+    def __init__(self, problem: str, cheapest: Mapping[str, float]) -> None:
+        self.cheapest = dict(cheapest)
+        super().__init__(problem)
 
 
 class OutputExists(IntarsiaError):

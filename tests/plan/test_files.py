@@ -71,7 +71,8 @@ def test_all_mistakes_are_told_with_their_lines():
         read_plan(WRONG, "fox.yaml")
     assert refusal.value.problems == (
         "fox.yaml:3: unknown key 'rulez'. Nearest: 'rules'.",
-        "fox.yaml:7: 'do' is run, reuse, skip, {use: NAME} or {reuse: HOW}, not 'reusing'. Nearest: 'reuse', 'run'.",
+        "fox.yaml:7: 'do' is run, reuse, skip, {use: NAME}, {reuse: HOW} or {keep: UNITS}, not 'reusing'. "
+        "Nearest: 'reuse', 'run'.",
         "fox.yaml:8: rows '12': there is no row 12 in a plan of 10 rows (0 to 9).",
         "fox.yaml:11: unknown key 'extra'. Known: rows, sites, do.",
         "fox.yaml:12: 'sites' is missing.",

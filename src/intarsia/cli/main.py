@@ -6,13 +6,15 @@ import typer
 from rich.console import Console
 
 from .. import __version__
-from ..errors import IntarsiaError
+from ..errors import IntarsiaError, OverBudget
 from . import (
     assemble,
     check,
     distill,
     export,
+    fulfil,
     listing,
+    meter,
     outline,
     planning,
     planning_models,
@@ -50,6 +52,8 @@ app.command("assemble")(assemble.assemble)
 app.command("distill")(distill.distill)
 app.command("train-module")(train_module.train_module)
 app.command("export")(export.export)
+app.command("meter")(meter.meter)
+app.command("fulfil")(fulfil.fulfil)
 app.command("list")(listing.listing)
 
 
@@ -61,14 +65,14 @@ def root(version: bool = typer.Option(False, "--version", help="Say the version 
 
 
 def main() -> None:
-    """Run the command; refusals are told on stderr, one line a problem, with exit code 1."""
+    """Run the command; refusals are told on stderr, one line a problem, with exit code 1, or 3 if over budget."""
     try:
         app()
     except IntarsiaError as error:
         problems = getattr(error, "problems", None) or [str(error)]
         for problem in problems:
             Console(stderr=True, soft_wrap=True).print(problem, style="red", markup=False, highlight=False)
-        sys.exit(1)
+        sys.exit(3 if isinstance(error, OverBudget) else 1)
     except OSError as error:
         Console(stderr=True, soft_wrap=True).print(
             f"{error.filename}: {error.strerror}" if error.strerror else str(error), style="red", markup=False

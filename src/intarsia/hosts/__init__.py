@@ -1,16 +1,12 @@
-"""What we know about particular models. `of` finds the host that knows a model."""
+"""What we know about particular models. `of` finds the host that knows a model; supernets have their own file."""
 
 from torch import nn
 
 from ..errors import FitError
 from ..rig.contract import Host
-from .diffusers_unet import UNetHost
 from .sampling import Sampler as Sampler
 from .sampling import first_row_below as first_row_below
 from .sampling import rows as rows
-
-# Read from top to bottom; the first that recognises a model takes it.
-HOSTS = (UNetHost,)
 
 
 def of(model: nn.Module, **sizes: int) -> Host:
@@ -22,8 +18,11 @@ def of(model: nn.Module, **sizes: int) -> Host:
     Raises:
         FitError: none does.
     """
-    for host in HOSTS:
+    from .diffusers_unet import UNetHost  # here, for diffusers takes seconds to import and supernets want none of it
+
+    hosts = (UNetHost,)  # read from top to bottom; the first that recognises a model takes it
+    for host in hosts:
         if host.knows(model):
             return host(model, **sizes)
-    known = ", ".join(host.name for host in HOSTS)
+    known = ", ".join(host.name for host in hosts)
     raise FitError(f"no host knows {type(model).__name__}. Known: {known}. Pass pipe.unet, not the pipeline.")

@@ -49,4 +49,23 @@ class Use:
     name: str
 
 
-Action = Run | Reuse | Skip | Use
+@dataclass(frozen=True)
+class Keep:
+    """Keep these of the site's units and leave the others out: NN-Factory's gates, decided once.
+
+    Only in a plan of one row, which is baked.
+
+    Attributes:
+        units: Their numbers, ascending; at least one.
+    """
+
+    units: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.units:
+            raise PlanError("keep names no unit: a site keeps at least one.")
+        if self.units[0] < 0 or list(self.units) != sorted(set(self.units)):
+            raise PlanError(f"the units to keep are numbers from 0, ascending and each once, not {list(self.units)}.")
+
+
+Action = Run | Reuse | Skip | Use | Keep

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..errors import FitError
 from .outline import Outline
 from .table import Table
+from .units import cost, kept_counts
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def row_macs(table: Table, row: int, own: Mapping[str, int]) -> int:
     walked = [path for path, action in settled.recalled.items() if action.carry == "residual"]
     walked += table.residual & settled.running & table.kept[row].keys()
     shortcuts = sum(outline.by_path[path].shortcut_macs or 0 for path in walked)
-    return always + shortcuts + sum(own[path] for path in settled.running)
+    left_out = outline.macs - cost(outline, kept_counts(outline, table.cells[row])).macs if outline.prices else 0
+    return always + shortcuts + sum(own[path] for path in settled.running) - left_out
 
 
 def price(table: Table, others: Mapping[str, Outline] | None = None) -> Bill:

@@ -1,13 +1,13 @@
 """The table as text: sites down, rows across. The picture that explains a plan."""
 
-from .actions import Action, Reuse, Run, Skip, Use
+from .actions import Action, Keep, Reuse, Run, Skip, Use
 from .bill import price
 from .outline import HOST
 from .pattern import rows_of
 from .plan import Plan
 from .table import Table
 
-RUN, REUSE, SKIP, DEAD = "#", ".", "-", " "
+RUN, REUSE, SKIP, DEAD, PART = "#", ".", "-", " ", "+"
 LEGEND = "# run   . reuse   - skip   blank: nobody reads it, so it is not computed"
 
 
@@ -40,6 +40,8 @@ def mark_of(action: Action, known: dict[str, str]) -> str:
             return SKIP
         case Use(name):
             return known[name]
+        case Keep():
+            return PART
 
 
 def draw_rules(plan: Plan) -> str:
@@ -66,6 +68,8 @@ def draw(table: Table, *, level: str = "block") -> str:
         level: `block` for one line a block, `unit` for one line a unit.
     """
     outline = table.outline
+    if any(isinstance(action, Keep) for action in table.cells[0].values()):
+        return draw_units(table)
     known = letters(list({name for name in table.answering if name is not None}))
     marks = {HOST: "".join(known[name] if name else RUN for name in table.answering)}
     sites = outline.of_level("unit") if level == "unit" else outline.of_level("block")
@@ -79,7 +83,7 @@ def draw(table: Table, *, level: str = "block") -> str:
             if table.answering[row] is not None or not (units & settled.computed or answers):
                 cells.append(DEAD)
             elif units & settled.computed:
-                cells.append(RUN if units <= settled.computed and within <= settled.subunits else "+")
+                cells.append(RUN if units <= settled.computed and within <= settled.subunits else PART)
             else:
                 cells.append(REUSE if units & settled.recalled.keys() else SKIP)
         marks[site.path] = "".join(cells)
@@ -88,3 +92,17 @@ def draw(table: Table, *, level: str = "block") -> str:
     if known:
         return lines(marks, legend)
     return f"{lines(marks, legend)}\n{price(table)}"
+
+
+def draw_units(table: Table) -> str:
+    """A plan of one row that keeps units: a line a site, a mark for every unit."""
+    cells = table.cells[0]
+    sites = [site for site in table.outline.sites if site.units]
+    width = max(len(site.path) for site in sites) + 2
+    drawn = []
+    for site in sites:
+        action = cells.get(site.path)
+        kept = set(action.units) if isinstance(action, Keep) else set(range(site.units))
+        marks = "".join(RUN if unit in kept else REUSE for unit in range(site.units))
+        drawn.append(f"{site.path:<{width}}{marks}  {len(kept)} of {site.units}")
+    return "\n".join([*drawn, "# kept   . left out", str(price(table))])

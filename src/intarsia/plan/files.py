@@ -12,12 +12,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ..errors import CardError, FitError, PlanError
 from ..saving import write_text
-from .actions import Action, Reuse, Run, Skip, Use
+from .actions import Action, Keep, Reuse, Run, Skip, Use
 from .forecast import HOLD, Extrapolate, Fitted, Forecast
 from .outline import Outline
 from .pattern import rows_of, sites_of
 from .plan import Plan, Rule
 from .table import nearest
+from .units import read_units, write_units
 
 PLAN_FORMAT = "plan/1"
 OUTLINE_FORMAT = "outline/1"
@@ -66,14 +67,26 @@ class _ReuseHow(_Strict):
     reuse: _Reuse
 
 
+class _Keep(_Strict):
+    keep: Annotated[str, BeforeValidator(lambda units: str(units) if type(units) is int else units)]
+
+
+def shape_of(do: object) -> str:
+    """Which of the things that may stand behind `do` this is."""
+    if not isinstance(do, dict):
+        return "word"
+    return next((key for key in ("reuse", "keep") if key in do), "use")
+
+
 class _Rule(_Strict):
     rows: Annotated[str, BeforeValidator(lambda rows: str(rows) if type(rows) is int else rows)]
     sites: str
     do: Annotated[
         Annotated[Literal["run", "reuse", "skip"], Tag("word")]
         | Annotated[_Use, Tag("use")]
-        | Annotated[_ReuseHow, Tag("reuse")],
-        Discriminator(lambda do: "word" if not isinstance(do, dict) else "reuse" if "reuse" in do else "use"),
+        | Annotated[_ReuseHow, Tag("reuse")]
+        | Annotated[_Keep, Tag("keep")],
+        Discriminator(shape_of),
     ]
 
 
@@ -88,7 +101,7 @@ class _Plan(_Strict):
 KEYS = {
     "": list(_Plan.model_fields),
     "rules": list(_Rule.model_fields),
-    "do": ["use", "reuse"],
+    "do": ["use", "reuse", "keep"],
     "reuse": list(_Reuse.model_fields),
 }
 
@@ -153,12 +166,14 @@ def repeated_keys(node: yaml.Node | None) -> list[tuple[int, str]]:
     return problems
 
 
-def action_of(do: str | _Use | _ReuseHow) -> Action:
+def action_of(do: str | _Use | _ReuseHow | _Keep) -> Action:
     """The action that a rule's `do` stands for."""
     if isinstance(do, str):
         return SIMPLE[do]
     if isinstance(do, _Use):
         return Use(do.use)
+    if isinstance(do, _Keep):
+        return Keep(read_units(do.keep))
     how = do.reuse
     forecast: Forecast = HOLD
     if how.fitted is not None:
@@ -173,6 +188,8 @@ def written(action: Action) -> str | dict[str, object]:
     match action:
         case Use(name):
             return {"use": name}
+        case Keep(units):
+            return {"keep": write_units(units)}
         case Reuse(carry, forecast) if action != Reuse():
             how: dict[str, object] = {} if carry == "output" else {"carry": carry}
             match forecast:
@@ -194,6 +211,7 @@ def grammar_problems(tree: yaml.Node | None, content: dict) -> list[tuple[int, s
         checks: dict[str, Callable[[object], object]] = {
             "rows": lambda text: isinstance(rows, int) and rows > 0 and rows_of(str(text), rows),
             "sites": lambda text: isinstance(text, str) and sites_of(text, []),
+            "do": lambda do: isinstance(do, dict) and "keep" in do and read_units(str(do["keep"])),
         }
         for key, check in checks.items():
             try:
@@ -233,7 +251,7 @@ def sentence(item: ErrorDetails) -> str:
     if "do" in where and "reuse" not in where[:-1]:
         wrong = item["input"]
         close = nearest(wrong, [*SIMPLE, "use"]) if isinstance(wrong, str) else ""
-        return f"'do' is run, reuse, skip, {{use: NAME}} or {{reuse: HOW}}, not {wrong!r}.{close}"
+        return f"'do' is run, reuse, skip, {{use: NAME}}, {{reuse: HOW}} or {{keep: UNITS}}, not {wrong!r}.{close}"
     if key == "intarsia":
         return f"this is not a plan of a known version: 'intarsia' is {item['input']!r}, not {PLAN_FORMAT!r}."
     return f"{key!r}: {item['msg'][0].lower()}{item['msg'][1:]}, not {item['input']!r}."

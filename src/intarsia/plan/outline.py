@@ -1,7 +1,8 @@
 """What a host is made of and what each piece costs, for one stated input size. Torch-free data.
 
 Sites come in levels: *unit* sites are the nodes of the host's data flow and say whom they read; *block*, *layer*,
-*pair* and *stage* sites are groups of units; *subunit* sites lie inside one unit.
+*pair* and *stage* sites are groups of units; *subunit* sites lie inside one unit. What `Keep` keeps are a site's
+own equal pieces: channels, heads, answers.
 """
 
 import hashlib
@@ -32,6 +33,7 @@ class Site:
             None if it has none. A site with one can be reused with `carry: residual`.
         reads: For units, the units whose outputs it takes in.
         parts: For groups, the units it is made of; for units, the subunits inside.
+        units: How many equal pieces (groups of channels, attention heads, answers) `Keep` may choose from; 0 for none.
     """
 
     path: str
@@ -43,6 +45,22 @@ class Site:
     shortcut_macs: int | None = None
     reads: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    units: int = 0
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one unit costs, or one pair of units of two sites, where one site's units read the other's.
+
+    Attributes:
+        kept: The sites whose kept units multiply the price: one or two.
+        macs, params, bytes: For one unit of each; bytes are those of parameters and buffers.
+    """
+
+    kept: tuple[str, ...]
+    macs: int = 0
+    params: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,8 @@ class Outline:
         params: Of the whole host.
         sites: In the order in which the host runs them; groups before their parts.
         root: The unit whose output is the host's.
+        prices: What of the costs depends on the units that sites keep.
+        bytes: Of all parameters and buffers; 0 where nobody asked.
     """
 
     host: str
@@ -64,6 +84,8 @@ class Outline:
     params: int
     sites: tuple[Site, ...]
     root: str
+    prices: tuple[Price, ...] = ()
+    bytes: int = 0
     by_path: dict[str, Site] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -103,7 +125,18 @@ class Outline:
     @cached_property
     def shape_hash(self) -> str:
         """Names the structure whatever the input size: two hosts with equal hashes take the same plans."""
-        structure = [(site.path, site.level, site.params, site.skip, site.reads, site.parts) for site in self.sites]
+        structure: list[tuple] = [
+            (
+                site.path,
+                site.level,
+                site.params,
+                site.skip,
+                site.reads,
+                site.parts,
+                *((site.units,) if site.units else ()),
+            )
+            for site in self.sites
+        ]
         return hashlib.sha256(json.dumps([self.host, structure]).encode()).hexdigest()[:12]
 
     def leaving(self, group: Iterable[str]) -> tuple[str, ...]:
@@ -112,9 +145,15 @@ class Outline:
         return tuple(path for path in group if path == self.root or self.readers[path] - inside)
 
     def to_json(self) -> dict:
-        """As plain data; `from_json` undoes it."""
+        """As plain data; `from_json` undoes it. Hosts without units to keep say nothing of them."""
         kept = asdict(self)
         del kept["by_path"]
+        for name in ("prices", "bytes"):
+            if not kept[name]:
+                del kept[name]
+        for site in kept["sites"]:
+            if not site["units"]:
+                del site["units"]
         return kept
 
     @classmethod
@@ -124,4 +163,5 @@ class Outline:
             Site(**{**site, "reads": tuple(site["reads"]), "parts": tuple(site["parts"])}) for site in data["sites"]
         )
         inputs = {name: tuple(shape) for name, shape in data["inputs"].items()}
-        return cls(**{**data, "inputs": inputs, "sites": sites})
+        prices = tuple(Price(**{**price, "kept": tuple(price["kept"])}) for price in data.get("prices", ()))
+        return cls(**{**data, "inputs": inputs, "sites": sites, "prices": prices})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import FitError, PlanError
-from .actions import Action, Reuse, Run, Skip, Use
+from .actions import Action, Keep, Reuse, Run, Skip, Use
 from .liveness import Flow, answering_units, flow
 from .outline import HOST, Outline
 from .pattern import rows_of, sites_of
@@ -174,6 +174,8 @@ def refusal(action: Action, path: str, outline: Outline, others: set[str], rows:
             return f"'use' replaces the host, not {path!r}, but in a plan of one row. Write 'sites: host'."
         if action.name not in others:
             return f"no model is called {action.name!r}.{nearest(action.name, others) or ' Pass it with others=.'}"
+    elif isinstance(action, Keep):
+        return refused_units(action, path, outline, rows)
     elif path == HOST and not isinstance(action, Run):
         return f"the host itself can run or be replaced, not {type(action).__name__.lower()}."
     elif isinstance(action, Reuse) and outline.by_path[path].level in ("pair", "stage"):
@@ -187,6 +189,19 @@ def refusal(action: Action, path: str, outline: Outline, others: set[str], rows:
             return f"{path!r} cannot be skipped: what comes after needs its shape."
         if contract == "cut" and rows > 1:
             return f"{path!r} can only be cut out by baking a plan of one row; this one has {rows}."
+    return None
+
+
+def refused_units(action: Keep, path: str, outline: Outline, rows: int) -> str | None:
+    """Why a site cannot keep these units, or None."""
+    if rows > 1:
+        return f"'keep' is for plans of one row, which are baked; this one has {rows}."
+    units = outline.by_path[path].units if path != HOST else 0
+    if not units:
+        known = [site.path for site in outline.sites if site.units]
+        return f"{path!r} has no units to keep.{nearest(path, known)}"
+    if action.units[-1] >= units:
+        return f"{path!r} has no unit {action.units[-1]}: they are 0 to {units - 1}."
     return None
 
 

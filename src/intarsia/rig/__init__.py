@@ -2,7 +2,10 @@
 
 from .bake import bake as bake
 from .clock import CallClock as CallClock
+from .contract import Gate as Gate
 from .contract import Host as Host
+from .contract import UnitHost as UnitHost
+from .gating import gated as gated
 from .lineage import Lineage as Lineage
 from .live import Live as Live
 from .live import applied as applied
@@ -10,3 +13,4 @@ from .meter import count_macs as count_macs
 from .meter import measure_seconds as measure_seconds
 from .meter import unit_seconds as unit_seconds
 from .outlining import outline_of as outline_of
+from .peak import peak_bytes as peak_bytes

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from torch import nn
 
 from ..errors import PlanError
-from ..plan import Plan, Skip, Table, Use, resolve
-from .contract import Host
+from ..plan import Keep, Plan, Skip, Table, Use, resolve
+from .contract import Host, UnitHost
 from .lineage import Lineage
 
 
-def bake(plan: Plan, host: Host, others: Mapping[str, Host] | None = None) -> tuple[nn.Module, Lineage]:
+def bake(plan: Plan, host: Host | UnitHost, others: Mapping[str, Host] | None = None) -> tuple[nn.Module, Lineage]:
     """Leave out what a one-row plan skips, and take from other models what it uses; the hosts stay as they are.
+
+    Of a host with units, those that the plan keeps are cut out of the weights: nothing of the others is left.
 
     Args:
         others: The models that `Use` names.
@@ -28,6 +30,11 @@ def bake(plan: Plan, host: Host, others: Mapping[str, Host] | None = None) -> tu
     others = dict(others or {})
     table = resolve(plan, host.outline, others)
     cells = table.cells[0]
+    if isinstance(host, UnitHost):
+        kept = {path: action.units for path, action in cells.items() if isinstance(action, Keep)}
+        smaller, lineage = host.narrowed(kept)
+        lineage.fill(smaller, host.module)
+        return smaller.train(host.module.training), lineage
     other = next((path for path, action in cells.items() if not isinstance(action, (Skip, Use))), None)
     if other is not None:
         raise PlanError(f"{other!r} is neither skipped nor used: a baked model has no memory.")

@@ -1,11 +1,79 @@
 """What rig asks of a model: the Host protocol."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from ..plan import Outline, Site
+from .lineage import Lineage
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Where a site's units can be shut off in the whole model: what they hand on is multiplied by 0 or 1.
+
+    Attributes:
+        reader: The module that takes the units in, once they have been through their activation.
+        axis: Of that module's input: 1 for channels of pictures, -1 for those of tokens.
+        width: Channels of one unit; they lie side by side.
+    """
+
+    reader: str
+    axis: int
+    width: int
+
+
+class Outlined(Protocol):
+    """A model whose outline `outline_of` can read."""
+
+    name: str
+    module: nn.Module
+
+    def sites(self) -> Sequence[Site]:
+        """Its sites without costs, groups before their parts; units know whom they read."""
+        ...
+
+    @property
+    def root(self) -> str:
+        """The unit whose output is the host's."""
+        ...
+
+    def inputs(self, **sizes: int | None) -> Mapping[str, Any]:
+        """Inputs of the right shapes, on the meta device, to read costs with."""
+        ...
+
+    def shortcut_module(self, path: str) -> str | None:
+        """The module on a site's identity path, if there is one, to read its cost."""
+        ...
+
+
+@runtime_checkable
+class UnitHost(Protocol):
+    """A model of which plans of one row keep some units: a supernet.
+
+    Attributes:
+        name: The kind of host, such as `timm/resnet18`.
+        module: The model itself.
+    """
+
+    name: str
+    module: nn.Module
+
+    @property
+    def outline(self) -> Outline:
+        """Its sites and their costs, with what depends on the units that are kept."""
+        ...
+
+    @property
+    def gates(self) -> Mapping[str, Gate]:
+        """Where the units of each site can be shut off; sites that are answers have no gate."""
+        ...
+
+    def narrowed(self, kept: Mapping[str, Sequence[int]]) -> tuple[nn.Module, Lineage]:
+        """A smaller model of the same classes with these units alone, weights not set; and where they come from."""
+        ...
 
 
 class Host(Protocol):

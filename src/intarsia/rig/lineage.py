@@ -1,6 +1,6 @@
 """Where each tensor of an assembled model came from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,10 +18,12 @@ class Lineage:
     Attributes:
         origins: From names of tensors to the names that they had.
         sources: The named models that tensors came from; what is not in it came from the host itself.
+        slices: For tensors of which a part was taken, the indices along each dimension that was cut.
     """
 
     origins: Mapping[str, str]
     sources: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, Mapping[int, Sequence[int]]] = field(default_factory=dict)
 
     @torch.no_grad()
     def fill(self, smaller: nn.Module, host: nn.Module, others: Mapping[str, nn.Module] | None = None) -> None:
@@ -34,6 +36,9 @@ class Lineage:
         for name, value in smaller.state_dict().items():
             source, origin = self.sources.get(name, HOST), self.origins[name]
             theirs = known[source].get(origin)
+            if theirs is not None:
+                for dimension, indices in self.slices.get(name, {}).items():
+                    theirs = theirs.index_select(dimension, torch.as_tensor(indices, device=theirs.device))
             if theirs is None or theirs.shape != value.shape:
                 has = "no such tensor" if theirs is None else f"one of shape {tuple(theirs.shape)}"
                 raise FitError(f"{name} of shape {tuple(value.shape)} should come from {source!r}, which has {has}.")

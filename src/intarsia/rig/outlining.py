@@ -1,8 +1,9 @@
 """Read an outline off a model by running it once on the meta device: shapes flow, nothing is computed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..plan import Outline
 from .bare import bare_copy
-from .contract import Host
+from .contract import Outlined
 
 
-def outline_of(host: Host, **sizes: int | None) -> Outline:
+def outline_of(host: Outlined, **sizes: int | None) -> Outline:
     """The sites of a host with their costs at one input size.
 
     Args:
@@ -26,19 +27,8 @@ def outline_of(host: Host, **sizes: int | None) -> Outline:
     pieces = {site.path: module.get_submodule(site.path) for site in sites if site.level in ("unit", "subunit")}
     around = {site.path: host.shortcut_module(site.path) for site in sites if site.shortcut_macs is not None}
     pieces |= {path: module.get_submodule(path) for path in around.values() if path is not None}
-    stateless = {
-        name: value.to("meta") for group in (module.named_parameters(), module.named_buffers()) for name, value in group
-    }
-    tallies = dict.fromkeys(pieces, 0)
-    sizes_out = dict.fromkeys(pieces, 0)
-    counter = FlopCounterMode(display=False)
-    with (
-        torch.no_grad(),
-        torch.device("meta"),
-        counter,
-        watched(pieces, counter, tallies, sizes_out),
-    ):
-        functional_call(module, stateless, kwargs=inputs)
+    with on_meta(module, pieces) as (run, tallies, sizes_out, counter):
+        run(inputs)
 
     filled = []
     for site in sites:
@@ -66,6 +56,34 @@ def outline_of(host: Host, **sizes: int | None) -> Outline:
         sites=tuple(filled),
         root=host.root,
     )
+
+
+@contextmanager
+def on_meta(
+    module: nn.Module, pieces: Mapping[str, nn.Module]
+) -> Iterator[tuple[Callable[[Mapping[str, Any]], object], dict[str, int], dict[str, int], FlopCounterMode]]:
+    """Run a module without computing anything, and watch pieces of it: what they cost and hand on."""
+    stateless = {
+        name: value.to("meta") for group in (module.named_parameters(), module.named_buffers()) for name, value in group
+    }
+    tallies = dict.fromkeys(pieces, 0)
+    sizes = dict.fromkeys(pieces, 0)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), torch.device("meta"), counter, watched(pieces, counter, tallies, sizes):
+        yield lambda inputs: functional_call(module, stateless, kwargs=dict(inputs)), tallies, sizes, counter
+
+
+def module_macs(model: nn.Module, inputs: Mapping[str, Tensor], paths: Collection[str]) -> dict[str, int]:
+    """What each of these modules costs in one call, everything inside it included.
+
+    Args:
+        inputs: By name, on the meta device.
+    """
+    module = bare_copy(model)
+    pieces = {path: module.get_submodule(path) for path in paths}
+    with on_meta(module, pieces) as (run, tallies, _, _):
+        run(inputs)
+    return tallies
 
 
 @contextmanager

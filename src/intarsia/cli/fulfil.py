@@ -1,0 +1,73 @@
+"""`intarsia fulfil`: a task and a budget in, a small model out."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([kMG]?)\s*", re.IGNORECASE)
+TIMES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+class Format(StrEnum):
+    onnx = "onnx"
+    openvino = "openvino"
+
+
+def amount(text: str) -> float:
+    """A number such as 250k or 3.5M."""
+    match = AMOUNT.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r}: write a number, such as 250k, 3.5M or 1e9.")
+    return float(match[1]) * TIMES[match[2].lower()]
+
+
+def fulfil(
+    kit: Path = typer.Argument(..., help="A kit's folder: a trained supernet and its assembler."),
+    task: str = typer.Option(..., help="What to tell apart: 'shoe, bag, coat', 'all', or 'all but shirt, coat'."),
+    milliseconds: float | None = typer.Option(None, help="Of one call on this machine, at most."),
+    macs: float | None = typer.Option(None, parser=amount, help="Multiply-accumulates of one call, at most: 3M."),
+    params: float | None = typer.Option(None, parser=amount, help="Parameters, at most: 250k."),
+    size: float | None = typer.Option(None, "--bytes", parser=amount, help="Bytes of weights, at most: 1M."),
+    memory: float | None = typer.Option(None, parser=amount, help="Bytes alive at once in a call, at most: 2M."),
+    device: Path | None = typer.Option(
+        None, help="A file that 'intarsia meter' wrote. Without one, this machine is measured once and remembered."
+    ),
+    to: list[Format] = typer.Option([], help="Write it for this runtime too, compared with PyTorch: onnx, openvino."),
+    out: Path = typer.Option(..., "--out", "-o", help="The folder to write; must not exist."),
+) -> None:
+    """Make the largest model for a task that stays within a budget, without training.
+
+    Any bounds can be given together; what is measured is measured on the model itself. If nothing fits, the exit code
+    is 3 and the answer says what the cheapest model costs.
+    """
+    from ..saving import refuse_existing
+
+    refuse_existing(out)
+
+    from .. import factory
+    from ..plan.bill import count
+
+    seconds = None if milliseconds is None else milliseconds / 1000
+    budget = factory.Budget(seconds=seconds, memory=memory, macs=macs, params=params, bytes=size)
+    found = factory.load_kit(kit)
+    asked = found.space.read(task)
+    if device is not None:
+        on = factory.load_device(device)
+    elif budget.on_device:
+        from .measuring import this_machine
+
+        on = this_machine(found)
+    else:
+        on = None
+    order = factory.Order(asked, budget, on)
+    done = factory.fulfil(order, found)
+    factory.ship(order, done, found, out, [one.value for one in to])
+    typer.echo(f"tells apart: {', '.join(found.space.spoken(asked))}")
+    costs = done.costs
+    said = [f"{count(costs['macs'])}MACs", f"{count(costs['params'])}parameters", f"{count(costs['bytes'])}B"]
+    if "seconds" in costs:
+        said += [f"{costs['seconds'] * 1000:.3g} ms measured", f"{count(costs['memory'])}B of memory"]
+    typer.echo(", ".join(said))
+    typer.echo(f"wrote {out}")

@@ -1,0 +1,86 @@
+"""From measured subnets to a prediction for all: what can be counted first, then what each site adds to that.
+
+Lesson of NN-Factory's own data: ratios of channels alone, fitted on subnets that were drawn uniformly, are "97 %
+accurate" and rank badly, for such subnets all cost the same. So subnets are stratified over total MACs, and what is
+told is the rank correlation and the 95 % error on subnets that the fit has not seen.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A cost of a call: `always + slope * counted + sum(each_share * (share - middle))`.
+
+    Attributes:
+        slope: For each of what was counted: MACs where seconds are told, bytes of weights where memory is.
+        each_share: By site, of the share of its units that is kept.
+        middle: By site, the mean share of the subnets that were measured.
+    """
+
+    always: float
+    slope: float
+    each_share: tuple[float, ...]
+    middle: tuple[float, ...]
+
+    def predict(self, counted: Array, shares: Array) -> Array:
+        """What models will cost.
+
+        Args:
+            counted: (models).
+            shares: (models, sites).
+        """
+        return self.always + self.slope * counted + (shares - np.array(self.middle)) @ np.array(self.each_share)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a fit does on subnets that it has not seen.
+
+    Attributes:
+        spearman: Rank correlation of predicted and measured.
+        error_95: Relative error that 95 % of them stay within.
+        within_10: Share of them that is within 10 %.
+    """
+
+    spearman: float
+    error_95: float
+    within_10: float
+
+
+def fit_line(counted: Array, shares: Array, measured: Array) -> Line:
+    """Fit relative errors: least squares on what was counted and an intercept, then ridge on what is left.
+
+    The strength of the ridge is the one that predicts each subnet best from the others.
+    """
+    weight = 1 / measured
+    first = np.stack([np.ones_like(counted), counted], 1)
+    always, slope = np.linalg.lstsq(first * weight[:, None], measured * weight, rcond=None)[0]
+    left = (measured - always - slope * counted) * weight
+    middle = shares.mean(0)
+    features = (shares - middle) * weight[:, None]
+    scale = np.sqrt((features**2).mean()) or 1.0
+    best: tuple[float, Array] | None = None
+    for strength in np.logspace(-3, 6, 37):
+        inner = features.T @ features + strength * scale**2 * len(counted) * np.eye(features.shape[1])
+        solved = np.linalg.solve(inner, features.T)
+        leverage = np.einsum("nf,fn->n", features, solved)
+        alone = (left - features @ (solved @ left)) / np.clip(1 - leverage, 1e-6, None)
+        if best is None or float(alone @ alone) < best[0]:
+            best = float(alone @ alone), solved @ left
+    assert best is not None
+    return Line(float(always), float(slope), tuple(best[1].tolist()), tuple(middle.tolist()))
+
+
+def score_of(predicted: Array, measured: Array) -> Score:
+    """Held-out predictions beside what was measured."""
+    error = np.abs(predicted - measured) / measured
+    ranks = np.argsort(np.argsort([predicted, measured], axis=1), axis=1)
+    return Score(
+        float(np.corrcoef(ranks[0], ranks[1]).flat[1]), float(np.quantile(error, 0.95)), float((error <= 0.1).mean())
+    )

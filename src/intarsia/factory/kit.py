@@ -1,0 +1,129 @@
+"""A kit: a trained supernet, its assembler, and the answers that they know. A folder of safetensors and JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..errors import CardError, FitError
+from ..hosts import timm_supernet
+from ..hosts.timm_supernet import TimmSupernet
+from ..saving import new_folder
+from .assembler import Assembler
+from .ranking import Grounds
+from .task import Space
+
+FORMAT = "kit/1"
+CARD, SUPERNET, ASSEMBLER = "kit.json", "supernet.safetensors", "assembler.safetensors"
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What orders are fulfilled from.
+
+    Attributes:
+        lowest: The smallest share of MACs that was trained for.
+        mean, std: By which pictures, in 0 to 1, are normalised: one number a channel.
+        card: What it was trained on, under which licences. For people.
+    """
+
+    host: TimmSupernet
+    assembler: Assembler
+    space: Space
+    lowest: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def grounds(self) -> Grounds:
+        """The units to rank, and what they cost."""
+        return Grounds.of(self.host.outline, self.host.answers)
+
+
+def save_kit(kit: Kit, folder: Path) -> None:
+    """Write a kit.
+
+    Raises:
+        OutputExists: something stands there.
+        FitError: the supernet is not what timm builds from its name and arguments, so nobody could read it.
+    """
+    host = kit.host
+    built = timm_supernet.create(host.architecture, host.size, grain=host.grain, **host.arguments)
+    ours, theirs = (
+        {name: tuple(value.shape) for name, value in one.module.state_dict().items()} for one in (host, built)
+    )
+    if ours != theirs:
+        odd = sorted(set(ours.items()) ^ set(theirs.items()))[0][0]
+        raise FitError(
+            f"timm.create_model({host.architecture!r}, {host.arguments}) builds another model than this supernet: "
+            f"{odd!r} differs. Say how it was created with architecture= and arguments=."
+        )
+    with new_folder(folder) as part:
+        save_file({name: value.contiguous() for name, value in host.module.state_dict().items()}, part / SUPERNET)
+        save_file({name: value.contiguous() for name, value in kit.assembler.state_dict().items()}, part / ASSEMBLER)
+        card = {
+            "intarsia": FORMAT, "architecture": host.architecture, "arguments": host.arguments,
+            "size": host.size, "grain": host.grain, "outline": host.outline.shape_hash,
+            "assembler": {"width": kit.assembler.width}, "space": asdict(kit.space), "lowest": kit.lowest,
+            "mean": kit.mean, "std": kit.std, "card": dict(kit.card),
+        }  # fmt: skip
+        (part / CARD).write_text(json.dumps(card, indent=1) + "\n")
+
+
+def load_kit(folder: Path) -> Kit:
+    """Read a kit.
+
+    Raises:
+        CardError: the folder holds none, or its weights are not those of its card.
+    """
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_text())
+        if card["intarsia"] != FORMAT:
+            raise KeyError
+        channels, height, width = card["size"]
+        host = timm_supernet.create(
+            card["architecture"], (channels, height, width), grain=card["grain"], **card["arguments"]
+        )
+        words = {word: tuple(names) for word, names in card["space"]["words"].items()}
+        space = Space(tuple(card["space"]["names"]), words)
+        units = len(Grounds.of(host.outline, host.answers).site_of)
+        assembler = Assembler(len(space.names), units, card["assembler"]["width"])
+        lowest, mean, std, rest = card["lowest"], tuple(card["mean"]), tuple(card["std"]), card["card"]
+        if host.outline.shape_hash != card["outline"]:
+            raise CardError(
+                f"{path}: this version of timm builds {card['architecture']!r} otherwise than its card says."
+            )
+    except FileNotFoundError:
+        raise CardError(f"{folder}: no {CARD} in it, so it is not a kit.") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, CardError):
+            raise
+        raise CardError(f"{path}: not the card of a kit ({error}).") from None
+    fill(host.module, folder / SUPERNET)
+    fill(assembler, folder / ASSEMBLER)
+    return Kit(host, assembler.eval(), space, lowest, mean, std, rest)
+
+
+def fill(model: nn.Module, path: Path) -> None:
+    """Load weights, every one of them and no others.
+
+    Raises:
+        CardError: the file is not whole, or of another model.
+    """
+    try:
+        found = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CardError(f"{path}: no whole file of weights ({str(error).splitlines()[0]}).") from None
+    own = model.state_dict()
+    odd = sorted(found.keys() ^ own.keys()) or sorted(name for name in own if own[name].shape != found[name].shape)
+    if odd:
+        raise CardError(f"{path}: the weights are of another model: {odd[0]!r} does not fit.")
+    model.load_state_dict(found)

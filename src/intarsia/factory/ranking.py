@@ -1,0 +1,166 @@
+"""One ranking of all units, and the cut through it that a budget affords: the same in training and in use.
+
+A ranking begins with the best units of every site, so that no cut empties a layer (a cut without such a minimum did,
+in a prototype, and left chance). Whatever is affordable is a beginning of the ranking, so tighter budgets nest.
+
+Source: NN-Factory (Xu et al. 2023) asks a generator for gates at a budget, which they then miss by a little; a
+ranking cut on cumulative costs meets any budget exactly, and one generation serves all.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FitError
+from ..plan import Keep, Outline, Plan, Rule
+
+LEAST = 1  # units that every site keeps
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """The gated sites of a host, their units numbered through, and what any number of them costs.
+
+    Attributes:
+        outline: The host's.
+        sites: The sites that are ranked, in running order.
+        answers: The site whose units are answers, of which the task decides; None if there is none.
+    """
+
+    outline: Outline
+    sites: tuple[str, ...]
+    answers: str | None
+
+    @classmethod
+    def of(cls, outline: Outline, answers: str | None) -> "Grounds":
+        """The grounds of a host."""
+        return cls(outline, tuple(site.path for site in outline.sites if site.units and site.path != answers), answers)
+
+    @cached_property
+    def units(self) -> NDArray[np.int64]:
+        """(sites): how many units each has."""
+        return np.array([self.outline.by_path[path].units for path in self.sites])
+
+    @cached_property
+    def site_of(self) -> NDArray[np.int64]:
+        """(units): the number of the site that each unit is of."""
+        return np.repeat(np.arange(len(self.sites)), self.units)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """(sites): the number of each site's first unit."""
+        return np.concatenate([[0], np.cumsum(self.units)[:-1]])
+
+    @cached_property
+    def floor(self) -> float:
+        """The share of the MACs that is left when every site keeps its minimum: no budget below it can be met."""
+        answers = self.outline.by_path[self.answers].units if self.answers is not None else 0
+        least = self.costs(np.minimum(self.units, LEAST)[None], answers)["macs"][0]
+        return float(least / self.outline.macs)
+
+    def costs(self, counts: NDArray[np.int64], answers: int) -> dict[str, NDArray[np.int64]]:
+        """MACs, parameters and bytes of models.
+
+        Args:
+            counts: (models, sites): units that each keeps.
+            answers: Answers that all of them keep.
+        """
+        whole = {path: int(units) for path, units in zip(self.sites, self.units, strict=True)}
+        left: dict[str, NDArray[np.int64] | int] = {path: counts[:, place] for place, path in enumerate(self.sites)}
+        if self.answers is not None:
+            whole[self.answers] = self.outline.by_path[self.answers].units
+            left[self.answers] = answers
+        outline = self.outline
+        sums = {name: np.full(len(counts), getattr(outline, name), np.int64) for name in ("macs", "params", "bytes")}
+        for price in outline.prices:
+            gone = np.prod([whole[path] for path in price.kept]) - np.multiply.reduce(
+                [left[path] * np.ones(len(counts), np.int64) for path in price.kept]
+            )
+            for name in sums:
+                sums[name] -= gone * getattr(price, name)
+        return sums
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All units of a host in the order in which a growing budget takes them in.
+
+    Attributes:
+        grounds: The host's.
+        order: (units): numbers of units, the first of every site before all others.
+        answers: The answers that the models keep, which no budget changes.
+    """
+
+    grounds: Grounds
+    order: NDArray[np.int64]
+    answers: tuple[int, ...]
+
+    @classmethod
+    def by_score(cls, grounds: Grounds, scores: NDArray[np.floating], answers: tuple[int, ...] = ()) -> "Ranking":
+        """Rank by falling score; of equal scores the lower number goes first.
+
+        Args:
+            scores: (units).
+        """
+        falling = np.argsort(-scores, kind="stable")
+        nth = np.empty(len(scores), np.int64)  # which of its site's units each is, best first
+        for site in range(len(grounds.sites)):
+            own = falling[grounds.site_of[falling] == site]
+            nth[own] = np.arange(len(own))
+        first = falling[nth[falling] < LEAST]
+        return cls(grounds, np.concatenate([first, falling[nth[falling] >= LEAST]]), answers)
+
+    @property
+    def least(self) -> int:
+        """How long the shortest beginning is that leaves every site its minimum."""
+        return int(np.minimum(self.grounds.units, LEAST).sum())
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """(beginnings, sites): units of each site in every beginning, from the shortest on."""
+        taken = np.zeros((len(self.order) + 1, len(self.grounds.sites)), np.int64)
+        taken[np.arange(1, len(self.order) + 1), self.grounds.site_of[self.order]] = 1
+        return np.cumsum(taken, axis=0)[self.least :]
+
+    @cached_property
+    def costs(self) -> dict[str, NDArray[np.int64]]:
+        """MACs, parameters and bytes of every beginning, from the shortest on."""
+        return self.grounds.costs(self.counts, len(self.answers))
+
+    def cut(self, afforded: NDArray[np.bool_]) -> int | None:
+        """The length of the longest beginning such that it and all shorter ones are afforded; None if none is.
+
+        Args:
+            afforded: (beginnings): from the shortest on.
+        """
+        if not afforded[0]:
+            return None
+        refused = np.flatnonzero(~afforded)
+        return self.least + int(refused[0] - 1 if len(refused) else len(afforded) - 1)
+
+    def cut_at_share(self, share: float) -> int:
+        """The cut that a share of the MACs affords, and at least the minimum: what training cuts at."""
+        return self.cut(self.costs["macs"] <= share * self.costs["macs"][-1]) or self.least
+
+    def kept(self, length: int) -> dict[str, tuple[int, ...]]:
+        """The units that a beginning keeps, by site, and the answers."""
+        chosen = np.sort(self.order[:length])
+        sites = self.grounds.site_of[chosen]
+        kept = {
+            path: tuple((chosen[sites == place] - self.grounds.starts[place]).tolist())
+            for place, path in enumerate(self.grounds.sites)
+        }
+        return kept | ({self.grounds.answers: self.answers} if self.grounds.answers is not None else {})
+
+    def plan(self, length: int, **made_by: str | int | float | bool) -> Plan:
+        """The plan of one row that keeps a beginning."""
+        rules = tuple(Rule("0", path, Keep(units)) for path, units in self.kept(length).items())
+        return Plan(1, rules, host=self.grounds.outline.shape_hash, made_by={"planner": "factory", **made_by})
+
+
+def refuse_share(share: float, lowest: float) -> None:
+    """Raise `FitError` for a share of MACs that was never trained for."""
+    if not lowest <= share <= 1:
+        raise FitError(f"{share:.1%} of the MACs was not trained for: from {lowest:.1%} to 100% was.")

@@ -1,0 +1,56 @@
+"""Shut units off in the whole model, live: what a baked one answers, without baking it.
+
+Source: NN-Factory (Xu et al. 2023): modules of a supernet that are conditionally activated. Gates stand after the
+activation and before the reader, where a unit that is shut off and one that was never there are the same.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from ..errors import FitError
+from .contract import Gate, UnitHost
+
+
+@contextmanager
+def gated(host: UnitHost, masks: Mapping[str, Tensor]) -> Iterator[None]:
+    """Multiply what units hand on inside the block; hooks, gone on the way out.
+
+    Args:
+        masks: By site, (units) for all samples alike or (batch, units) for each its own: 1 to keep, 0 to shut off.
+            Anything between is possible while training.
+
+    Raises:
+        FitError: a mask is for no site with a gate, or of another number of units.
+    """
+    gates, units = host.gates, {site.path: site.units for site in host.outline.sites}
+    for path, mask in masks.items():
+        if path not in gates:
+            raise FitError(f"{path!r} has no gate. Gates: {', '.join(gates)}.")
+        if mask.ndim not in (1, 2) or mask.shape[-1] != units[path]:
+            raise FitError(f"the mask of {path!r} is of shape {tuple(mask.shape)}; the site has {units[path]} units.")
+    handles = []
+    try:
+        for path, mask in masks.items():
+            reader = host.module.get_submodule(gates[path].reader)
+            handles.append(reader.register_forward_pre_hook(shutting(gates[path], mask)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def shutting(gate: Gate, mask: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+    """A hook that multiplies the input of a reader."""
+    wide = mask.repeat_interleave(gate.width, dim=-1)
+
+    def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        given = args[0]
+        shape = [1] * given.ndim
+        shape[gate.axis] = wide.shape[-1]
+        if wide.ndim == 2:
+            shape[0] = len(wide)
+        return given * wide.to(given.dtype).reshape(shape), *args[1:]
+
+    return hook

@@ -1,0 +1,59 @@
+"""`intarsia meter` and `intarsia fulfil`, as a person would use and misuse them."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from intarsia import factory
+from intarsia.cli import main as command
+
+
+def call(*words):
+    """Run the command: its exit code, what it wrote, and the refusal that it raised, if any."""
+    result = CliRunner().invoke(command.app, [str(word) for word in words])
+    return result.exit_code, result.output, str(result.exception or "")
+
+
+@pytest.fixture(scope="module")
+def folder(kit, tmp_path_factory):
+    place = tmp_path_factory.mktemp("kits") / "colours"
+    factory.save_kit(kit, place)
+    return place
+
+
+def test_measured_and_fulfilled(folder, tmp_path):
+    device = tmp_path / "here.yaml"
+    code, out, _ = call("meter", folder, "--device", device, "--subnets", 24)
+    assert code == 0
+    assert "on 8 models that the fit has not seen" in out
+    code, out, _ = call(
+        "fulfil", folder, "--task", "red, cool", "--milliseconds", 1e4, "--macs", "3.8M", "--device", device,
+        "--to", "onnx", "--to", "openvino", "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0
+    assert "tells apart: red, green, blue, cyan" in out
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["costs"]["macs"] <= 3.8e6
+    assert report["costs"]["seconds"] <= 10
+    assert all(differs < 1e-4 for differs in report["differs_from_pytorch"].values())
+    assert {"model.onnx", "model.xml", "model.bin", "model.safetensors"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+    assert "out exists, and nothing was written" in call("fulfil", folder, "--task", "all", "-o", tmp_path / "out")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--task", "red, bleu", "--macs", "3M"], "there is no 'bleu'. Nearest: 'blue'"),
+        (["--task", "red, blue"], "a budget bounds something"),
+        (["--task", "red, blue", "--params", "10"], "the cheapest model for this task costs"),
+        (["--task", "red, blue", "--macs", "3M", "--device", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_refusals(folder, tmp_path, words, says):
+    code, _, refusal = call("fulfil", folder, *words, "-o", tmp_path / "out")
+    assert code != 0
+    assert says in refusal
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,126 @@
+"""The objectives learn, resume to the bit, and cut as orders are cut."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from intarsia import FitError, factory, rig
+from intarsia.factory.audit import WAYS, audit
+from intarsia.factory.learning import by_site, masks_of, straight_through, strata
+from intarsia.train import Schedule, fit
+
+from .conftest import COLOURS, kit_of
+
+
+def coloured(count, answers=None):
+    """Plain pictures of six colours under noise, and which colour each is."""
+    shades = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1], [1, 0.5, 1], [0.5, 0.5, 0.5]])
+    answers = torch.randint(6, (count,)) if answers is None else answers
+    return 2 * shades[answers][:, :, None, None] - 1 + 0.3 * torch.randn(len(answers), 3, 32, 32), answers
+
+
+def asked(_draw, tasks=6, each=6):
+    """A batch of random pairs of colours."""
+    codes, answers = torch.zeros(tasks, 6), []
+    for row in range(tasks):
+        pair = torch.randperm(6)[:2]
+        codes[row, pair] = 1
+        answers.append(pair[torch.randint(2, (each,))])
+    return *coloured(0, torch.cat(answers)), codes
+
+
+def objective():
+    kit = kit_of()
+    kit.host.module.requires_grad_(True)
+    return kit, factory.Customising(kit.host, kit.assembler, kit.lowest)
+
+
+def train(objective, batches, out, steps, **more):
+    with torch.enable_grad():
+        return fit(objective, batches, Schedule(steps, 2e-3, warmup=2), out, log_every=2, **more)
+
+
+def test_a_killed_run_goes_on_to_the_bit(tmp_path):
+    def killed(draw):
+        if draw == 3:
+            raise KeyboardInterrupt
+        return asked(draw)
+
+    train(objective()[1], asked, tmp_path / "whole", 4)
+    with pytest.raises(KeyboardInterrupt):
+        train(objective()[1], killed, tmp_path / "cut", 4, save_every=2)
+    train(objective()[1], asked, tmp_path / "cut", 4)
+    for kind in ("live", "average", "moments", "buffers"):
+        whole, cut = (load_file(tmp_path / run / f"checkpoint/{kind}.safetensors") for run in ("whole", "cut"))
+        assert all(torch.equal(value, cut[name]) for name, value in whole.items())
+
+
+def test_concepts_then_customising_and_accuracy_by_budget_is_logged(tmp_path):
+    torch.manual_seed(1)
+    kit, second = objective()
+    first = factory.Concepts(kit.host, kit.lowest)
+    train(first, lambda _: coloured(32), tmp_path / "first", 12)
+    before = kit.assembler.parts.weight.clone()
+    train(second, asked, tmp_path / "second", 12)
+    rows = [json.loads(line) for line in (tmp_path / "second/log.jsonl").read_text().splitlines()]
+    assert {"accuracy_whole", "accuracy_70%_to_79%", "accuracy_89%_to_100%"} <= rows[-1].keys()
+    assert rows[-1]["accuracy_whole"] > 0.7
+    assert not torch.equal(before, kit.assembler.parts.weight)  # gates are learned through the cut
+    pictures, answers = coloured(96)
+    factory.refreshed(kit.host.module, pictures)
+    tasks = [kit.space.task(pair) for pair in (("red", "green"), ("blue", "grey"), ("cyan", "pink"))]
+    told = audit(kit, tasks, pictures, answers, (0.75, 1.0))
+    assert set(told.accuracy) == set(WAYS)
+    assert told.accuracy["own"][1] == told.accuracy["random"][1] > 0.7  # at 100 % all units are everyone's
+    assert told.overlap[1] == 1 >= told.overlap[0]
+    with pytest.raises(FitError, match=r"was not trained for: from 70.0% to 100% was"):
+        audit(kit, tasks, pictures, answers, (0.5,))
+
+
+def test_training_cuts_as_orders_do(kit):
+    task = kit.space.read("red, grey")
+    ranking = kit.assembler.rank([task], kit.grounds)[0]
+    share = 0.8
+    done = factory.fulfil(factory.Order(task, factory.Budget(macs=share * float(ranking.costs["macs"][-1]))), kit)
+    masks = masks_of([ranking], [ranking.cut_at_share(share)])
+    pictures = torch.randn(2, 3, 32, 32)
+    with rig.gated(kit.host, by_site(kit.grounds, masks.expand(2, -1))):
+        gated = kit.host.module(pictures)[:, list(task.answers)]
+    assert torch.allclose(gated, done.model(pictures), atol=1e-5)
+
+
+def test_gradients_go_straight_through():
+    with torch.enable_grad():
+        scores = torch.tensor([[3.0, 1.0, 0.0, -2.0]], requires_grad=True)
+        masks = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+        gates = straight_through(scores, masks, 0.5)
+        assert torch.allclose(gates, masks)
+        gates.sum().backward()
+    gradient = scores.grad[0]
+    assert (gradient > 0).all()
+    assert gradient[1] > gradient[0]  # nearer to the threshold
+    whole = straight_through(scores.detach(), torch.ones(1, 4), 0.5)
+    assert torch.allclose(whole, torch.ones(1, 4))
+
+
+def test_low_budgets_come_often(kit):
+    ranges = strata(kit.grounds, 0.6)
+    assert [low for low, _ in ranges] == pytest.approx([0.6, 0.6 ** (2 / 3), 0.6 ** (1 / 3)])
+    assert ranges[-1][1] == 1
+    draws = np.concatenate([np.random.default_rng(0).uniform(low, high, 100) for low, high in ranges])
+    assert (draws < 0.8).mean() > 0.5
+    assert 0.4 < kit.grounds.floor < 0.6
+    for lowest in (0.1, 1.5):
+        with pytest.raises(FitError, match=r"this supernet's models have from .*% to 100%"):
+            strata(kit.grounds, lowest)
+
+
+def test_batches_that_do_not_divide_are_refused():
+    _, second = objective()
+    pictures, answers, codes = asked(0)
+    with pytest.raises(FitError, match="give each task as many"):
+        second((pictures[:-1], answers[:-1], codes))
+    assert len(COLOURS) == codes.shape[1]
