@@ -4,9 +4,12 @@ import socket
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
 torch.set_grad_enabled(False)
+settings.register_profile("shared machine", deadline=None)  # neighbours decide how long an example takes
+settings.load_profile("shared machine")
 
 from intarsia.hosts import pico  # noqa: E402  (after the threads are set)
 

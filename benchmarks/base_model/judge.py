@@ -27,7 +27,7 @@ class Judge:
             features = self.concept.features(shown)
             found["features"].append(features.numpy())
             found["concept"].append(self.concept.concept(features).softmax(1).numpy())
-            found["style"].append(self.style(shown).softmax(1).numpy())
+            found["style"].append(self.style.logits(shown).softmax(1).numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
@@ -44,7 +44,7 @@ def trained(runs: Path, world: World, *, steps: int | None = None) -> Judge:
         if steps is None:
             raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
         probe.train(world.pictures, world.cells, judge.concept, out, steps=steps // state.num_processes)
-    if state.is_main_process and not style_probe.load(judge.style, out):
+    if not style_probe.load(judge.style, out):
         rows = world.rows("train") + world.rows("concept")
         wanted = np.array([styles.index(world.cells[row]["style"]) for row in rows])
         style_probe.train(judge.style, world.pictures[rows], wanted, probe.shaken, out)
