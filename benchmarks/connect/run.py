@@ -102,7 +102,7 @@ def cross_talk(text: Scores, ceiling: Scores, whole: Scores, swapped: dict[str, 
     for own, scores in swapped.items():
         change = {name: abs(moved(text, ceiling, whole, name) - moved(text, ceiling, scores, name)) for name in SENSES}
         found[own] = {
-            name: change[name] / change[own] if change[own] else float("nan") for name in SENSES if name != own
+            name: change[name] / change[own] if change[own] else float("inf") for name in SENSES if name != own
         }
     return found
 
