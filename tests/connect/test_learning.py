@@ -15,6 +15,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from intarsia import FitError, HostNotFrozen, hosts
 from intarsia.connect import Learning, Modality, Stack
 from intarsia.hosts import pico
+from intarsia.hosts.diffusers_unet import UNetHost
 from intarsia.train import Schedule, fit
 
 from .conftest import FEATURES, fresh, make_carrier, make_semantic, seen, spoken, told, words_for
@@ -27,7 +28,7 @@ SAMPLE = DDIMScheduler(prediction_type="sample")
 class World:
     """A host whose words matter, and what can be said to it: words, and a reference for each shift of them."""
 
-    host: hosts.UNetHost
+    host: UNetHost
     words: torch.Tensor
     shifts: torch.Tensor
     references: torch.Tensor

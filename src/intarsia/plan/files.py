@@ -138,7 +138,10 @@ def read_plan(text: str, name: str = "plan") -> Plan:
     try:
         found = _Plan.model_validate(content)
     except ValidationError as error:
+        misspelt = {item["loc"][:-1] for item in error.errors() if item["type"] == "extra_forbidden"}
         for item in error.errors():
+            if item["type"] == "missing" and "do" in item["loc"] and item["loc"][:-1] in misspelt:
+                continue  # which of the keys it should have been, the unknown one may tell
             complaint = (line_of(tree, item["loc"]), sentence(item))
             if complaint not in problems:
                 problems.append(complaint)
