@@ -14,11 +14,11 @@ help:  ## Say what can be made
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --editable .
 	touch $@
 
 .venv/installed-tests: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[export,factory]' --group test --group dev
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[export,factory]' --group test --group dev
 	touch $@
 
 demo: .venv/installed  ## Draw six pictures with the shipped model and under two faster plans

@@ -283,6 +283,7 @@ def test_guidance_halves_are_kept_apart(pico_host):
         torch.testing.assert_close(straight, swapped)
 
 
+@pytest.mark.slow
 def test_compiling_breaks_no_graph_and_theirs_breaks(pico_host):
     """Ours is asked for whole graphs in `tests/graphs`; theirs looks the step up within the call."""
     pipe = pico.pipeline()
