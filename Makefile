@@ -28,10 +28,12 @@ demo: .venv/installed  ## Draw six pictures with the shipped model and under two
 		"a guitar in high contrast style" "a sunflower in twemoji style" "a pizza in shaded style"
 
 test: .venv/installed-tests  ## Run the quick tests
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not alone"
+	$(BIN)/python -m pytest -m alone
 
 slow: .venv/installed-tests  ## Run the slow tests too
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "slow or not slow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: .venv/installed-tests  ## Format, lint, types, import directions, sizes
 	$(BIN)/ruff format --check .

@@ -28,6 +28,7 @@ def test_version(intarsia):
     assert intarsia("--version") == (0, f"{__version__}\n", "")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("words", [["list", "planners"], ["show", "emoji-fast"], ["price", "emoji-fast"], ["--help"]])
 def test_verbs_without_torch_start_at_once(words):
     code = (
