@@ -17,6 +17,7 @@ LONGEST = 400
 MAY_IMPORT = {
     "errors": set(),
     "saving": {"errors"},
+    "tensors": {"errors"},
     "shipped": {"errors"},
     "plan": {"errors", "saving"},
     "rig": {"errors", "plan"},
@@ -26,8 +27,8 @@ MAY_IMPORT = {
     "train": {"errors"},
     "eval": {"errors", "plan", "rig", "hosts", "graphs"},
     "lighten": {"errors", "saving", "plan", "rig", "parts", "hosts", "train", "eval"},
-    "connect": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "train"},
-    "factory": {"errors", "saving", "plan", "rig", "hosts", "graphs", "train"},
+    "connect": {"errors", "saving", "shipped", "tensors", "plan", "rig", "parts", "hosts", "train"},
+    "factory": {"errors", "saving", "tensors", "plan", "rig", "hosts", "graphs", "train"},
     "cli": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "graphs", "train", "eval"}
     | {"lighten", "connect", "factory", ""},
     "": {"errors", "plan"},

@@ -68,13 +68,16 @@ class Exam:
         return {**self.scores(judged), "frechet to real": distance(self.real["features"]), **beside}
 
 
-def held_out(runs: Path, *, part: str = "cell", repeats: int = 1, every: int = 1) -> Exam:
-    """The exam of held-out cells, or of held-out concepts; the judge must be trained.
+def held_out(
+    runs: Path, *, part: str = "cell", repeats: int = 1, every: int = 1, judge_steps: int | None = None
+) -> Exam:
+    """The exam of held-out cells, or of held-out concepts.
 
     Args:
         repeats: Pictures of each cell.
         every: Every so many cells only.
+        judge_steps: For how long to train the judge if it is not trained yet; None: refuse to.
     """
     world = taught_world(runs)
     rows = world.rows(part)[::every]
-    return Exam(world, trained(runs, world), [world.cells[row] for row in rows] * repeats, rows)
+    return Exam(world, trained(runs, world, steps=judge_steps), [world.cells[row] for row in rows] * repeats, rows)

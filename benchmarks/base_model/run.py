@@ -17,12 +17,11 @@ from PIL import Image
 
 from benchmarks.base_model import distances
 from benchmarks.base_model.exam import held_out
-from benchmarks.base_model.judge import trained
-from benchmarks.base_model.world import taught_world
 from benchmarks.drawing import GUIDANCE, draw, processes
 from benchmarks.results import at_least, write_result
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.shipped import model_folder
+from recipes.base.autoencoder import pixels_of
 
 STEPS = 25
 TARGETS = {"concept top-5": 0.6, "subgroup": 0.7, "style": 0.8}  # shares of the ceiling
@@ -36,11 +35,10 @@ def main(
     pictures: int = typer.Option(9, help="Pictures of each held-out cell."),
 ) -> None:
     """Generate, judge, compare."""
-    trained(runs, taught_world(runs), steps=judge_steps)
     pipe = load_pipeline(model_folder(model))
     rows, found = [], {}
     for part, repeats in (("cell", 1),) if quick else (("cell", pictures), ("concept", 1)):
-        exam = held_out(runs, part=part, repeats=repeats, every=10 if quick else 1)
+        exam = held_out(runs, part=part, repeats=repeats, every=10 if quick else 1, judge_steps=judge_steps)
         drawn = draw(pipe, exam.prompts, steps=STEPS)
         if not processes().is_main_process:
             continue
@@ -98,7 +96,7 @@ def reconstructed(pipe: DiffusionPipeline, pictures: np.ndarray) -> np.ndarray:
     """Pictures in bytes, encoded and decoded: no picture of the model's can look better than these."""
     made = []
     for part in np.array_split(pictures, max(1, len(pictures) // 64)):
-        latents = pipe.vae.encode(torch.from_numpy(part).permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mean
+        latents = pipe.vae.encode(pixels_of(part)).latent_dist.mean
         drawn = pipe.vae.decode(latents).sample.clamp(-1, 1).add(1).mul(127.5).round().byte()
         made.append(drawn.permute(0, 2, 3, 1).numpy())
     return np.concatenate(made)

@@ -33,7 +33,7 @@ from intarsia.eval import psnr
 from intarsia.graphs.exporting import digest_of
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.search import watch
-from intarsia.plan.files import write_plan
+from intarsia.plan.text import write_plan
 from intarsia.shipped import model_folder
 
 SEED = 10_000

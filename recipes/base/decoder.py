@@ -70,7 +70,15 @@ class Sharpening(nn.Module):
         return {"loss": loss, "critic": critic, "features": agreed, "psnr": found["psnr"]}
 
 
-def train(pictures_folder: Path, latents_folder: Path, out: Path, *, steps: int, stop_after: float | None) -> None:
+def train(
+    pictures_folder: Path,
+    latents_folder: Path,
+    out: Path,
+    *,
+    steps: int,
+    batch: int = 16,
+    stop_after: float | None = None,
+) -> None:
     """Go on with the decoder that latents were made with; resumes from the last checkpoint in `out`."""
     pictures = np.load(pictures_folder / "pictures.npy", mmap_mode="r")
     cells = json.loads((pictures_folder / "cells.json").read_text())["cells"]
@@ -83,7 +91,7 @@ def train(pictures_folder: Path, latents_folder: Path, out: Path, *, steps: int,
     autoencoder.encoder.requires_grad_(False)
     autoencoder.quant_conv.requires_grad_(False)
 
-    def batch_at(draw: int, batch: int = 16) -> tuple[Tensor, Tensor]:
+    def batch_at(_draw: int) -> tuple[Tensor, Tensor]:
         rows = np.random.choice(train_rows, batch, replace=False)
         return tuple(
             part.contiguous(memory_format=torch.channels_last) for part in (latents[rows], pixels_of(pictures[rows]))

@@ -34,7 +34,7 @@ def main(
     runs: Path = typer.Option(Path("runs/base"), help="Where everything in between is kept."),
     hours: float | None = typer.Option(None, help="Stop each training stage after so long; it resumes next time."),
     threads: int = typer.Option(1, help="Threads of each process. Two processes of one thread beat one of two."),
-    decoder_steps: int = typer.Option(4_000, help="Optimizer steps of the decoder's second training."),
+    decoder_steps: int = typer.Option(2_400, help="Optimizer steps of the decoder's second training."),
     denoiser_steps: int = typer.Option(60_000, help="Optimizer steps of the denoiser in all."),
     start: Path | None = typer.Option(None, help="Weights (safetensors) that a fresh denoiser begins with."),
     cooldown: int = typer.Option(6_000, help="Last steps of the denoiser, over which the learning rate falls."),

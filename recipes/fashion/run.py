@@ -91,5 +91,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with torch.enable_grad():
-        typer.run(main)
+    typer.run(main)

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from intarsia import hosts, load_plan, rig, save_outline
 from intarsia.hosts.pipelines import load_pipeline, quiet
 from intarsia.lighten.record import Assembled
-from intarsia.plan.files import write_plan
+from intarsia.plan.text import write_plan
 from intarsia.shipped import BORROWS, model_folder, plan_file
 from recipes.base.captions import TOKENS
 from recipes.shipping import shipped_folder, write_card

@@ -40,7 +40,7 @@ def test_verbs_without_torch_start_at_once(words):
         "print(time.perf_counter() - began, file=sys.stderr)"
     )
     took = []
-    for _ in range(3):
+    while min(took, default=1) > 0.5 and len(took) < 10:  # what else the machine does can only make it slower
         ran = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
         took.append(float(ran.stderr.splitlines()[-1]))
     assert min(took) < 0.5

@@ -45,7 +45,7 @@ def test_the_shell_walk_works(monkeypatch, tmp_path):
 
 
 def test_the_plan_in_the_readme_is_a_plan():
-    from intarsia.plan.files import read_plan
+    from intarsia.plan.text import read_plan
 
     text = "\n".join(line[4:] for line in README.split("read and change:\n\n")[1].split("\n\n")[0].splitlines())
     assert read_plan(text, "README").rules[0].sites == "up_blocks.1"

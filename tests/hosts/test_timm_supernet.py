@@ -13,7 +13,7 @@ from intarsia import FitError, Keep, Plan, PlanError, Rule, Skip, draw, price, r
 from intarsia.hosts import timm_supernet
 from intarsia.hosts.timm_units import units_of
 from intarsia.plan import cost
-from intarsia.plan.files import read_plan, write_plan
+from intarsia.plan.text import read_plan, write_plan
 
 FAMILIES = {
     "resnet10t": {},  # BasicBlock

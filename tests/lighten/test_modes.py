@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from intarsia import PlanError, Reuse, resolve
 from intarsia.lighten import inherit, modes
 from intarsia.lighten.modes import MODES
-from intarsia.plan.files import read_plan, write_plan
+from intarsia.plan.text import read_plan, write_plan
 
 EXAMPLES = {
     "uniform": {"every": 3, "offset": 1},

@@ -20,8 +20,8 @@ from intarsia import (
     save_plan,
 )
 from intarsia.lighten import PLANNERS
-from intarsia.plan.files import read_plan, write_plan
 from intarsia.plan.forecast import Extrapolate, Fitted
+from intarsia.plan.text import read_plan, write_plan
 
 rules = st.builds(
     Rule,

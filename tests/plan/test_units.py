@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from intarsia import Keep, Outline, Plan, PlanError, Price, Rule, Site, draw, price, resolve
 from intarsia.plan import Cost, cost
-from intarsia.plan.files import read_plan, write_plan
+from intarsia.plan.text import read_plan, write_plan
 from intarsia.plan.units import read_units, write_units
 
 some_units = st.sets(st.integers(0, 40), min_size=1).map(lambda units: tuple(sorted(units)))

@@ -29,7 +29,7 @@ def assemble(
     """Make a smaller model out of the parts of others. It wants training afterwards: 'intarsia distill'."""
     from ..plan import load_plan
     from ..plan.bill import count
-    from ..plan.files import write_plan
+    from ..plan.text import write_plan
     from ..saving import new_folder, refuse_existing
     from ..shipped import known_as, model_folder, plan_file
     from .reading import read_sources

@@ -33,14 +33,26 @@ def read_sources(named: list[str]) -> dict[str, Path]:
     Raises:
         PlanError: one is not of that form, or a name is given twice.
     """
-    found: dict[str, Path] = {}
-    for text in named:
-        name, equals, model = text.partition("=")
-        if not equals or not name or not model:
-            raise PlanError(f"{text!r}: write NAME=MODEL, such as 'small=out/student'.")
+    return {name: model_folder(model) for name, model in read_pairs(named, "MODEL", "small=out/student").items()}
+
+
+def read_pairs(texts: list[str], what: str, example: str) -> dict[str, str]:
+    """What is said as NAME=VALUE, by name.
+
+    Args:
+        what: What a value is called on the command line, such as 'MODEL'.
+
+    Raises:
+        PlanError: a text is not of that form, or a name is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise PlanError(f"{text!r}: write NAME={what}, such as {example!r}.")
         if name in found:
-            raise PlanError(f"the name {name!r} is given to two models.")
-        found[name] = model_folder(model)
+            raise PlanError(f"the name {name!r} is given to two {what.lower()}s: {found[name]} and {value}.")
+        found[name] = value
     return found
 
 

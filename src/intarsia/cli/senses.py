@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import PlanError
+from .reading import read_pairs
 
 TEXT_ONLY, WITH_REFERENCES = "text only", "with references"
 
@@ -41,33 +42,18 @@ def read_senses(
         PlanError: something is not of its form, or is said twice, or there is no picture for all that.
     """
     references = {name: picture for name, picture in named.items() if picture is not None}
-    for name, picture in pairs(more, "style=painting.png").items():
+    for name, picture in read_pairs(more, "PICTURE", "style=painting.png").items():
         if name in references:
             raise PlanError(f"{name!r} is shown two pictures; name one.")
         references[name] = Path(picture)
     found = {}
-    for name, text in pairs(weights, "style=0.8").items():
+    for name, text in read_pairs(weights, "WEIGHT", "style=0.8").items():
         try:
             found[name] = float(text)
         except ValueError:
             raise PlanError(f"--weight {name}={text}: {text!r} is not a number.") from None
     if not references and (found or files or encoders):
         raise PlanError("nothing to look at: name a picture too, as --style PICTURE or --reference NAME=PICTURE.")
-    return Senses(references, found, tuple(files), pairs(encoders, "style=clip/")) if references else None
-
-
-def pairs(texts: list[str], example: str) -> dict[str, str]:
-    """NAME=VALUE each, by name.
-
-    Raises:
-        PlanError: one is not of that form, or a name comes twice.
-    """
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name or not value:
-            raise PlanError(f"{text!r}: write NAME=VALUE, such as {example!r}.")
-        if name in found:
-            raise PlanError(f"{name!r} is named twice: {found[name]} and {value}.")
-        found[name] = value
-    return found
+    return (
+        Senses(references, found, tuple(files), read_pairs(encoders, "ENCODER", "style=clip/")) if references else None
+    )

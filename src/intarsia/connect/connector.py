@@ -23,7 +23,8 @@ from torch.nn import functional as F
 
 from ..errors import FitError
 from ..parts.perceiver import Perceiver
-from .files import fill, read, write
+from ..tensors import fill
+from .files import read, write
 
 Between = Callable[[int, Tensor, Tensor], Tensor]
 DOCUMENT = "connector/1"

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from ..errors import CardError
+from ..tensors import fill, read_tensors
 from .connector import SemanticConnector
-from .files import fill, read_tensors
 
 # Ours to theirs, the first that fits. What is not here has the same name in both.
 NAMES = (

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ..errors import CardError, FitError
 from ..parts.gated_perceiver import GatedPerceiver, Gating
+from ..tensors import fill
 from .connector import Connector, Form
-from .files import fill, read, write
+from .files import read, write
 
 DOCUMENT = "module/1"
 

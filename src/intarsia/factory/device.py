@@ -137,12 +137,11 @@ def meter_device(
 def stratified(grounds: Grounds, subnets: int, seed: int) -> tuple[list[Ranking], list[int]]:
     """Random subnets whose MACs are spread evenly from the least there is to the whole."""
     draws = np.random.default_rng(seed)
-    everything = tuple(range(grounds.outline.by_path[grounds.answers].units)) if grounds.answers else ()
     rankings, lengths = [], []
     for place in range(subnets):
         # One number a site makes it wide or narrow as a whole, one a unit mixes the order within.
         scores = draws.normal(size=len(grounds.sites))[grounds.site_of] + draws.normal(size=len(grounds.site_of))
-        ranking = Ranking.by_score(grounds, scores, everything)
+        ranking = Ranking.by_score(grounds, scores, grounds.every_answer)
         macs = ranking.costs["macs"]
         wanted = macs[0] + (macs[-1] - macs[0]) * (place + draws.random()) / subnets
         rankings.append(ranking)

@@ -7,14 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import save_file
 
 from ..errors import CardError, FitError
 from ..hosts import timm_supernet
 from ..hosts.timm_supernet import TimmSupernet
 from ..saving import new_folder
+from ..tensors import load_into
 from .assembler import Assembler
 from .ranking import Grounds
 from .task import Space
@@ -107,23 +106,6 @@ def load_kit(folder: Path) -> Kit:
         if isinstance(error, CardError):
             raise
         raise CardError(f"{path}: not the card of a kit ({error}).") from None
-    fill(host.module, folder / SUPERNET)
-    fill(assembler, folder / ASSEMBLER)
+    load_into(host.module, folder / SUPERNET)
+    load_into(assembler, folder / ASSEMBLER)
     return Kit(host, assembler.eval(), space, lowest, mean, std, rest)
-
-
-def fill(model: nn.Module, path: Path) -> None:
-    """Load weights, every one of them and no others.
-
-    Raises:
-        CardError: the file is not whole, or of another model.
-    """
-    try:
-        found = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CardError(f"{path}: no whole file of weights ({str(error).splitlines()[0]}).") from None
-    own = model.state_dict()
-    odd = sorted(found.keys() ^ own.keys()) or sorted(name for name in own if own[name].shape != found[name].shape)
-    if odd:
-        raise CardError(f"{path}: the weights are of another model: {odd[0]!r} does not fit.")
-    model.load_state_dict(found)

@@ -96,7 +96,7 @@ class Concepts(nn.Module):
         rankings, lengths = [], []
         for part in parts:
             scores = np.random.normal(size=len(self.grounds.site_of))
-            rankings.append(Ranking.by_score(self.grounds, scores, tuple(range(self.net.num_classes))))  # type: ignore[arg-type]
+            rankings.append(Ranking.by_score(self.grounds, scores, self.grounds.every_answer))
             lengths.append(rankings[-1].cut_at_share(np.random.uniform(*self.strata[part])))
         masks = torch.ones(len(pictures), len(self.grounds.site_of))
         masks[: len(parts)] = masks_of(rankings, lengths)

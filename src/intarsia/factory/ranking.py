@@ -54,10 +54,14 @@ class Grounds:
         return np.concatenate([[0], np.cumsum(self.units)[:-1]])
 
     @cached_property
+    def every_answer(self) -> tuple[int, ...]:
+        """All answers that the host can give."""
+        return tuple(range(self.outline.by_path[self.answers].units)) if self.answers is not None else ()
+
+    @cached_property
     def floor(self) -> float:
         """The share of the MACs that is left when every site keeps its minimum: no budget below it can be met."""
-        answers = self.outline.by_path[self.answers].units if self.answers is not None else 0
-        least = self.costs(np.minimum(self.units, LEAST)[None], answers)["macs"][0]
+        least = self.costs(np.minimum(self.units, LEAST)[None], len(self.every_answer))["macs"][0]
         return float(least / self.outline.macs)
 
     def costs(self, counts: NDArray[np.int64], answers: int) -> dict[str, NDArray[np.int64]]:

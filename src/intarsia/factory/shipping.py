@@ -22,12 +22,13 @@ from ..errors import CardError, FitError, RigError
 from ..graphs.backends import BACKENDS, Program
 from ..hosts import timm_supernet
 from ..plan import Keep
-from ..plan.files import write_plan
+from ..plan.text import write_plan
 from ..plan.units import read_units, write_units
 from ..rig.machine import machine
 from ..saving import new_folder
+from ..tensors import load_into
 from .fulfil import Fulfilled, Order
-from .kit import Kit, fill
+from .kit import Kit
 
 FORMAT = "recipe/1"
 WEIGHTS, RECIPE, PLAN, REPORT = "model.safetensors", "recipe.json", "plan.yaml", "report.json"
@@ -134,7 +135,7 @@ def rebuild(folder: Path) -> Built:
         raise CardError(f"{path}: not a recipe ({error}).") from None
     if (folder / WEIGHTS).exists() and sha256_of(folder / WEIGHTS) != wanted:
         raise CardError(f"{folder / WEIGHTS}: not the weights of this recipe, or not whole. Ship the model again.")
-    fill(built.model, folder / WEIGHTS)
+    load_into(built.model, folder / WEIGHTS)
     return built
 
 

@@ -1,6 +1,7 @@
 """Cut units out of a timm model: a model of the same classes with smaller layers, and nothing of ours in it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -74,7 +75,7 @@ def sliced(shape: torch.Size, along: Mapping[int, Sequence[int]]) -> list[int]:
     return [len(along[dimension]) if dimension in along else size for dimension, size in enumerate(shape)]
 
 
-def declare(model: nn.Module, site: Units, count: int) -> None:
+def declare(model: Any, site: Units, count: int) -> None:
     """Let the layers say the sizes that they now have."""
     channels = count * site.width
     for path, times in site.makers:
@@ -95,6 +96,6 @@ def declare(model: nn.Module, site: Units, count: int) -> None:
             layer.in_features = channels
     if site.attention is not None:
         heads = model.get_submodule(site.attention)
-        heads.num_heads, heads.attn_dim = count, channels  # type: ignore[assignment]
+        heads.num_heads, heads.attn_dim = count, channels
     if site.gate is None and hasattr(model, "num_classes"):
-        model.num_classes = count  # type: ignore[assignment]
+        model.num_classes = count

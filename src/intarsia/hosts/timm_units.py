@@ -225,7 +225,8 @@ def units_of(model: nn.Module, grain: int) -> tuple[list[Units], dict[str, str]]
                 whole[path] = str(reason)
         elif type(module).__name__ in WHOLE:
             whole[path] = WHOLE[type(module).__name__]
-    classifier: Any = model.get_classifier() if hasattr(model, "get_classifier") else None  # type: ignore[operator]
+    asked: Any = getattr(model, "get_classifier", None)
+    classifier: Any = asked() if asked is not None else None
     if type(classifier) in LINEAR:
         path = next(name for name, module in model.named_modules() if module is classifier)
         found.append(Units(path, path, classifier.out_features, 1, None, ((path, 1),)))
