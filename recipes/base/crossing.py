@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-RESTYLED = (0.3, 0.3, 0.65)  # share of captions at full strength; share of the time steps where it begins and is full
-RENAMED = (0.4, 0.5, 0.15)
+RESTYLED = (0.15, 0.3, 0.65)  # share of captions at full strength; share of the time steps where it begins and is full
+RENAMED = (0.3, 0.5, 0.15)
 
 
 def share(times: Tensor, steps: int, ramp: tuple[float, float, float]) -> Tensor:

@@ -33,7 +33,6 @@ SHAPE = {
     "norm_num_groups": 16,
     "addition_embed_type": "text",  # the words' mean joins the time embedding: the thing is known before its parts
     "addition_embed_type_num_heads": 6,
-    "dropout": 0.1,  # five thousand pictures are soon known by heart
 }
 NOISE = {
     "beta_start": 0.00085,
