@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 
 from benchmarks.base_model import probe, style_probe
 from benchmarks.base_model.world import World
 from benchmarks.drawing import processes
+from intarsia.shipped import model_folder
+from recipes.base.autoencoder import pixels_of
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,21 @@ def trained(runs: Path, world: World, *, steps: int | None = None) -> Judge:
     if not style_probe.load(judge.style, out):
         rows = world.rows("train") + world.rows("concept")
         wanted = np.array([styles.index(world.cells[row]["style"]) for row in rows])
-        style_probe.train(judge.style, world.pictures[rows], wanted, probe.shaken, out)
+        real = world.pictures[rows]
+        back = returned(AutoencoderKL.from_pretrained(model_folder("emoji") / "vae"), real)
+        style_probe.train(judge.style, (real, back), wanted, probe.shaken, out)
     state.wait_for_everyone()
     probe.load(out, judge.concept)
     style_probe.load(judge.style, out)
     return judge
+
+
+@torch.no_grad()
+def returned(autoencoder: AutoencoderKL, pictures: np.ndarray) -> np.ndarray:
+    """Pictures in bytes, encoded and decoded: no picture of the model's can look better than these."""
+    made = []
+    for part in np.array_split(pictures, max(1, len(pictures) // 64)):
+        latents = autoencoder.encode(pixels_of(part)).latent_dist.mean
+        drawn = autoencoder.decode(latents).sample.clamp(-1, 1).add(1).mul(127.5).round().byte()
+        made.append(drawn.permute(0, 2, 3, 1).numpy())
+    return np.concatenate(made)

@@ -10,18 +10,16 @@ Needs the pictures of `recipes.base.run pictures` and `pip install -e '.[recipes
 from pathlib import Path
 
 import numpy as np
-import torch
 import typer
-from diffusers import DiffusionPipeline
 from PIL import Image
 
 from benchmarks.base_model import distances
 from benchmarks.base_model.exam import held_out
+from benchmarks.base_model.judge import returned
 from benchmarks.drawing import GUIDANCE, draw, processes
 from benchmarks.results import at_least, write_result
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.shipped import model_folder
-from recipes.base.autoencoder import pixels_of
 
 STEPS = 25
 TARGETS = {"concept top-5": 0.6, "subgroup": 0.7, "style": 0.8}  # shares of the ceiling
@@ -56,7 +54,7 @@ def main(
             "reached": exam.scores(judged),
             "ceiling": exam.ceiling(),
             "real pictures through the autoencoder": exam.scores(
-                exam.judge(reconstructed(pipe, world.pictures[exam.near])), [world.cells[row] for row in exam.near]
+                exam.judge(returned(pipe.vae, world.pictures[exam.near])), [world.cells[row] for row in exam.near]
             ),
             "frechet": distances.frechet(judged["features"], exam.real["features"]) if part == "cell" else None,
             "kernel": distances.kernel(judged["features"], exam.real["features"]),
@@ -89,17 +87,6 @@ def main(
         "scheduler": type(pipe.scheduler).__name__,
     }
     write_result("base_model" if model == "emoji" else f"base_model-{Path(model).name}", rows, claims, settings)
-
-
-@torch.no_grad()
-def reconstructed(pipe: DiffusionPipeline, pictures: np.ndarray) -> np.ndarray:
-    """Pictures in bytes, encoded and decoded: no picture of the model's can look better than these."""
-    made = []
-    for part in np.array_split(pictures, max(1, len(pictures) // 64)):
-        latents = pipe.vae.encode(pixels_of(part)).latent_dist.mean
-        drawn = pipe.vae.decode(latents).sample.clamp(-1, 1).add(1).mul(127.5).round().byte()
-        made.append(drawn.permute(0, 2, 3, 1).numpy())
-    return np.concatenate(made)
 
 
 if __name__ == "__main__":

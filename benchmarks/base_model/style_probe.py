@@ -4,11 +4,12 @@ The concept judge knows things by heart, and its guess of an unseen picture's st
 shading and colours, which the lower layers see in pictures that they never saw.
 
 They also see what no person does: fitted to clean renderings alone, a probe called most pictures another style once
-they had been through an autoencoder that the eye can hardly tell. So it learns from worn copies of real pictures.
+they had been through an autoencoder that the eye can hardly tell. So it learns from worn copies of real pictures, and
+half of these went through the model's own autoencoder: it is to read styles, not to spot autoencoders.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,21 +89,28 @@ def worn(picture: Tensor, often: float = 0.5) -> Tensor:
 
 def train(
     probe: StyleProbe,
-    pictures: np.ndarray,
+    copies: Sequence[np.ndarray],
     styles: np.ndarray,
     shaken: Callable[[Tensor], Tensor],
     out: Path,
     *,
-    steps: int = 1_600,
+    steps: int = 1_200,
     batch: int = 32,
 ) -> None:
-    """Fit the probe to real pictures, shaken and worn, all styles alike; resumes. Steps are of each process."""
+    """Fit the probe to real pictures, shaken and worn, every style equally often; resumes.
+
+    Args:
+        copies: The pictures in bytes, as they are and as else they may look; one copy is drawn each time.
+        styles: Each picture's style, a number.
+        steps: Of each process.
+    """
     share = 1 / np.bincount(styles)[styles]
     share /= share.sum()
 
     def batch_at(_draw: int) -> tuple[Tensor, Tensor]:
-        rows = np.random.choice(len(pictures), batch, replace=False, p=share)
-        shown = shaken(torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).float() / 255)
+        rows = np.random.choice(len(styles), batch, replace=False, p=share)
+        drawn = np.stack([copies[np.random.randint(len(copies))][row] for row in rows])
+        shown = shaken(torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 255)
         return torch.stack([worn(picture) for picture in shown]), torch.from_numpy(styles[rows])
 
     torch.manual_seed(0)
