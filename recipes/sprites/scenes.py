@@ -1,0 +1,114 @@
+"""Scenes of sprites on real floor tiles, with exact boxes from what is seen of each sprite."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from .sprites import CLASSES, NAMES, Sprites
+
+TILE = 32
+UNSEEN = tuple((number, number % len(NAMES)) for number in range(len(CLASSES)))  # (class, colour) pairs, for tests
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture and what is in it.
+
+    Attributes:
+        picture: (side, side, 3) in bytes.
+        boxes: (things, 4): left, top, right, bottom in pixels, around what is seen.
+        classes: (things): numbers in `CLASSES`.
+        colours: (things): numbers in `NAMES`.
+    """
+
+    picture: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    colours: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scenery:
+    """Draws scenes.
+
+    Attributes:
+        tested: With the sprites that are for tests, or with the others.
+        pairs: The only (class, colour) pairs to draw; None: all but `UNSEEN`.
+        side: Of the pictures, in pixels.
+        things: The fewest and the most in a scene.
+        least: Share of a thing's pixels that must be seen.
+    """
+
+    sprites: Sprites
+    tested: bool = False
+    pairs: Sequence[tuple[int, int]] | None = None
+    side: int = 96
+    things: tuple[int, int] = (1, 5)
+    least: float = 0.5
+
+    def rows(self) -> np.ndarray:
+        """The sprites to draw."""
+        held = self.sprites
+        pairs = list(zip(held.classes.tolist(), held.colours.tolist(), strict=True))
+        wanted = [pair not in UNSEEN if self.pairs is None else pair in self.pairs for pair in pairs]
+        return np.flatnonzero((held.tested == self.tested) & np.array(wanted))
+
+    def draw(self, draws: np.random.Generator, rows: np.ndarray | None = None) -> Scene:
+        """One scene.
+
+        Args:
+            rows: Sprites to choose from, if not all of `rows()`; asking once is faster.
+        """
+        held, rows = self.sprites, self.rows() if rows is None else rows
+        canvas = self._floor(draws)
+        for _ in range(draws.integers(0, 4)):
+            _paste(canvas, held.clutter[draws.integers(len(held.clutter))], draws, (0.8, 1.2))
+        count = draws.integers(self.things[0], self.things[1] + 1)
+        classes = draws.integers(len(CLASSES), size=count)  # classes first, so that each is met equally often
+        chosen = [draws.choice(own) for number in classes if len(own := rows[held.classes[rows] == number])]
+        owner = np.full(canvas.shape[:2], -1)
+        whole = []
+        for place, row in enumerate(chosen):
+            mask = _paste(canvas, held.pictures[row], draws, (0.8, 1.4))
+            owner[mask] = place
+            whole.append(max(1, mask.sum()))
+        boxes, kept = [], []
+        for place, row in enumerate(chosen):
+            seen = np.argwhere(owner == place)
+            if len(seen) >= self.least * whole[place]:
+                (top, left), (bottom, right) = seen.min(0), seen.max(0) + 1
+                boxes.append((left, top, right, bottom))
+                kept.append(row)
+        return Scene(
+            canvas.astype(np.uint8), np.array(boxes, np.float32).reshape(-1, 4),
+            held.classes[kept].astype(np.int64), held.colours[kept].astype(np.int64),
+        )  # fmt: skip
+
+    def _floor(self, draws: np.random.Generator) -> np.ndarray:
+        """(side, side, 3): tiles of one kind of floor."""
+        held = self.sprites
+        own = np.flatnonzero(held.kinds == draws.integers(held.kinds.max() + 1))
+        across = -(-self.side // TILE)
+        tiles = held.floors[draws.choice(own, (across, across))]
+        floor = tiles.transpose(0, 2, 1, 3, 4).reshape(across * TILE, across * TILE, 3)
+        return floor[: self.side, : self.side].astype(np.float32) * draws.uniform(0.6, 1.1)
+
+
+def _paste(
+    canvas: np.ndarray, sprite: np.ndarray, draws: np.random.Generator, sizes: tuple[float, float]
+) -> np.ndarray:
+    """Put a sprite somewhere, of some size, perhaps mirrored; returns where it now is, (side, side)."""
+    side = round(TILE * draws.uniform(*sizes))
+    picture = np.asarray(Image.fromarray(sprite).resize((side, side), Image.Resampling.BILINEAR)).astype(np.float32)
+    if draws.random() < 0.5:
+        picture = picture[:, ::-1]
+    top, left = draws.integers(0, canvas.shape[0] - side + 1, size=2)
+    opaque = picture[..., 3:] / 255
+    part = canvas[top : top + side, left : left + side]
+    part += opaque * (picture[..., :3] - part)
+    mask = np.zeros(canvas.shape[:2], bool)
+    mask[top : top + side, left : left + side] = opaque[..., 0] > 0.5
+    np.clip(canvas, 0, 255, out=canvas)
+    return mask

@@ -1,0 +1,69 @@
+"""Sprites and scenes, on a few real tiles (public domain and CC0; see NOTICE)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recipes.sprites.scenes import UNSEEN, Scenery
+from recipes.sprites.sprites import CLASSES, NAMES, Sprites, colour_of, for_tests, sorted_out, turned
+
+
+@pytest.fixture(scope="module")
+def sprites():
+    return Sprites.load(Path(__file__).with_name("sprites.npz"))
+
+
+def test_a_sprite_has_the_colour_that_it_is_said_to_have(sprites):
+    assert [colour_of(picture) for picture in sprites.pictures] == sprites.colours.tolist()
+
+
+def test_a_sprite_turned_to_another_colour_keeps_its_outline(sprites):
+    red = next(picture for picture, colour in zip(sprites.pictures, sprites.colours, strict=True) if not colour)
+    green = turned(red, NAMES.index("green"))
+    assert colour_of(green) == NAMES.index("green")
+    assert (green[..., 3] == red[..., 3]).all()
+
+
+def test_tiles_are_told_by_where_they_lie(sprites):
+    shown = sprites.pictures[0]
+    floor = np.dstack([sprites.floors[0], np.full((32, 32), 255, np.uint8)])
+    paths = ["item/weapon/battle_axe1", "mon/undead/ghost", "dngn/floor/bog_green0", "item/ring/artefact/ring1"]
+    found = sorted_out(zip(paths, (shown, shown, floor, shown), strict=True))
+    assert set(found.classes) == {list(CLASSES).index("axe")}
+    assert (len(found.floors), len(found.clutter)) == (1, 1)
+
+
+def test_variants_of_a_sprite_are_on_one_side():
+    paths = [f"item/weapon/{name}{number}" for name in ("mace", "flail", "club", "whip") for number in range(3)]
+    tested = for_tests(paths, [2] * len(paths))
+    assert tested.reshape(4, 3).all(1).sum() == 1
+    assert tested.sum() == 3
+
+
+def test_boxes_are_around_what_is_seen_and_pairs_for_tests_are_not_drawn(sprites):
+    scenery, draws = Scenery(sprites), np.random.default_rng(0)
+    rows, met = scenery.rows(), set()
+    for _ in range(200):
+        scene = scenery.draw(draws, rows)
+        assert scene.picture.shape == (96, 96, 3)
+        assert (scene.boxes[:, :2] >= 0).all()
+        assert (scene.boxes[:, 2:] <= 96).all()
+        assert (scene.boxes[:, 2:] > scene.boxes[:, :2]).all()
+        met |= set(zip(scene.classes.tolist(), scene.colours.tolist(), strict=True))
+    assert not met & set(UNSEEN)
+    assert len(met) == len(CLASSES) * len(NAMES) - len(UNSEEN)
+    assert not sprites.tested[rows].any()
+
+
+def test_unseen_pairs_of_sprites_for_tests_can_be_asked_for(sprites):
+    scenery = Scenery(sprites, tested=True, pairs=UNSEEN)
+    assert sprites.tested[scenery.rows()].all()
+    scene = scenery.draw(np.random.default_rng(1))
+    assert set(zip(scene.classes.tolist(), scene.colours.tolist(), strict=True)) <= set(UNSEEN)
+
+
+def test_the_same_seed_draws_the_same_scene(sprites):
+    one, other = (Scenery(sprites).draw(np.random.default_rng(7)) for _ in range(2))
+    assert (one.picture == other.picture).all()
+    assert (one.boxes == other.boxes).all()
