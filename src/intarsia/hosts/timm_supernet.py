@@ -149,6 +149,7 @@ def create(architecture: str, size: tuple[int, int, int], *, grain: int = 8, **a
     import timm
 
     from ..plan.table import nearest
+    from . import detector  # noqa: F401  timm knows it from here on
 
     if not timm.is_model(architecture):
         raise FitError(f"timm has no model {architecture!r}.{nearest(architecture, timm.list_models())}")

@@ -227,7 +227,8 @@ def units_of(model: nn.Module, grain: int) -> tuple[list[Units], dict[str, str]]
             whole[path] = WHOLE[type(module).__name__]
     asked: Any = getattr(model, "get_classifier", None)
     classifier: Any = asked() if asked is not None else None
-    if type(classifier) in LINEAR:
+    if type(classifier) in (*LINEAR, nn.Conv2d):
         path = next(name for name, module in model.named_modules() if module is classifier)
-        found.append(Units(path, path, classifier.out_features, 1, None, ((path, 1),)))
+        count = classifier.out_channels if isinstance(classifier, nn.Conv2d) else classifier.out_features
+        found.append(Units(path, path, count, 1, None, ((path, 1),)))
     return found, whole
