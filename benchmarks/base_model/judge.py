@@ -64,7 +64,7 @@ def returned(autoencoder: AutoencoderKL, pictures: np.ndarray) -> np.ndarray:
     """Pictures in bytes, encoded and decoded: no picture of the model's can look better than these."""
     made = []
     for part in np.array_split(pictures, max(1, len(pictures) // 64)):
-        latents = autoencoder.encode(pixels_of(part)).latent_dist.mean
-        drawn = autoencoder.decode(latents).sample.clamp(-1, 1).add(1).mul(127.5).round().byte()
+        latents = autoencoder.encode(pixels_of(part).to(autoencoder.dtype)).latent_dist.mean
+        drawn = autoencoder.decode(latents).sample.float().clamp(-1, 1).add(1).mul(127.5).round().byte()
         made.append(drawn.permute(0, 2, 3, 1).numpy())
     return np.concatenate(made)

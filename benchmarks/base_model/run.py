@@ -10,6 +10,7 @@ Needs the pictures of `recipes.base.run pictures` and `pip install -e '.[recipes
 from pathlib import Path
 
 import numpy as np
+import torch
 import typer
 from PIL import Image
 
@@ -31,9 +32,10 @@ def main(
     runs: Path = typer.Option(Path("runs/base"), help="Where the recipe keeps its pictures."),
     judge_steps: int = typer.Option(2500, help="Training steps of the judge, of all processes together."),
     pictures: int = typer.Option(9, help="Pictures of each held-out cell."),
+    half: bool = typer.Option(False, help="Draw in bfloat16: less than half the time where the processor has it."),
 ) -> None:
     """Generate, judge, compare."""
-    pipe = load_pipeline(model_folder(model))
+    pipe = load_pipeline(model_folder(model), dtype=torch.bfloat16 if half else torch.float32)
     rows, found = [], {}
     for part, repeats in (("cell", 1),) if quick else (("cell", pictures), ("concept", 1)):
         exam = held_out(runs, part=part, repeats=repeats, every=10 if quick else 1, judge_steps=judge_steps)
@@ -85,6 +87,7 @@ def main(
         "guidance": GUIDANCE,
         "steps": STEPS,
         "scheduler": type(pipe.scheduler).__name__,
+        "dtype": str(pipe.unet.dtype),
     }
     write_result("base_model" if model == "emoji" else f"base_model-{Path(model).name}", rows, claims, settings)
 
