@@ -5,6 +5,7 @@ Nothing else is downloaded by this recipe, and nothing is downloaded twice.
 
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGES = (
@@ -26,10 +27,10 @@ def folder_of(package: str, root: Path) -> Path:
     return root / package.removeprefix("@").replace("/", "-").rsplit("@", 1)[0]
 
 
-def bring(root: Path) -> None:
+def bring(root: Path, packages: Sequence[str] = PACKAGES) -> None:
     """Download and unpack every package that `root` does not hold yet."""
     root.mkdir(parents=True, exist_ok=True)
-    for package in PACKAGES:
+    for package in packages:
         folder = folder_of(package, root)
         if folder.exists():
             continue

@@ -11,18 +11,22 @@ from pathlib import Path
 
 import torch
 import typer
-from torch import Tensor
 
 from intarsia import factory
 from intarsia.hosts import timm_supernet
-from intarsia.train import Schedule, fit, wear_average
 
 from .pictures import MEAN, NAMES, SIZE, STD, WORDS, read
 
 LOWEST = 0.22  # of the MACs; the least that this supernet has is 20.2%
 CHANNELS = (32, 64, 96, 128)
-TASKS = 6  # in a batch
 SHARES = (0.22, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
+
+
+def supernet() -> timm_supernet.TimmSupernet:
+    """Fresh."""
+    return timm_supernet.create(
+        "resnet18", (1, SIZE, SIZE), grain=4, num_classes=len(NAMES), in_chans=1, channels=list(CHANNELS)
+    )
 
 
 def main(
@@ -39,55 +43,20 @@ def main(
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     pictures, answers = read(data, "train")
-    host = timm_supernet.create(
-        "resnet18", (1, SIZE, SIZE), grain=4, num_classes=len(NAMES), in_chans=1, channels=list(CHANNELS)
-    )
-    grounds = factory.Grounds.of(host.outline, host.answers)
-    assembler = factory.Assembler(len(NAMES), len(grounds.site_of))
-    by_answer = [(answers == number).nonzero().flatten() for number in range(len(NAMES))]
-    stop_after = None if minutes is None else minutes * 60
-
-    def labelled(_draw: int) -> tuple[Tensor, Tensor]:
-        rows = torch.randint(len(pictures), (batch,))
-        return pictures[rows], answers[rows]
-
-    def asked(_draw: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Tasks of two to five answers, as many pictures for each."""
-        codes, rows = torch.zeros(TASKS, len(NAMES)), []
-        for task in range(TASKS):
-            chosen = torch.randperm(len(NAMES))[: int(torch.randint(2, 6, ()))]
-            codes[task, chosen] = 1
-            drawn = chosen[torch.randint(len(chosen), (batch // TASKS,))]
-            rows += [by_answer[number][torch.randint(len(by_answer[number]), ())] for number in drawn]
-        picked = torch.stack(rows)
-        return pictures[picked], answers[picked], codes
-
-    first = factory.Concepts(host, LOWEST)
-    done = fit(
-        first, labelled, Schedule(concepts, 2e-3, cooldown=concepts // 3), runs / "concepts", stop_after=stop_after
-    )
-    print(f"concepts: {done}")
-    second = factory.Customising(host, assembler, LOWEST)
-    schedule = Schedule(customising, 2e-3, cooldown=customising // 2)
-    done = fit(second, asked, schedule, runs / "customising", stop_after=stop_after)
-    print(f"customising: {done}")
-
-    wear_average(second, runs / "customising")
-    few = pictures[torch.randperm(len(pictures))[:1024]]
-    factory.refreshed(host.module.eval(), few)  # the averaged weights never met the statistics
-    card = {"trained on": "Fashion-MNIST (MIT), 60,000 pictures", "steps": [concepts, int(done["step"])]}
-    kit = factory.Kit(host, assembler.eval(), factory.Space(NAMES, WORDS), LOWEST, (MEAN,), (STD,), card)
+    kit = factory.learned(
+        supernet(), factory.Space(NAMES, WORDS), factory.choice_lessons(pictures, answers, batch=batch), runs,
+        lowest=LOWEST, concepts=concepts, customising=customising, mean=(MEAN,), std=(STD,),
+        card={"trained on": "Fashion-MNIST (MIT), 60,000 pictures"},
+        stop_after=None if minutes is None else minutes * 60,
+    )  # fmt: skip
     shutil.rmtree(runs / "kit", ignore_errors=True)
     factory.save_kit(kit, runs / "kit")
 
     shown, known = (part[:tested] for part in read(data, "t10k"))
     tasks = [kit.space.task([NAMES[number], NAMES[(number + step) % 10]]) for step in (1, 3) for number in range(10)]
-    found = factory.audit(kit, tasks, shown, known, SHARES)
+    found = factory.audit(kit, tasks, factory.choices(shown, known), SHARES)
     (runs / "audit.json").write_text(json.dumps(asdict(found), indent=1) + "\n")
-    print("share of MACs  " + "  ".join(f"{share:5.0%}" for share in SHARES))
-    for way, rates in found.accuracy.items():
-        print(f"{way:<15}" + "  ".join(f"{rate:5.1%}" for rate in rates))
-    print("overlap        " + "  ".join(f"{share:5.0%}" for share in found.overlap))
+    print(factory.table(found))
 
 
 if __name__ == "__main__":

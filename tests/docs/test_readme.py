@@ -5,6 +5,9 @@ import shlex
 import sys
 from pathlib import Path
 
+import torch
+
+from intarsia import factory
 from intarsia.cli import main as command
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -14,7 +17,16 @@ EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", READ
 def test_the_faster_example_runs(capsys):
     exec(compile(EXAMPLES["faster"], "README: faster", "exec"), {})
     assert "host" in capsys.readouterr().out
-    assert EXAMPLES.keys() == {"faster", "senses"}, "test_senses_walk.py runs the other"
+    assert EXAMPLES.keys() == {"faster", "senses", "factory"}, "test_senses_walk.py runs the one that is not run here"
+
+
+def test_the_factory_example_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert len(EXAMPLES["factory"].strip().splitlines()) <= 15
+    with torch.enable_grad():
+        exec(compile(EXAMPLES["factory"], "README: factory", "exec"), {})
+    assert (tmp_path / "out/pets/model.onnx").exists()
+    assert factory.rebuild(tmp_path / "out/pets").answers == ("cat", "dog", "owl")
 
 
 def run(words, monkeypatch):

@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from PIL import Image, ImageColor
+from typer.testing import CliRunner
 
 from intarsia import factory
+from intarsia.cli import main as command
 from intarsia.hosts import timm_supernet
 
 COLOURS = ("red", "green", "blue", "cyan", "pink", "grey")
@@ -23,6 +26,32 @@ def kit_of(architecture="test_resnet", **arguments):
 @pytest.fixture(scope="session")
 def kit():
     return kit_of()
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory):
+    """A folder of six plain pictures of each colour, brighter and darker."""
+    root = tmp_path_factory.mktemp("labelled")
+    for name in COLOURS:
+        (root / name).mkdir()
+        for number in range(6):
+            shade = tuple(max(0, level - 8 * number) for level in ImageColor.getrgb(name))
+            Image.new("RGB", (20, 24), shade).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def folder(kit, tmp_path_factory):
+    """A kit's."""
+    place = tmp_path_factory.mktemp("kits") / "colours"
+    factory.save_kit(kit, place)
+    return place
+
+
+def call(*words):
+    """Run the command: its exit code, what it wrote, and the refusal that it raised, if any."""
+    result = CliRunner().invoke(command.app, [str(word) for word in words])
+    return result.exit_code, result.output, str(result.exception or "")
 
 
 @pytest.fixture(scope="session")

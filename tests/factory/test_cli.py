@@ -3,23 +3,8 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
 
-from intarsia import factory
-from intarsia.cli import main as command
-
-
-def call(*words):
-    """Run the command: its exit code, what it wrote, and the refusal that it raised, if any."""
-    result = CliRunner().invoke(command.app, [str(word) for word in words])
-    return result.exit_code, result.output, str(result.exception or "")
-
-
-@pytest.fixture(scope="module")
-def folder(kit, tmp_path_factory):
-    place = tmp_path_factory.mktemp("kits") / "colours"
-    factory.save_kit(kit, place)
-    return place
+from .conftest import call
 
 
 def test_measured_and_fulfilled(folder, tmp_path):

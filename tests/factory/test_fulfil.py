@@ -14,6 +14,7 @@ from intarsia import CardError, FitError, OutputExists, OverBudget, factory, rig
 from intarsia.factory import Budget, MacsClock, Order
 from intarsia.factory.device import load_device, save_device
 from intarsia.factory.fitting import fit_line, score_of
+from intarsia.graphs.backends import BACKENDS
 
 from .conftest import CLOCK, COLOURS, kit_of
 
@@ -114,15 +115,23 @@ def test_the_same_order_the_same_bytes_in_another_process(kit, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
-def test_shipped_and_rebuilt_without_the_supernet(architecture, tmp_path):
+FAMILIES = ("test_resnet", "mobilenetv3_small_050", "test_efficientnet", "test_convnext", "test_vit")
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_shipped_with_onnx_and_rebuilt_without_the_supernet(architecture, tmp_path):
     kit = kit_of(architecture, **({"img_size": 32} if "vit" in architecture else {}))
     order = Order(kit.space.read("pink, cool"), Budget(macs=0.85 * kit.host.outline.macs))
     done = factory.fulfil(order, kit)
-    factory.ship(order, done, kit, tmp_path / "out")
+    factory.ship(order, done, kit, tmp_path / "out", ["onnx"])
     built = factory.rebuild(tmp_path / "out")
     pictures = torch.randn(2, 3, 32, 32)
-    assert torch.equal(built.model(pictures), done.model(pictures))
+    wanted = done.model(pictures)
+    assert torch.equal(built.model(pictures), wanted)
+    session = BACKENDS["onnx"].ready(tmp_path / "out/model.onnx", torch.float32)
+    found = torch.cat([session([one[None]])[0] for one in pictures])
+    assert (found - wanted).abs().max() <= 1e-4 * wanted.abs().max()
+    assert json.loads((tmp_path / "out/report.json").read_text())["differs_from_pytorch"]["onnx"] <= 1e-4
     assert built.answers == ("green", "blue", "cyan", "pink")
     with pytest.raises(OutputExists):
         factory.ship(order, done, kit, tmp_path / "out")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intarsia import FitError
-from intarsia.factory import Assembler, Budget, Grounds, Ranking, Space
+from intarsia.factory import Assembler, Budget, Grounds, Ranking, Space, codes_of
 from intarsia.plan import cost
 
 from .conftest import COLOURS
@@ -67,7 +67,7 @@ def test_one_ranking_a_task_to_the_bit(kit):
     assert not np.array_equal(first.order, second.order)
     alone = kit.assembler.rank(tasks[:1], kit.grounds)[0]
     assert np.array_equal(first.order, alone.order)
-    codes = kit.assembler.codes(tasks)
+    codes = codes_of(tasks, len(COLOURS))
     assert torch.equal(codes[0], codes[2])
 
 

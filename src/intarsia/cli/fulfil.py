@@ -1,5 +1,6 @@
 """`intarsia fulfil`: a task and a budget in, a small model out."""
 
+import json
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +36,9 @@ def fulfil(
         None, help="A file that 'intarsia meter' wrote. Without one, this machine is measured once and remembered."
     ),
     to: list[Format] = typer.Option([], help="Write it for this runtime too, compared with PyTorch: onnx, openvino."),
+    int8: Path | None = typer.Option(
+        None, help="Write it in 8 bits too (ONNX Runtime); a folder with a subfolder of pictures for each answer."
+    ),
     out: Path = typer.Option(..., "--out", "-o", help="The folder to write; must not exist."),
 ) -> None:
     """Make the largest model for a task that stays within a budget, without training.
@@ -47,6 +51,7 @@ def fulfil(
     refuse_existing(out)
 
     from .. import factory
+    from ..factory.labelled import read_labelled
     from ..plan.bill import count
 
     seconds = None if milliseconds is None else milliseconds / 1000
@@ -62,12 +67,20 @@ def fulfil(
     else:
         on = None
     order = factory.Order(asked, budget, on)
+    judged = None if int8 is None else read_labelled(int8, found, asked)
     done = factory.fulfil(order, found)
-    factory.ship(order, done, found, out, [one.value for one in to])
-    typer.echo(f"tells apart: {', '.join(found.space.spoken(asked))}")
+    factory.ship(order, done, found, out, [one.value for one in to], int8=judged)
+    typer.echo(f"{'asked' if found.space.shared else 'tells apart'}: {', '.join(found.space.spoken(asked))}")
     costs = done.costs
     said = [f"{count(costs['macs'])}MACs", f"{count(costs['params'])}parameters", f"{count(costs['bytes'])}B"]
     if "seconds" in costs:
         said += [f"{costs['seconds'] * 1000:.3g} ms measured", f"{count(costs['memory'])}B of memory"]
     typer.echo(", ".join(said))
+    if judged is not None:
+        eight = json.loads((out / "report.json").read_text())["int8"]
+        typer.echo(
+            f"in 8 bits: {eight['accuracy']:.1%} right where 32 bits are {eight['accuracy_before']:.1%}, "
+            f"{eight['seconds'] * 1000:.3g} ms where they take {eight['seconds_before'] * 1000:.3g} ms, "
+            f"on {eight['pictures']} pictures"
+        )
     typer.echo(f"wrote {out}")

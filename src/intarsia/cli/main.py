@@ -12,6 +12,7 @@ from . import (
     check,
     distill,
     export,
+    frontier,
     fulfil,
     listing,
     meter,
@@ -54,6 +55,7 @@ app.command("train-module")(train_module.train_module)
 app.command("export")(export.export)
 app.command("meter")(meter.meter)
 app.command("fulfil")(fulfil.fulfil)
+app.command("frontier")(frontier.frontier)
 app.command("list")(listing.listing)
 
 

@@ -1,10 +1,16 @@
 """A task and a budget in, a small model out, in seconds (NN-Factory). `fulfil` is the front door."""
 
 from .assembler import Assembler as Assembler
+from .audit import Exam as Exam
 from .audit import audit as audit
+from .audit import choices as choices
+from .audit import table as table
 from .budget import Budget as Budget
 from .clocks import MacsClock as MacsClock
 from .clocks import WallClock as WallClock
+from .course import Lessons as Lessons
+from .course import choice_lessons as choice_lessons
+from .course import learned as learned
 from .device import Device as Device
 from .device import load_device as load_device
 from .device import meter_device as meter_device
@@ -17,6 +23,7 @@ from .kit import load_kit as load_kit
 from .kit import save_kit as save_kit
 from .learning import Concepts as Concepts
 from .learning import Customising as Customising
+from .learning import Probe as Probe
 from .ranking import Grounds as Grounds
 from .ranking import Ranking as Ranking
 from .refreshing import refreshed as refreshed
@@ -24,3 +31,4 @@ from .shipping import rebuild as rebuild
 from .shipping import ship as ship
 from .task import Space as Space
 from .task import Task as Task
+from .task import codes_of as codes_of

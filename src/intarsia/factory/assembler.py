@@ -5,14 +5,14 @@ budget is no input, for one ranking serves every budget; LayerNorm for BatchNorm
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import FitError
 from .ranking import Grounds, Ranking
-from .task import Task
+from .task import Task, codes_of
 
 MOST_PARAMETERS = 1_000_000
 
@@ -21,7 +21,7 @@ class Assembler(nn.Module):
     """Scores for all units of a supernet, for any task.
 
     Args:
-        answers: How many answers there are to choose tasks from.
+        parts: How many parts there are to make tasks of.
         units: How many units there are to score.
         width: Of the hidden layers.
 
@@ -29,10 +29,10 @@ class Assembler(nn.Module):
         FitError: it would have more than a million parameters.
     """
 
-    def __init__(self, answers: int, units: int, width: int = 192) -> None:
+    def __init__(self, parts: int, units: int, width: int = 192) -> None:
         super().__init__()
-        self.answers, self.units, self.width = answers, units, width
-        self.parts = nn.Linear(answers, width, bias=False)
+        self.units, self.width = units, width
+        self.parts = nn.Linear(parts, width, bias=False)
         self.trunk = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(),
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width),
@@ -52,7 +52,7 @@ class Assembler(nn.Module):
         """Scores of units.
 
         Args:
-            tasks: (tasks, answers), 1 where an answer belongs to a task. The product with the embeddings is a sum over
+            tasks: (tasks, parts), 1 where a part belongs to a task. The product with the embeddings is a sum over
                 a set, always taken in the same order, so the order in which a person names its parts cannot matter.
 
         Returns:
@@ -61,14 +61,6 @@ class Assembler(nn.Module):
         summed = self.parts(tasks) / tasks.sum(1, keepdim=True).sqrt()
         return self.alike(self.scores(self.trunk(summed)))
 
-    def codes(self, tasks: Iterable[Task]) -> Tensor:
-        """(tasks, answers): tasks as `forward` takes them."""
-        wanted = list(tasks)
-        codes = torch.zeros(len(wanted), self.answers, device=self.parts.weight.device)
-        for row, task in enumerate(wanted):
-            codes[row, list(task.answers)] = 1.0
-        return codes
-
     @torch.no_grad()
     def rank(self, tasks: Sequence[Task], grounds: Grounds) -> list[Ranking]:
         """The ranking of each task, in double precision, so that rounding on one machine or another decides nothing."""
@@ -76,6 +68,6 @@ class Assembler(nn.Module):
             raise FitError(f"the assembler scores {self.units} units, and the supernet has {len(grounds.site_of)}.")
         exact = copy.deepcopy(self).double().cpu()
         return [
-            Ranking.by_score(grounds, exact(self.codes([task]).cpu().double())[0].numpy(), task.answers)
-            for task in tasks
+            Ranking.by_score(grounds, exact(code[None].double())[0].numpy(), task.answers)
+            for task, code in zip(tasks, codes_of(tasks, self.parts.in_features), strict=True)
         ]

@@ -3,7 +3,7 @@
 In a prototype another task's units did as well, while the headline looked perfect. So these rows stand in every table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,12 @@ from ..rig import gated
 from .kit import Kit
 from .learning import by_site, masks_of, within
 from .ranking import Ranking, refuse_share
-from .task import Task
+from .task import Task, codes_of
 
 WAYS = ("own", "another's", "mean", "random")
+
+# For a task, pictures (count, channels, height, width), normalised, and which outputs are right (count).
+Exam = Callable[[Task], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -34,53 +37,95 @@ class Audit:
     overlap: tuple[float, ...]
 
 
-@torch.no_grad()
-def audit(
-    kit: Kit, tasks: Sequence[Task], pictures: Tensor, answers: Tensor, shares: Sequence[float], *, seed: int = 0
-) -> Audit:
-    """Accuracy by budget, and whether it depends on whose units are used.
+def choices(pictures: Tensor, answers: Tensor) -> Exam:
+    """The exam of tasks that are choices: of labelled pictures, those of a task's answers.
 
     Args:
         pictures: (count, channels, height, width), normalised.
         answers: (count): numbers in the kit's space.
+    """
+
+    def exam(task: Task) -> tuple[Tensor, Tensor]:
+        asked = torch.isin(answers, torch.tensor(task.answers))
+        return pictures[asked], answers[asked]
+
+    return exam
+
+
+def whose(kit: Kit, tasks: Sequence[Task], *, seed: int = 0) -> dict[str, list[Ranking]]:
+    """For each task, the rankings of all `WAYS`.
+
+    Another's are those of one other task each, all in a ring in random order.
+    """
+    codes = codes_of(tasks, len(kit.space.names))
+    with torch.no_grad():
+        raw = kit.assembler(codes).double().numpy()
+    draws = np.random.default_rng(seed)
+    ring = draws.permutation(len(tasks))
+    others = np.empty_like(raw)
+    others[ring] = raw[np.roll(ring, 1)]
+
+    def ranked(values: Sequence[np.ndarray]) -> list[Ranking]:
+        return [Ranking.by_score(kit.grounds, one, task.answers) for one, task in zip(values, tasks, strict=True)]
+
+    return {
+        "own": kit.assembler.rank(tasks, kit.grounds),
+        "another's": ranked(list(others)),
+        "mean": ranked([raw.mean(0)] * len(tasks)),
+        "random": ranked([draws.normal(size=raw.shape[1]) for _ in tasks]),
+    }
+
+
+@torch.no_grad()
+def accuracies(
+    kit: Kit, tasks: Sequence[Task], rankings: Sequence[Ranking], exam: Exam, shares: Sequence[float]
+) -> np.ndarray:
+    """(tasks, shares): how often the supernet is right, gated by beginnings of these rankings."""
+    net = kit.host.module.eval()
+    offered = torch.zeros(len(tasks), len(kit.grounds.every_answer))
+    rates = np.empty((len(tasks), len(shares)))
+    for row, (task, ranking) in enumerate(zip(tasks, rankings, strict=True)):
+        offered[row, list(task.answers)] = 1.0
+        pictures, answers = exam(task)
+        for column, share in enumerate(shares):
+            masks = masks_of([ranking], [ranking.cut_at_share(share)]).expand(len(pictures), -1)
+            with gated(kit.host, by_site(kit.grounds, masks)):
+                logits = within(net(pictures), offered[row : row + 1])
+            rates[row, column] = float((logits.argmax(1) == answers).float().mean())
+    return rates
+
+
+def overlap(rankings: Sequence[Ranking], share: float) -> float:
+    """The mean over pairs of rankings of units shared over units kept by either."""
+    masks = masks_of(rankings, [one.cut_at_share(share) for one in rankings])
+    both = masks @ masks.T
+    either = masks.sum(1)[:, None] + masks.sum(1)[None] - both
+    apart = ~torch.eye(len(rankings), dtype=torch.bool)
+    return float((both / either)[apart].mean())
+
+
+def audit(kit: Kit, tasks: Sequence[Task], exam: Exam, shares: Sequence[float], *, seed: int = 0) -> Audit:
+    """Accuracy by budget, and whether it depends on whose units are used.
 
     Raises:
         FitError: a share was not trained for.
     """
     for share in shares:
-        refuse_share(share, kit.lowest)
-    scores = kit.assembler.rank(tasks, kit.grounds)
-    codes = kit.assembler.codes(tasks)
-    raw = kit.assembler(codes).double().numpy()
-    draws = np.random.default_rng(seed)
-
-    def ranked(values: Sequence[np.ndarray]) -> list[Ranking]:
-        return [Ranking.by_score(kit.grounds, one, task.answers) for one, task in zip(values, tasks, strict=True)]
-
-    rankings = {
-        "own": scores,
-        "another's": ranked(np.roll(raw, 1, axis=0)),
-        "mean": ranked([raw.mean(0)] * len(tasks)),
-        "random": ranked([draws.normal(size=raw.shape[1]) for _ in tasks]),
+        refuse_share(share, kit.lowest, kit.highest)
+    rankings = whose(kit, tasks, seed=seed)
+    found: Mapping[str, np.ndarray] = {
+        way: accuracies(kit, tasks, ranks, exam, shares).mean(0) for way, ranks in rankings.items()
     }
-    net = kit.host.module.eval()
-    found: dict[str, tuple[float, ...]] = {}
-    overlaps = []
-    for way, ranks in rankings.items():
-        rates = []
-        for share in shares:
-            masks = masks_of(ranks, [one.cut_at_share(share) for one in ranks])
-            if way == "own":
-                both = masks @ masks.T
-                either = masks.sum(1)[:, None] + masks.sum(1)[None] - both
-                apart = ~torch.eye(len(tasks), dtype=torch.bool)
-                overlaps.append(float((both / either)[apart].mean()))
-            rights = []
-            for row, task in enumerate(tasks):
-                asked = torch.isin(answers, torch.tensor(task.answers))
-                with gated(kit.host, by_site(kit.grounds, masks[row : row + 1].expand(int(asked.sum()), -1))):
-                    logits = within(net(pictures[asked]), codes[row : row + 1])
-                rights.append(float((logits.argmax(1) == answers[asked]).float().mean()))
-            rates.append(float(np.mean(rights)))
-        found[way] = tuple(rates)
-    return Audit(tuple(shares), found, tuple(overlaps))
+    return Audit(
+        tuple(shares),
+        {way: tuple(rates.tolist()) for way, rates in found.items()},
+        tuple(overlap(rankings["own"], share) for share in shares),
+    )
+
+
+def table(found: Audit) -> str:
+    """An audit as people read it."""
+    lines = ["share of MACs  " + "  ".join(f"{share:5.0%}" for share in found.shares)]
+    lines += [f"{way:<15}" + "  ".join(f"{rate:5.1%}" for rate in rates) for way, rates in found.accuracy.items()]
+    lines.append("overlap        " + "  ".join(f"{share:5.0%}" for share in found.overlap))
+    return "\n".join(lines)

@@ -126,14 +126,14 @@ def fulfil(order: Order, kit: Kit, *, clock: Clock | None = None, pictures: Tens
     bench = Bench(kit, ranking, order, clock, pictures)
     predicted = order.device.predict(ranking) if order.device is not None else {}
     told = {**ranking.costs, **predicted}
-    floor = ranking.cut_at_share(kit.lowest)
+    floor, ceiling = (ranking.cut_at_share(share) for share in (kit.lowest, kit.highest))
     bounds = order.budget.bounds
     bench.took["assemble"] = time.perf_counter() - began
     if over := order.budget.exceeded(bench.exact(floor)):
         raise refusal(order, bench.made(floor)[3], over)
 
     afforded = np.all([told[name] <= bound for name, bound in bounds.items()], axis=0)
-    high = max(floor, ranking.cut(afforded) or floor)
+    high = max(floor, min(ceiling, ranking.cut(afforded) or floor))
     length, found = high, bench.made(high)
     if order.budget.exceeded(found[3]):
         length, found = floor, bench.made(floor) if high > floor else found

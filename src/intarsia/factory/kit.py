@@ -27,7 +27,8 @@ class Kit:
     """What orders are fulfilled from.
 
     Attributes:
-        lowest: The smallest share of MACs that was trained for.
+        lowest, highest: The shares of MACs that were trained for. With a shared head the highest is below 1, for the
+            whole supernet is the same for every task.
         mean, std: By which pictures, in 0 to 1, are normalised: one number a channel.
         card: What it was trained on, under which licences. For people.
     """
@@ -39,6 +40,7 @@ class Kit:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     card: Mapping[str, Any] = field(default_factory=dict)
+    highest: float = 1.0
 
     @cached_property
     def grounds(self) -> Grounds:
@@ -71,7 +73,7 @@ def save_kit(kit: Kit, folder: Path) -> None:
             "intarsia": FORMAT, "architecture": host.architecture, "arguments": host.arguments,
             "size": host.size, "grain": host.grain, "outline": host.outline.shape_hash,
             "assembler": {"width": kit.assembler.width}, "space": asdict(kit.space), "lowest": kit.lowest,
-            "mean": kit.mean, "std": kit.std, "card": dict(kit.card),
+            "highest": kit.highest, "mean": kit.mean, "std": kit.std, "card": dict(kit.card),
         }  # fmt: skip
         (part / CARD).write_text(json.dumps(card, indent=1) + "\n")
 
@@ -91,11 +93,17 @@ def load_kit(folder: Path) -> Kit:
         host = timm_supernet.create(
             card["architecture"], (channels, height, width), grain=card["grain"], **card["arguments"]
         )
-        words = {word: tuple(names) for word, names in card["space"]["words"].items()}
-        space = Space(tuple(card["space"]["names"]), words)
+        said = card["space"]
+        space = Space(
+            tuple(said["names"]),
+            {word: tuple(names) for word, names in said["words"].items()},
+            tuple(said["shared"]),
+            tuple(tuple(group) for group in said["groups"]),
+        )
         units = len(Grounds.of(host.outline, host.answers).site_of)
         assembler = Assembler(len(space.names), units, card["assembler"]["width"])
-        lowest, mean, std, rest = card["lowest"], tuple(card["mean"]), tuple(card["std"]), card["card"]
+        lowest, highest, rest = card["lowest"], card["highest"], card["card"]
+        mean, std = tuple(card["mean"]), tuple(card["std"])
         if host.outline.shape_hash != card["outline"]:
             raise CardError(
                 f"{path}: this version of timm builds {card['architecture']!r} otherwise than its card says."
@@ -108,4 +116,4 @@ def load_kit(folder: Path) -> Kit:
         raise CardError(f"{path}: not the card of a kit ({error}).") from None
     load_into(host.module, folder / SUPERNET)
     load_into(assembler, folder / ASSEMBLER)
-    return Kit(host, assembler.eval(), space, lowest, mean, std, rest)
+    return Kit(host, assembler.eval(), space, lowest, mean, std, rest, highest)

@@ -164,7 +164,7 @@ class Ranking:
         return Plan(1, rules, host=self.grounds.outline.shape_hash, made_by={"planner": "factory", **made_by})
 
 
-def refuse_share(share: float, lowest: float) -> None:
+def refuse_share(share: float, lowest: float, highest: float) -> None:
     """Raise `FitError` for a share of MACs that was never trained for."""
-    if not lowest <= share <= 1:
-        raise FitError(f"{share:.1%} of the MACs was not trained for: from {lowest:.1%} to 100% was.")
+    if not lowest <= share <= highest:
+        raise FitError(f"{share:.1%} of the MACs was not trained for: from {lowest:.1%} to {highest:.0%} was.")

@@ -1,11 +1,31 @@
-"""Statistics of batch norms taken anew from unlabelled pictures: a subnet's are not quite the supernet's.
+"""Statistics of batch norms taken anew: a subnet's are not quite the supernet's, nor those of averaged weights.
 
 Source: US-Nets (Yu and Huang 2019), Once-for-All (Cai et al. 2020): statistics are calibrated for each subnet.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@contextmanager
+def statistics_anew(model: nn.Module) -> Iterator[bool]:
+    """Running means and variances are the plain mean over all calls made inside; says whether there are any to take."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    before = [(norm.training, norm.momentum) for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.train()
+        norm.momentum = None
+    try:
+        yield bool(norms)
+    finally:
+        for norm, (training, momentum) in zip(norms, before, strict=True):
+            norm.train(training)
+            norm.momentum = momentum
 
 
 @torch.no_grad()
@@ -15,17 +35,7 @@ def refreshed(model: nn.Module, pictures: Tensor, batch: int = 64) -> None:
     Args:
         pictures: (count, channels, height, width), normalised as for the model; a last batch of one is left out.
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    if not norms:
-        return
-    before = [(norm.training, norm.momentum) for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.train()
-        norm.momentum = None  # the plain mean over all batches
-    for part in pictures.split(batch):
-        if len(part) > 1:
-            model(part)
-    for norm, (training, momentum) in zip(norms, before, strict=True):
-        norm.train(training)
-        norm.momentum = momentum
+    with statistics_anew(model) as any_at_all:
+        for part in pictures.split(batch) if any_at_all else ():
+            if len(part) > 1:
+                model(part)

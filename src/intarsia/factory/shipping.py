@@ -5,12 +5,13 @@ recipe.json         what timm builds, which units of it, what the answers are ca
 plan.yaml           the units as a plan of the supernet
 report.json         what it costs, and what measured it
 model.onnx, .xml    for ONNX Runtime and OpenVINO, each compared with PyTorch before it is kept
+model.int8.onnx     in 8 bits; the report tells its accuracy and seconds
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ..rig.machine import machine
 from ..saving import new_folder
 from ..tensors import load_into
 from .fulfil import Fulfilled, Order
+from .int8 import int8_of
 from .kit import Kit
 
 FORMAT = "recipe/1"
@@ -64,7 +66,8 @@ def recipe_of(order: Order, done: Fulfilled, kit: Kit) -> dict[str, Any]:
         "size": list(host.size),
         "grain": host.grain,
         "keep": keep,
-        "answers": list(kit.space.spoken(order.task)),
+        "task": list(kit.space.spoken(order.task)),
+        "answers": [kit.space.outputs[number] for number in order.task.answers],
         "mean": list(kit.mean),
         "std": list(kit.std),
         "budget": order.budget.bounds,
@@ -73,20 +76,31 @@ def recipe_of(order: Order, done: Fulfilled, kit: Kit) -> dict[str, Any]:
     }
 
 
-def ship(order: Order, done: Fulfilled, kit: Kit, out: Path, formats: Sequence[str] = ()) -> Path:
+def ship(
+    order: Order,
+    done: Fulfilled,
+    kit: Kit,
+    out: Path,
+    formats: Sequence[str] = (),
+    *,
+    int8: tuple[Tensor, Tensor] | None = None,
+) -> Path:
     """Write a model and everything about it into a new folder.
 
     Args:
         formats: Of `onnx` and `openvino`.
+        int8: Pictures (count, channels, height, width), normalised, and outputs of the supernet that are right (count):
+            an ONNX model in 8 bits is written too, its ranges taken from some, its accuracy told of the others.
 
     Raises:
         OutputExists: something stands at `out`.
-        FitError: an unknown format.
+        FitError: an unknown format, or too few pictures for 8 bits.
         RigError: another runtime answers otherwise than PyTorch, or is not installed; nothing is written.
     """
     known = [name for name, backend in BACKENDS.items() if backend.convert is not None]
     if strange := [name for name in formats if name not in known]:
         raise FitError(f"there is no format {strange[0]!r}. Known: {', '.join(known)}.")
+    formats = [*formats, *({"onnx"} - set(formats) if int8 is not None else ())]
     with new_folder(out) as part:
         weights = {name: value.contiguous() for name, value in done.model.state_dict().items()}
         save_file(weights, part / WEIGHTS)
@@ -99,6 +113,8 @@ def ship(order: Order, done: Fulfilled, kit: Kit, out: Path, formats: Sequence[s
             "costs": done.costs, "predicted": done.predicted, "models_measured": done.measured, "took": done.took,
             "machine": machine(), "differs_from_pytorch": differs,
         }  # fmt: skip
+        if int8 is not None:
+            report["int8"] = asdict(int8_of(part, order.task, *int8))
         (part / REPORT).write_text(json.dumps(report, indent=1) + "\n")
     return out
 

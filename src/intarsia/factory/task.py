@@ -1,16 +1,24 @@
-"""Tasks: which answers a model shall choose between, from a person's words.
+"""Tasks: what a model is for, from a person's words.
 
     shoe, bag, coat          these
     all                      every one that the supernet knows
     all but shirt, coat      every other
 
-Names are compared without regard to case. A word may stand for several answers, if the kit says so. Order is of no
+Names are compared without regard to case. A word may stand for several names, if the kit says so. Order is of no
 matter: a task is a set.
+
+Of most kits a task is a choice between its own names. Of others, all tasks share one head, such as no and yes, and the
+names say what is asked: `only two, odd`.
+
+Source: NN-Factory (Xu et al. 2023) has both: classes of CIFAR-100, and questions with one head for all (NumVQA).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+
+import torch
+from torch import Tensor
 
 from ..errors import FitError
 from ..plan.table import nearest
@@ -20,36 +28,42 @@ ALL_BUT = "all but "
 
 @dataclass(frozen=True)
 class Task:
-    """A set of answers to choose between.
+    """A set of parts, and the answers to choose between.
 
     Attributes:
-        answers: Their numbers in the space, ascending; at least two.
+        parts: Their numbers in the space, ascending: what the assembler is told.
+        answers: The outputs that a model for it has, ascending; at least two.
     """
 
+    parts: tuple[int, ...]
     answers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Space:
-    """The answers that a supernet knows.
+    """The parts that tasks are made of.
 
     Attributes:
-        names: Of the answers, in the order of the classifier's outputs.
+        names: Of the parts; of the classifier's outputs in their order, if tasks are choices.
         words: Names that stand for several of them.
+        shared: What the one head that all tasks share answers; empty if tasks are choices between their own names.
+        groups: With a shared head, names of which a task has at least one from each group.
     """
 
     names: tuple[str, ...]
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
 
     @cached_property
     def numbers(self) -> dict[str, tuple[int, ...]]:
-        """The answers that each name or word stands for, whatever its case."""
+        """The parts that each name or word stands for, whatever its case."""
         alone = {name.casefold(): (number,) for number, name in enumerate(self.names)}
         several = {word.casefold(): tuple(self.names.index(name) for name in few) for word, few in self.words.items()}
         return several | alone
 
     def numbers_of(self, names: Sequence[str]) -> set[int]:
-        """The answers that these names stand for.
+        """The parts that these names stand for.
 
         Raises:
             FitError: some are unknown; every one is told.
@@ -63,12 +77,12 @@ class Space:
         return {number for name in names for number in self.numbers[name.casefold()]}
 
     def task(self, names: Sequence[str]) -> Task:
-        """The task of choosing between these.
+        """The task of these parts.
 
         Raises:
-            FitError: a name is unknown, or there are fewer than two answers.
+            FitError: a name is unknown, or they are no task.
         """
-        return task_of(self.numbers_of(names))
+        return self.task_of(self.numbers_of(names))
 
     def read(self, text: str) -> Task:
         """The task that a person's words name.
@@ -78,7 +92,7 @@ class Space:
         """
         words, everything = text.strip(), set(range(len(self.names)))
         if words.casefold() == "all":
-            return task_of(everything)
+            return self.task_of(everything)
         taken = words[len(ALL_BUT) :] if words.casefold().startswith(ALL_BUT) else None
         names = [name.strip() for name in (words if taken is None else taken).split(",")]
         if not all(names):
@@ -86,19 +100,37 @@ class Space:
                 f"task {text!r}: a name is missing. Write names with commas between, 'all', or 'all but' and names."
             )
         found = self.numbers_of(names)
-        return task_of(found if taken is None else everything - found)
+        return self.task_of(found if taken is None else everything - found)
 
     def spoken(self, task: Task) -> tuple[str, ...]:
-        """The names of a task's answers."""
-        return tuple(self.names[number] for number in task.answers)
+        """The names of a task's parts."""
+        return tuple(self.names[number] for number in task.parts)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the outputs of the supernet are called."""
+        return self.shared or self.names
+
+    def task_of(self, parts: set[int]) -> Task:
+        """The task of these parts.
+
+        Raises:
+            FitError: a choice between fewer than two, or a question that leaves out a whole group.
+        """
+        own = tuple(sorted(parts))
+        if not self.shared:
+            if len(own) < 2:
+                raise FitError(f"a task is a choice between two answers or more, not {len(own)}.")
+            return Task(own, own)
+        named = {self.names[number] for number in own}
+        if lacking := [group for group in self.groups if named.isdisjoint(group)]:
+            raise FitError([f"a task here names at least one of: {', '.join(group)}." for group in lacking])
+        return Task(own, tuple(range(len(self.shared))))
 
 
-def task_of(answers: set[int]) -> Task:
-    """The task of choosing between these answers.
-
-    Raises:
-        FitError: there are fewer than two.
-    """
-    if len(answers) < 2:
-        raise FitError(f"a task is a choice between two answers or more, not {len(answers)}.")
-    return Task(tuple(sorted(answers)))
+def codes_of(tasks: Sequence[Task], parts: int) -> Tensor:
+    """(tasks, parts): 1 where a part belongs to a task."""
+    codes = torch.zeros(len(tasks), parts)
+    for row, task in enumerate(tasks):
+        codes[row, list(task.parts)] = 1.0
+    return codes

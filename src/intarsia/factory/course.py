@@ -1,0 +1,138 @@
+"""A whole training, both stages, from a supernet to a kit. It resumes where it was left."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import FitError
+from ..hosts.timm_supernet import TimmSupernet
+from ..train import Schedule, fit, seed_everything, wear_average
+from .assembler import Assembler
+from .kit import Kit
+from .learning import Batch, Concepts, Customising, Probe
+from .ranking import Grounds
+from .refreshing import statistics_anew
+from .task import Space
+
+REFRESHING = 10  # batches that statistics of batch norms are taken from
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Batches of both stages, a function of the number of the draw; random generators are seeded by it.
+
+    Attributes:
+        concepts: As `Concepts` takes them.
+        tasks: As `Customising` takes them.
+    """
+
+    concepts: Callable[[int], tuple[Tensor, Tensor]]
+    tasks: Callable[[int], Batch]
+
+
+def choice_lessons(
+    pictures: Tensor, answers: Tensor, *, batch: int = 96, tasks: int = 6, most: int = 5, known: int | None = None
+) -> Lessons:
+    """Lessons in choosing between a few answers, from labelled pictures.
+
+    Args:
+        pictures: (count, channels, height, width), normalised.
+        answers: (count): outputs of the supernet.
+        batch: Pictures in a batch.
+        tasks: In a batch; each gets as many pictures.
+        most: Answers of a task, which has at least two.
+        known: How many answers there are; as many as in `answers` if not given.
+
+    Raises:
+        FitError: an answer has no picture, or pictures and answers are not as many.
+    """
+    names = int(answers.max()) + 1 if known is None else known
+    rows_of = [(answers == number).nonzero().flatten() for number in range(names)]
+    if len(pictures) != len(answers):
+        raise FitError(f"{len(pictures)} pictures and {len(answers)} answers: give one for each.")
+    if lacking := [number for number, rows in enumerate(rows_of) if not len(rows)]:
+        raise FitError(f"no picture of answer {lacking[0]}: every answer needs some to learn from.")
+
+    def concepts(_draw: int) -> tuple[Tensor, Tensor]:
+        rows = torch.randint(len(pictures), (batch,))
+        return pictures[rows], answers[rows]
+
+    def choices(_draw: int) -> Batch:
+        codes, rows = torch.zeros(tasks, names), []
+        for task in range(tasks):
+            chosen = torch.randperm(names)[: int(torch.randint(2, min(most, names) + 1, ()))]
+            codes[task, chosen] = 1
+            drawn = chosen[torch.randint(len(chosen), (batch // tasks,))].tolist()
+            rows += [rows_of[number][torch.randint(len(rows_of[number]), ())] for number in drawn]
+        picked = torch.stack(rows)
+        return pictures[picked], answers[picked], codes
+
+    return Lessons(concepts, choices)
+
+
+def learned(
+    host: TimmSupernet,
+    space: Space,
+    lessons: Lessons,
+    out: Path,
+    *,
+    lowest: float,
+    highest: float = 1.0,
+    concepts: int,
+    customising: int,
+    rate: float = 2e-3,
+    probe: Probe | None = None,
+    assembler: Assembler | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    card: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    stop_after: float | None = None,
+) -> Kit:
+    """Train a supernet and an assembler for it, concepts first, then gates and weights together.
+
+    Args:
+        out: The folder of the run; what it holds of the same run is gone on with.
+        lowest, highest: Shares of MACs to train for; the highest below 1 where the space has a shared head.
+        concepts, customising: Steps of the stages.
+        rate: Peak learning rate of both.
+        probe: Looks for concepts in place of the classifier, where the answers are no concepts.
+        assembler: To train; a fresh one if not given.
+        mean, std: By which the pictures were normalised; 0 and 1 for each channel if not given.
+        card: What is told of the kit.
+        seed: Of the draws; the supernet's own weights are the caller's.
+        stop_after: Seconds after which a stage stops, to go on next time.
+
+    Raises:
+        FitError: the supernet has another number of outputs than the space; there are no such shares.
+        CardError: `out` holds the run of another model.
+    """
+    grounds = Grounds.of(host.outline, host.answers)
+    if len(grounds.every_answer) != len(space.outputs):
+        raise FitError(
+            f"the supernet has {len(grounds.every_answer)} outputs, and the space names {len(space.outputs)}: "
+            f"{', '.join(space.outputs)}. Create the model with num_classes={len(space.outputs)}."
+        )
+    host.module.requires_grad_(True)
+    assembler = assembler or Assembler(len(space.names), len(grounds.site_of))
+    first = Concepts(host, lowest, probe)
+    schedule = Schedule(concepts, rate, cooldown=concepts // 3)
+    fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)
+    second = Customising(host, assembler, lowest, highest=highest, shared_head=bool(space.shared))
+    schedule = Schedule(customising, rate, cooldown=customising // 2)
+    done = fit(second, lessons.tasks, schedule, out / "customising", seed=seed, stop_after=stop_after)
+    wear_average(second, out / "customising")
+    channels = host.size[0]
+    told = {**(card or {}), "steps": [concepts, int(done["step"])]}
+    kit = Kit(host, assembler.eval(), space, lowest, mean or (0.0,) * channels, std or (1.0,) * channels, told, highest)
+    # The averaged weights never met the statistics, and these are of a mixture of models, as in training.
+    with torch.no_grad(), statistics_anew(host.module):
+        for draw in range(REFRESHING):
+            seed_everything(draw)
+            second(lessons.tasks(draw))
+    host.module.eval()
+    return kit

@@ -1,0 +1,84 @@
+"""How good a kit's models for one task are, from the smallest that was trained for to the largest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import FitError
+from ..rig import bake
+from .clocks import Clock
+from .kit import Kit
+from .ranking import refuse_share
+from .task import Task
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model.
+
+    Attributes:
+        share: Of the MACs of the whole model for the task, that was asked for.
+        accuracy: In 0 to 1.
+        seconds: Of one call with one picture, if a clock was given.
+    """
+
+    share: float
+    macs: int
+    params: int
+    accuracy: float
+    seconds: float | None
+
+
+def shares_between(kit: Kit, count: int) -> tuple[float, ...]:
+    """Shares of MACs from the lowest to the highest that was trained for, closer towards the low end."""
+    if count < 2:
+        raise FitError(f"a frontier of {count} models is none: ask for two or more.")
+    inner = np.geomspace(kit.lowest, kit.highest, count)[1:-1]
+    return (kit.lowest, *map(float, inner), kit.highest)  # the ends exactly, whatever rounding does
+
+
+def frontier(
+    kit: Kit,
+    task: Task,
+    pictures: Tensor,
+    answers: Tensor,
+    shares: Sequence[float],
+    *,
+    clock: Clock | None = None,
+) -> list[Point]:
+    """Make a task's model at each share, and see how often it is right.
+
+    Args:
+        pictures: (count, channels, height, width), normalised.
+        answers: (count): outputs of the supernet that belong to the task.
+        clock: Measures a call of each; without one, none is measured.
+
+    Raises:
+        FitError: a share was not trained for.
+    """
+    for share in shares:
+        refuse_share(share, kit.lowest, kit.highest)
+    ranking = kit.assembler.rank([task], kit.grounds)[0]
+    points = []
+    for share in shares:
+        length = ranking.cut_at_share(share)
+        model = bake(ranking.plan(length), kit.host)[0].eval()
+        macs, params = (int(ranking.costs[name][length - ranking.least]) for name in ("macs", "params"))
+        seconds = None if clock is None else clock.seconds(model, torch.zeros(1, *kit.host.size))
+        points.append(Point(share, macs, params, accuracy_of(model, task, pictures, answers), seconds))
+    return points
+
+
+@torch.no_grad()
+def accuracy_of(model: nn.Module, task: Task, pictures: Tensor, answers: Tensor, batch: int = 256) -> float:
+    """How often a task's model is right.
+
+    Args:
+        answers: (count): outputs of the supernet.
+    """
+    outputs = torch.tensor(task.answers)
+    said = torch.cat([outputs[model(part).argmax(1)] for part in pictures.split(batch)])
+    return float((said == answers).float().mean())
