@@ -57,7 +57,7 @@ def test_drawn_and_tabled_from_the_shell(folder, labelled, tmp_path):
     code, out, _ = call(*words, "-o", tmp_path / "macs")
     assert code == 0
     assert "right at 70%" in out
-    rows = list(csv.DictReader((tmp_path / "macs/frontier.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "macs/frontier.csv").read_text().splitlines()))
     assert [row.keys() for row in rows] == [{"share": 0, "macs": 0, "params": 0, "accuracy": 0}.keys()] * 3
     assert int(rows[0]["macs"]) < int(rows[1]["macs"]) < int(rows[2]["macs"])
     with Image.open(tmp_path / "macs/frontier.png") as page:
