@@ -154,7 +154,7 @@ class Bench:
 
     def say(self, row: tuple[str, ...], figures: Figures) -> Figures:
         if processes().is_main_process:
-            print(*row, {name: round(float(values.mean()), 3) for name, values in figures.items()})
+            print(*row, {name: round(float(values.mean()), 3) for name, values in figures.items()}, flush=True)
         return figures
 
 
@@ -169,7 +169,7 @@ def main(
 ) -> None:
     """Draw, judge, compare."""
     torch.set_grad_enabled(False)
-    bench = Bench(base, runs, modules, judges, pictures=4 if quick else pictures, quick=quick)
+    bench = Bench(base, runs, modules, judges, pictures=2 if quick else pictures, quick=quick)
     ways = [str(way) for way in Way]
     assembly = assembly_of(SENSES, bench.trials.scales, ways, JOINED, bench.judged)
     planned, bill = bench.planned()

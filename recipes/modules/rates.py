@@ -13,6 +13,7 @@ from intarsia.train import Schedule, fit, wear_average
 
 RATES = (3e-4, 1e-3, 3e-3)
 STEPS = 300
+DRAWS = 16  # batches that losses are compared on
 
 
 def schedule_of(steps: int, rate: float) -> Schedule:
@@ -40,7 +41,7 @@ def chosen_rate(
             objective, run = begin(), out / f"{rate:g}"
             fit(objective, batch_at, schedule_of(steps, rate), run, save_every=steps)
             wear_average(objective, run)
-            losses[f"{rate:g}"] = mean_losses(objective.eval(), batch_at)["loss"]
+            losses[f"{rate:g}"] = mean_losses(objective.eval(), batch_at, draws=min(DRAWS, steps))["loss"]
         PartialState().wait_for_everyone()
         if PartialState().is_main_process:
             part = kept.with_suffix(".part")
