@@ -13,7 +13,7 @@ from benchmarks.connect.assembly import IN_TURN, JOINT, TEXT, Names, Scale
 from recipes.modules.ways import Parts, Way, heard
 from recipes.shapes.host import draw
 from recipes.shapes.run import World
-from recipes.shapes.scenes import NAMED, Scenes, apart, bin_of, drawn, some
+from recipes.shapes.scenes import BINS, NAMED, Scenes, apart, bin_of, drawn, some
 from recipes.shapes.senses import SENSES, SHARED
 from recipes.shapes.words import only, said
 
@@ -116,10 +116,10 @@ class Trials:
 
     def sided_with_words(self, weight: float) -> np.ndarray:
         """Words name a hue, the style shown has the opposite one: 1 where the picture is nearer to the words."""
-        opposite = Scenes(**{**vars(self.wanted), "hue": (bin_of(self.wanted.hue) / 6 + 0.5) % 1})
+        opposite = Scenes(**{**vars(self.wanted), "hue": (bin_of(self.wanted.hue) / BINS + 0.5) % 1})
         np.random.seed(4000 + self.world.seed)
         shown = {"style": self.world.eye.tokens(drawn(opposite.kept(SHARED["style"], 0.0)))}
         words = said(self.wanted, only(*SPOKEN, "hue")[None])
         pictures = self.pictures(Way.modules, ("style",), words, shown, {"style": weight})
         hue = self.world.judge.seen(pictures)["hue"]
-        return (apart(hue, bin_of(self.wanted.hue) / 6) < 0.25).astype(float)
+        return (apart(hue, bin_of(self.wanted.hue) / BINS) < 0.25).astype(float)
