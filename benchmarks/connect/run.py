@@ -200,7 +200,9 @@ def plan_claims(assembly: Assembly, planned: Figures) -> list[Claim]:
     for measure, scale in assembly.scales.items():
         over = (planned, whole) if scale.more_is_better else (whole, planned)
         part, full = (float(figures[measure].mean()) for figures in over)
-        claims.append(at_least(f"{measure}, kept under a plan of half the MACs", part / full, KEPT))
+        claims.append(
+            at_least(f"{measure}, kept under a plan of half the MACs", part / full if full else float("nan"), KEPT)
+        )
     return claims
 
 
