@@ -2,14 +2,18 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def shipped_folder(out: Path, *, limit_mb: float) -> Iterator[Path]:
-    """A folder to fill, which then takes the place of the one that ships, unless it is too large."""
+def shipped_folder(out: Path, *, limit_mb: float, keep: Sequence[str] = ()) -> Iterator[Path]:
+    """A folder to fill, which then takes the place of the one that ships, unless it is too large.
+
+    Args:
+        keep: Folders of the one that ships which stay, for others write them. They do not count for the limit.
+    """
     part = out.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -17,8 +21,14 @@ def shipped_folder(out: Path, *, limit_mb: float) -> Iterator[Path]:
     size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file()) / 1e6
     if size > limit_mb:
         raise SystemExit(f"the folder would be {size:.1f} MB, more than {limit_mb}")
-    shutil.rmtree(out, ignore_errors=True)
+    for name in keep:
+        if (out / name).exists():
+            shutil.copytree(out / name, part / name)
+    old = out.with_suffix(".old")  # a kill between the two renames leaves all that was there in it
+    if out.exists():
+        out.rename(old)
     part.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
     print(f"wrote {out}: {size:.1f} MB")
 
 

@@ -1,6 +1,6 @@
 """How far a picture is what its references ask for: outlines, colours, and intervals of means."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -62,8 +62,24 @@ def lab(colours: np.ndarray) -> np.ndarray:
 
 
 def interval(values: Sequence[float] | np.ndarray, seed: int = 0) -> list[float]:
-    """The 95 % bootstrap interval of a mean."""
+    """The 95 % bootstrap interval of a mean, of those values that are numbers."""
     values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    return edges([values[rows].mean() for rows in resampled(len(values), seed)])
+
+
+def ratio_interval(part: np.ndarray, whole: np.ndarray, seed: int = 0) -> list[float]:
+    """The 95 % bootstrap interval of the ratio of two means over the same pictures."""
+    both = [(part[rows].mean(), whole[rows].mean()) for rows in resampled(len(part), seed)]
+    return edges([one / other for one, other in both if other])
+
+
+def resampled(count: int, seed: int) -> Iterator[np.ndarray]:
+    """Rows drawn with replacement, again and again."""
     rng = np.random.default_rng(seed)
-    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLED)]
-    return [float(edge) for edge in np.percentile(means, [2.5, 97.5])]
+    return (rng.integers(count, size=count) for _ in range(RESAMPLED))
+
+
+def edges(values: Sequence[float]) -> list[float]:
+    """Between these are 95 % of the values."""
+    return [float(edge) for edge in np.percentile(values, [2.5, 97.5])] if len(values) else [float("nan")] * 2

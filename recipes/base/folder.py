@@ -58,7 +58,7 @@ def write_folder(runs: Path, out: Path) -> None:
     pipe = denoiser.pipeline_of(unet, newest_decoder(runs / "latents", runs / "decoder"))
     outline = rig.outline_of(hosts.of(unet), tokens=TOKENS)
     progress = json.loads((runs / "denoiser/checkpoint/progress.json").read_text())
-    with shipped_folder(out, limit_mb=LIMIT_MB) as part:
+    with shipped_folder(out, limit_mb=LIMIT_MB, keep=["modules"]) as part:
         with quiet():
             pipe.to(dtype=torch.float16).save_pretrained(part, safe_serialization=True)
         say_single_precision(part / "text_encoder/config.json")

@@ -4,7 +4,8 @@ A caption leaves out what the reference is to say, but for a share of them: who 
 words lead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,51 +27,68 @@ CHANGED = 0.7  # share of pictures that were moved or recoloured
 CHANGES = {"silhouette": changed.moved, "palette": changed.recoloured}
 
 
-def batches(name: str, cells: Cells, base: Path, out: Path, batch: int, variants: int = 3) -> Callable[[int], Batch]:
-    """For `train.fit`: batches of one sense. What takes long is worked out here and kept in `out`."""
-    encoder = ENCODERS[name]()
-    if name == "style":
-        return style_batches(cells, keep_features(cells, encoder, out / "features.npy"), batch)
-    kept = changed.keep_changed(cells, CHANGES[name], base / "latents/autoencoder", out, variants)
-    return changed_batches(name, cells, *kept, encoder, batch)
-
-
-def wordings_of(name: str, count: int) -> np.ndarray:
-    """A wording for each sample, -1 for none."""
-    return np.random.choice([STYLED, THING, -1], count, p=WORDS[name])
-
-
-def style_batches(cells: Cells, features: np.ndarray, batch: int) -> Callable[[int], Batch]:
-    """The reference is a picture of another thing in the same style."""
-
-    def batch_at(_draw: int) -> Batch:
-        chosen = cells.some(batch)
-        seen = torch.from_numpy(features[cells.others_of_style(chosen)]).float()
-        said = cells.said(chosen, wordings_of("style", len(chosen)))
-        return torch.from_numpy(cells.latents[chosen]), said, {"style": seen}
-
-    return batch_at
-
-
-def changed_batches(
-    name: str, cells: Cells, pictures: np.ndarray, latents: np.ndarray, encoder: Encoder, batch: int
+def batches(
+    names: Sequence[str], cells: Cells, base: Path, runs: Path, batch: int, variants: int = 3
 ) -> Callable[[int], Batch]:
-    """The reference is the picture itself, of which the encoder sees the outline or the colours only."""
+    """For `train.fit`: batches with references of one sense, or of style and another.
+
+    What takes long is worked out here and kept in `runs`.
+
+    Raises:
+        SystemExit: outline and colours were asked for together; no picture is both moved and recoloured.
+    """
+    changing = [name for name in names if name in CHANGES]
+    if len(changing) > 1:
+        raise SystemExit(f"{' and '.join(changing)} cannot be trained jointly; train style with one of them.")
+    features = None
+    if "style" in names:
+        features = keep_features(cells, ENCODERS["style"](), runs / "style-data/features.npy")
+    changes = None
+    if changing:
+        (changed_one,) = changing
+        kept = changed.keep_changed(
+            cells, CHANGES[changed_one], base / "latents/autoencoder", runs / f"{changed_one}-data", variants
+        )
+        changes = Changes(changed_one, *kept, ENCODERS[changed_one]())
+    # Who is shown a style needs the fewest words.
+    leading = "style" if "style" in names else names[0]
 
     def batch_at(_draw: int) -> Batch:
         chosen = cells.some(batch)
-        variant, other = np.random.randint(len(pictures), size=len(chosen)), np.random.random(len(chosen)) < CHANGED
-        other_way = other[:, None, None, None]
-        shown = np.where(other_way, pictures[variant, chosen], cells.pictures[chosen])
-        target = np.where(other_way, latents[variant, chosen], cells.latents[chosen]).astype(np.float32)
-        shown = changed.nudged(shown) if name == "silhouette" else shown
-        references = [Image.fromarray(one) for one in shown]
-        if name == "palette":
-            references = [middle(one) if np.random.random() < 0.5 else one for one in references]
-        said = cells.said(chosen, wordings_of(name, len(chosen)), colours=name != "palette")
-        return torch.from_numpy(target), said, {name: encoder(references)}
+        references = {}
+        if changes is None:
+            target = cells.latents[chosen]
+        else:
+            target, references[changes.name] = changes.batch(cells, chosen)
+        if features is not None:
+            references["style"] = torch.from_numpy(features[cells.others_of_style(chosen)]).float()
+        wordings = np.random.choice([STYLED, THING, -1], len(chosen), p=WORDS[leading])
+        said = cells.said(chosen, wordings, colours="palette" not in names)
+        return torch.from_numpy(target.astype(np.float32)), said, references
 
     return batch_at
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Moved or recoloured pictures (variants, cells, 64, 64, 3), their latents, and who sees only the change."""
+
+    name: str
+    pictures: np.ndarray
+    latents: np.ndarray
+    encoder: Encoder
+
+    def batch(self, cells: Cells, chosen: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """Latents of some cells, most of them changed, and of each what the encoder sees of the picture itself."""
+        variant, other = np.random.randint(len(self.pictures), size=len(chosen)), np.random.random(len(chosen))
+        changed_way = (other < CHANGED)[:, None, None, None]
+        shown = np.where(changed_way, self.pictures[variant, chosen], cells.pictures[chosen])
+        target = np.where(changed_way, self.latents[variant, chosen], cells.latents[chosen])
+        shown = changed.nudged(shown) if self.name == "silhouette" else shown
+        references = [Image.fromarray(one) for one in shown]
+        if self.name == "palette":
+            references = [middle(one) if np.random.random() < 0.5 else one for one in references]
+        return target, self.encoder(references)
 
 
 def middle(picture: Image.Image) -> Image.Image:

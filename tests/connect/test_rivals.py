@@ -3,40 +3,86 @@
 import pytest
 import torch
 
+from intarsia.connect import Stack
 from intarsia.hosts import pico
-from recipes.modules.rivals import Adapter, Rivalry, Way, attached
+from recipes.modules.rates import chosen_rate
+from recipes.modules.ways import Ground, InTurn, Way, born, heard, objective_of
 
-from .conftest import FEATURES, draw, make_carrier, seen
+from .conftest import FEATURES, draw, make_carrier, make_semantic, seen, spoken, stirred, told, words_for
+
+NAMES = ("palette", "style")
+
+
+def ground_of(unet, connector):
+    return Ground(unet, connector, pico.pipeline().scheduler, dict.fromkeys(NAMES, FEATURES), inner=16)
+
+
+def training_batch(connector):
+    torch.manual_seed(0)
+    words = torch.randn(4, pico.TOKENS, connector.words_width)
+    return torch.randn(4, 4, 16, 16), words, {name: seen(4) for name in NAMES}
 
 
 @pytest.mark.parametrize("way", list(Way))
-def test_a_rival_is_heard_and_leaves_nothing(way):
-    pipe, carrier = pico.pipeline(), make_carrier()
-    stock, before = draw(pipe, carrier), set(pipe.unet.state_dict())
-    torch.manual_seed(0)
-    adapters = {name: Adapter(way, FEATURES.width, pipe.unet) for name in ("style", "palette")}
+@pytest.mark.parametrize("make", [make_carrier, make_semantic])
+def test_a_way_is_heard_and_leaves_nothing(way, make):
+    pipe, connector = pico.pipeline(), make()
+    ground = ground_of(pipe.unet, connector)
+    before = set(pipe.unet.state_dict())
+    parts = {name: stirred(part, seed) for seed, (name, part) in enumerate(born(ground, way, NAMES).items())}
 
     def shown(style, palette):
-        with attached(pipe, adapters, {"style": seen(1, seed=style), "palette": seen(1, seed=palette)}):
-            return draw(pipe, carrier)
+        with heard(ground, parts, {"style": seen(1, seed=style), "palette": seen(1, seed=palette)}):
+            return draw(pipe, connector)
 
+    with heard(ground, {}, {}):
+        stock = draw(pipe, connector)
     first = shown(1, 1)
     assert torch.equal(shown(1, 1), first)
     assert not torch.equal(first, stock)
     assert not torch.equal(shown(2, 1), first)
     assert not torch.equal(shown(1, 2), first)
-    assert torch.equal(draw(pipe, carrier), stock)
+    with heard(ground, {}, {}):
+        assert torch.equal(draw(pipe, connector), stock)
     assert set(pipe.unet.state_dict()) == before
     assert pipe.unet.config.encoder_hid_dim_type is None
+    assert not pipe.unet._forward_pre_hooks
 
 
 @pytest.mark.parametrize("way", list(Way))
-def test_only_the_rival_learns(way):
-    unet = pico.unet()
-    rivalry = Rivalry("style", Adapter(way, FEATURES.width, unet), unet)
-    torch.manual_seed(0)
+def test_only_the_parts_learn(way):
+    unet, connector = pico.unet(), make_semantic()
+    ground = ground_of(unet, connector)
+    objective = objective_of(ground, born(ground, way, NAMES))
     with torch.enable_grad():
-        words = torch.randn(4, pico.TOKENS, pico.WIDTH)
-        rivalry((torch.randn(4, 4, 16, 16), words, {"style": seen(4)}))["loss"].backward()
-    assert all(value.grad is not None for value in rivalry.parameters())
-    assert all(value.grad is None for value in unet.parameters())
+        objective(training_batch(connector))["loss"].backward()
+    assert all(value.grad is not None for value in objective.parameters() if value.requires_grad)
+    assert all(value.grad is None for value in (*unet.parameters(), *connector.parameters()))
+
+
+def test_in_turn_a_module_hears_what_was_said_before_it():
+    carrier = make_carrier()
+    modules = [spoken(name, carrier) for name in NAMES]
+    words, given = words_for(carrier), {name: seen() for name in NAMES}
+    for count, equal in ((1, True), (2, False)):
+        few = dict(list(given.items())[:count])
+        both = [told(kind(carrier, modules), words, **few) for kind in (Stack, InTurn)]
+        assert torch.equal(*both) == equal
+
+
+def test_the_rate_that_learns_is_chosen_and_kept(tmp_path):
+    """A rate of nearly nothing learns nothing; the choice is read again, not made again."""
+    connector = make_carrier()
+    ground = ground_of(pico.unet(), connector)
+    begun = []
+
+    def begin():
+        begun.append(1)
+        return objective_of(ground, born(ground, Way.decoupled, NAMES))
+
+    def chosen():
+        return chosen_rate(begin, lambda _draw: training_batch(connector), tmp_path, steps=4, rates=(1e-9, 1e-2))
+
+    assert chosen() == 1e-2
+    assert chosen() == 1e-2
+    assert len(begun) == 2

@@ -109,12 +109,24 @@ def measure_gap(
     """
     watched, learning.watched = learning.watched, sys.maxsize
     try:
-        found: list[dict[str, Tensor]] = []
-        for draw in range(draws):
-            seed_everything(seed, draw)
-            found.append(learning(batch_at(draw)))
+        return mean_losses(learning, batch_at, draws=draws, seed=seed)
     finally:
         learning.watched = watched
+
+
+@torch.no_grad()
+def mean_losses(
+    objective: nn.Module, batch_at: Callable[[int], Any], *, draws: int = 16, seed: int = 1
+) -> dict[str, float]:
+    """What an objective answers, averaged over batches and noise that depend on nothing but the seed.
+
+    Args:
+        batch_at: As for `train.fit`.
+    """
+    found: list[dict[str, Tensor]] = []
+    for draw in range(draws):
+        seed_everything(seed, draw)
+        found.append(objective(batch_at(draw)))
     return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}
 
 

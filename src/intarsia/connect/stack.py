@@ -140,10 +140,14 @@ class Stack(nn.Module):
 
         def between(number: int, carried: Tensor, moment: Tensor) -> Tensor:
             speaking = [voice for voice in voices if voice is not None and voice.speaks(number)]
-            carried = summed(carried, [voice.attend(number, carried, moment) for voice in speaking])
-            return summed(carried, [voice.feed(number, carried, moment) for voice in speaking])
+            return self.spoken(number, carried, moment, speaking)
 
         return self.connector(words.to(here), times, between).to(words)
+
+    def spoken(self, number: int, carried: Tensor, moment: Tensor, voices: Sequence[Voice]) -> Tensor:
+        """The carried tokens after what these modules say in one block."""
+        carried = summed(carried, [voice.attend(number, carried, moment) for voice in voices])
+        return summed(carried, [voice.feed(number, carried, moment) for voice in voices])
 
     def voice(self, name: str, reference: Reference, times: Tensor, here: Tensor) -> Voice | None:
         """A module with what it looks at, or None if no sample hears it."""

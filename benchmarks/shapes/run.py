@@ -1,0 +1,101 @@
+"""A world of drawn shapes whose attributes are exact: do senses trained apart assemble, and who wins against words?
+
+    python -m benchmarks.shapes.run             three seeds of `recipes.shapes.run`, 512 pictures a row and seed
+    python -m benchmarks.shapes.run --quick     trains a world for a few steps and rehearses; claims nothing
+
+Two shapes have no word, so that only a reference can ask for them; two things stand in a scene, and references speak of
+one; the scenes that senses learnt from lean, so that attributes that go together have to be told apart.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+
+from benchmarks.connect.assembly import OURS, Names, assembly_of, told
+from benchmarks.results import Claim, at_least, at_most, write_result
+from benchmarks.shapes.trials import FOLLOWED, SCALES, UNNAMED, Trials
+from recipes.modules.ways import Way
+from recipes.shapes.run import JOINT, Sizes, World
+from recipes.shapes.senses import SENSES
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
+ASKED, LED = 0.8, 0.8  # shares of shapes without a word that are drawn; of contradictions that words win at weight 1
+STEEPEST, WOBBLE, YIELDED = 0.5, 0.05, 0.2  # a dial is smooth, does not turn back, and reaches the reference
+BRIEF = Sizes(sight=2, host=2, parts=2, search=2, batch=6)
+
+
+def main(
+    quick: bool = typer.Option(False, help="A few steps and pictures, no claims worth anything."),
+    seeds: int = typer.Option(3, help="How many worlds."),
+    pictures: int = typer.Option(512, help="Of each row and world."),
+    runs: Path = typer.Option(Path("runs/shapes"), help="Where the worlds are kept."),
+) -> None:
+    """Draw, judge, compare."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as brief:
+        if quick:
+            worlds = [World(0, Path(brief), BRIEF)]
+            worlds[0].train_all(list(Way))
+        else:
+            worlds = [World(seed, runs) for seed in range(seeds)]
+        trials = [Trials(world, 6 if quick else pictures, 2 if quick else 20) for world in worlds]
+        examine(trials, WEIGHTS[::4] if quick else WEIGHTS, quick=quick)
+
+
+def examine(trials: list[Trials], weights: tuple[float, ...], *, quick: bool) -> None:
+    """Every row, over all worlds."""
+
+    def pooled(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def judged(way: str, names: Names, swapped: str | None) -> dict[str, np.ndarray]:
+        found = pooled([one.figures(way, names, swapped) for one in trials])
+        print(way, names, swapped or "", {name: round(float(np.nanmean(value)), 3) for name, value in found.items()})
+        return found
+
+    ways = [str(way) for way in Way]
+    assembly = assembly_of(SENSES, SCALES, ways, JOINT, judged)
+    rows = [
+        {"way": "real pictures", **told(pooled([one.real() for one in trials]))},
+        {"way": "everything in words", **told(pooled([one.spelled() for one in trials]))},
+        *assembly.told(),
+    ]
+    for names, figures in assembly.rows[OURS].items():
+        by_world = {
+            name: [float(np.nanmean(part)) for part in np.split(value, len(trials))] for name, value in figures.items()
+        }
+        rows.append({"way": OURS, "by world": list(names), **by_world})
+    conflict = {weight: np.concatenate([one.sided_with_words(weight) for one in trials]) for weight in weights}
+    rows.append({"conflict": {str(weight): told({"words win": found}) for weight, found in conflict.items()}})
+    curve = {weight: float(found.mean()) for weight, found in conflict.items()}
+    whole = assembly.rows[OURS]
+    claims = [] if quick else [
+        *(at_least(f"{UNNAMED}, shown {' + '.join(names)}", float(np.nanmean(whole[names][UNNAMED])), ASKED)
+          for names in whole if "identity" in names),
+        *assembly.claims(FOLLOWED, alone=False),
+        *dial_claims(curve),
+    ]  # fmt: skip
+    settings = {
+        "quick": quick, "worlds": len(trials), "pictures of each": trials[0].count, "steps": trials[0].steps,
+        "ways": ways, "judge": "a network of its own, which shares nothing with the eye that senses look through",
+    }  # fmt: skip
+    write_result("shapes", rows, claims, settings)
+
+
+def dial_claims(curve: dict[float, float]) -> list[Claim]:
+    """Words lead at weight 1, and the weight is a smooth dial from them to the reference."""
+    shares = [curve[weight] for weight in sorted(curve)]
+    falls = -np.diff(shares)
+    return [
+        at_least("contradictions that words win at weight 1", curve[1.0], LED),
+        at_most(f"contradictions that words win at weight {max(curve):g}", shares[-1], YIELDED),
+        at_most("the steepest fall between neighbouring weights", float(falls.max()), STEEPEST),
+        at_most("the most that words win back as the weight grows", float(-falls.min()), WOBBLE),
+    ]
+
+
+if __name__ == "__main__":
+    typer.run(main)

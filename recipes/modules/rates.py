@@ -1,0 +1,52 @@
+"""The learning rate of each way, sought alike for all: short trainings, and the one with the least loss."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from torch import nn
+
+from intarsia.connect.learning import mean_losses
+from intarsia.train import Schedule, fit, wear_average
+
+RATES = (3e-4, 1e-3, 3e-3)
+STEPS = 300
+DRAWS = 16  # batches that losses are compared on
+
+
+def schedule_of(steps: int, rate: float) -> Schedule:
+    """How parts of all ways train."""
+    return Schedule(steps, rate, warmup=min(100, steps // 10), cooldown=steps // 2)
+
+
+def chosen_rate(
+    begin: Callable[[], nn.Module],
+    batch_at: Callable[[int], Any],
+    out: Path,
+    *,
+    steps: int = STEPS,
+    rates: Sequence[float] = RATES,
+) -> float:
+    """The rate whose training of `steps` steps ends with the least loss on batches of its own; kept in `out`; resumes.
+
+    Args:
+        begin: Makes the objective anew.
+    """
+    kept = out / "rates.json"
+    if not kept.exists():
+        losses = {}
+        for rate in rates:
+            objective, run = begin(), out / f"{rate:g}"
+            fit(objective, batch_at, schedule_of(steps, rate), run, save_every=steps)
+            wear_average(objective, run)
+            losses[f"{rate:g}"] = mean_losses(objective.eval(), batch_at, draws=min(DRAWS, steps))["loss"]
+        PartialState().wait_for_everyone()
+        if PartialState().is_main_process:
+            part = kept.with_suffix(".part")
+            part.write_text(json.dumps({"steps": steps, "losses": losses}, indent=1) + "\n")
+            part.replace(kept)
+        PartialState().wait_for_everyone()
+    found: dict[str, float] = json.loads(kept.read_text())["losses"]
+    return float(min(found, key=lambda rate: found[rate]))

@@ -1,0 +1,44 @@
+"""Three senses of the drawn world: what a reference shares with the picture, and what a training batch is.
+
+The reference is always another scene. Words for what it shows are mostly left out, so that it has something to say.
+Where they are said, some references are contrary: then the picture is what the words say, so that who hears both learns
+that words lead.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from .host import LEFT_OUT, WORDLESS, folded
+from .scenes import NAMED, drawn, some
+from .sight import Sight
+from .words import PLACES, only, said
+
+SHARED: dict[str, tuple[str, ...]] = {"identity": ("shape",), "palette": ("ground",), "style": ("hue", "pattern")}
+SENSES = tuple(SHARED)
+OWN_WORDS = 0.4  # share of pictures whose own words are said
+CONTRARY = 0.5  # of those, share whose reference says something else
+LEANING = 0.6  # of the scenes that senses learn from; see `scenes`
+
+
+def batches(names: Sequence[str], eye: Sight, batch: int) -> Callable[[int], tuple[Tensor, Tensor, dict[str, Tensor]]]:
+    """For `train.fit`: pictures as latents, words, and a reference for each of these senses."""
+
+    def batch_at(_draw: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        scenes = some(batch, LEANING)
+        spoken = np.random.random((batch, len(PLACES))) >= LEFT_OUT
+        wordless = np.random.random(batch) < WORDLESS
+        references = {}
+        for name in names:
+            told = np.random.random(batch) < OWN_WORDS
+            contrary = told & ~wordless & (np.random.random(batch) < CONTRARY)
+            if "shape" in SHARED[name]:
+                contrary &= scenes.shape < NAMED  # the others have no word that could lead
+            spoken[:, only(*SHARED[name])] = told[:, None]
+            shown = scenes.kept(SHARED[name], LEANING).where(contrary, some(batch, LEANING))
+            references[name] = eye.tokens(drawn(shown))
+        spoken &= ~wordless[:, None]
+        return folded(drawn(scenes)), said(scenes, spoken), references
+
+    return batch_at

@@ -1,0 +1,121 @@
+"""The drawn world: attributes are what they are said to be, and the whole of it trains, resumes and draws."""
+
+import numpy as np
+import pytest
+import torch
+
+from recipes.modules.ways import Way, heard
+from recipes.shapes import words
+from recipes.shapes.host import SHAPE, draw, folded
+from recipes.shapes.run import JOINT, Sizes, World
+from recipes.shapes.scenes import NAMED, SHAPES, WIDTH, apart, bin_of, drawn, some
+from recipes.shapes.senses import CONTRARY, OWN_WORDS, SENSES, SHARED, batches
+
+MANY = 4000
+BRIEF = Sizes(sight=1, host=1, parts=1, search=1, batch=4)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    np.random.seed(0)
+
+
+def follows(scenes):
+    """How often each hue is near to that which goes with the shape."""
+    own = scenes.shape / len(SHAPES)
+    return [(apart(hue, own + shift) < WIDTH).mean() for hue, shift in ((scenes.hue, 0.0), (scenes.ground, 0.5))]
+
+
+def test_scenes_lean_as_often_as_asked():
+    by_chance = 2 * WIDTH
+    for leaning in (0.0, 0.6):
+        assert follows(some(MANY, leaning)) == pytest.approx([leaning + (1 - leaning) * by_chance] * 2, abs=0.03)
+
+
+def test_a_reference_shares_what_it_should_and_is_another_scene():
+    scenes = some(MANY, 0.6)
+    for names in SHARED.values():
+        other = scenes.kept(names, 0.6)
+        for name, value in vars(scenes).items():
+            same = (getattr(other, name) == value).mean()
+            assert same == 1.0 if name in names else same < 0.8
+        assert follows(other) == pytest.approx(follows(scenes), abs=0.03), "as likely as any scene"
+
+
+def test_pictures_show_their_colours_and_every_shape_is_another():
+    scenes = some(len(SHAPES))
+    alike = {name: np.full(len(SHAPES), value[0]) for name, value in vars(scenes).items()}
+    shapes = drawn(type(scenes)(**{**alike, "shape": np.arange(len(SHAPES)), "pattern": np.zeros(len(SHAPES), int)}))
+    assert shapes.shape == (len(SHAPES), 3, 32, 32)
+    assert shapes.abs().max() <= 1
+    areas = [int((picture != picture[:, :1, :1]).any(0).sum()) for picture in shapes]
+    assert len(set(areas)) > len(SHAPES) // 2
+    for hue, brightest in ((0.0, 0), (1 / 3, 1), (2 / 3, 2)):
+        ground = drawn(type(scenes)(**{**alike, "ground": np.full(len(SHAPES), hue)}))[:, :, 0, 0]
+        assert (ground.argmax(1) == brightest).all()
+
+
+def test_hues_have_the_nearest_word():
+    assert bin_of(np.array([0.0, 0.99, 0.08, 0.09, 1 / 3, 0.5])).tolist() == [0, 0, 0, 1, 2, 3]
+
+
+def test_words_are_in_their_places_and_two_shapes_have_none():
+    scenes = some(MANY)
+    everything = words.numbers_of(scenes)
+    assert (everything[scenes.shape >= NAMED, words.PLACES.index("shape")] == 0).all()
+    assert (everything[scenes.shape < NAMED] > 0).all()
+    silent = words.said(scenes, words.only()[None])
+    assert torch.equal(silent, words.MARKS.expand_as(silent))
+    spoken = words.said(scenes, words.only("side")[None])
+    changed = (spoken != silent).any(2).float().mean(0)
+    assert changed.tolist() == [float(place == "side") for place in words.PLACES]
+
+
+def test_references_are_contrary_only_where_words_lead(monkeypatch):
+    """An eye that sees the truth: where a reference says something else, the picture's own word is said."""
+    from recipes.shapes import senses
+
+    kept = []
+    monkeypatch.setattr(senses, "drawn", lambda scenes: kept.append(scenes) or drawn(scenes.part(slice(0, 1))))
+    monkeypatch.setattr(senses, "folded", lambda pictures: pictures)
+
+    class Eye:
+        def tokens(self, pictures):
+            return pictures
+
+    _, states, _ = batches(["identity"], Eye(), MANY)(0)
+    shown, target = kept
+    contrary = shown.shape != target.shape
+    said = (states - words.MARKS).abs().sum(2)[:, words.PLACES.index("shape")].numpy() > 0
+    assert said[contrary].all()
+    expected = 0.9 * OWN_WORDS * CONTRARY * (NAMED / len(SHAPES)) * (1 - 1 / len(SHAPES))
+    assert contrary.mean() == pytest.approx(expected, abs=0.03)
+    assert 0.2 < said.mean() < OWN_WORDS
+
+
+def test_a_world_trains_resumes_and_draws(tmp_path):
+    world = World(0, tmp_path, BRIEF)
+    for way in (Way.modules, Way.decoupled):
+        for name in SENSES:
+            world.train(way, (name,))
+    world.train(Way.modules, JOINT)
+    again = World(0, tmp_path, BRIEF)
+    for mine, theirs in zip(world.ground.unet.parameters(), again.ground.unet.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    scenes = some(3)
+    told = words.said(scenes, words.only("side", "hue")[None])
+    seen = {name: again.eye.tokens(drawn(scenes)) for name in SENSES}
+
+    def pictures(parts):
+        shown = {name: seen[name] for name in parts}
+        with torch.no_grad():
+            return draw(again.ground, told, lambda _rows: heard(again.ground, parts, shown), steps=2, seed=0)
+
+    plain = pictures({})
+    assert plain.shape == (3, 3, 32, 32)
+    assert torch.equal(plain, pictures({}))
+    assert folded(plain).shape[1:] == (SHAPE["in_channels"], 16, 16)
+    for way, names, joint in ((Way.modules, SENSES, False), (Way.decoupled, SENSES, False), (Way.modules, JOINT, True)):
+        assert not torch.equal(pictures(again.parts(way, names, joint=joint)), plain)
+    with pytest.raises(SystemExit, match="train 'style' with --way ungated first"):
+        again.parts(Way.ungated, ("style",))
