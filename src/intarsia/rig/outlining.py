@@ -23,7 +23,7 @@ def outline_of(host: Outlined, **sizes: int | None) -> Outline:
     """
     inputs = dict(host.inputs(**sizes))
     sites = host.sites()
-    module = bare_copy(host.module)
+    module = bare_copy(host.module).eval()
     pieces = {site.path: module.get_submodule(site.path) for site in sites if site.level in ("unit", "subunit")}
     around = {site.path: host.shortcut_module(site.path) for site in sites if site.shortcut_macs is not None}
     pieces |= {path: module.get_submodule(path) for path in around.values() if path is not None}
@@ -79,7 +79,7 @@ def module_macs(model: nn.Module, inputs: Mapping[str, Tensor], paths: Collectio
     Args:
         inputs: By name, on the meta device.
     """
-    module = bare_copy(model)
+    module = bare_copy(model).eval()
     pieces = {path: module.get_submodule(path) for path in paths}
     with on_meta(module, pieces) as (run, tallies, _, _):
         run(inputs)
