@@ -69,10 +69,10 @@ def test_drawn_and_tabled_from_the_shell(folder, labelled, tmp_path):
 
 
 def test_eight_bits_are_judged_on_pictures_that_did_not_set_them(folder, labelled, tmp_path):
-    code, out, _ = call(
+    code, out, refusal = call(
         "fulfil", folder, "--task", "red, cool", "--macs", "3.8M", "--int8", labelled, "-o", tmp_path / "out"
     )
-    assert code == 0
+    assert code == 0, refusal
     assert "in 8 bits: " in out
     told = json.loads((tmp_path / "out/report.json").read_text())["int8"]
     assert told["pictures"] == 12

@@ -79,7 +79,8 @@ def quantized(path: Path, ranges: Tensor, out: Path) -> None:
 
         merged = out.with_suffix(".merged")
         try:
-            quant_pre_process(str(path), str(merged))  # batch norms go into the convolutions before them
+            # Batch norms go into the convolutions before them; shapes are known, so none have to be guessed.
+            quant_pre_process(str(path), str(merged), skip_symbolic_shape=True)
             quantize_static(
                 str(merged), str(out), Pictures(), quant_format=QuantFormat.QDQ, per_channel=True,
                 weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
