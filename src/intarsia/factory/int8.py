@@ -67,6 +67,7 @@ def quantized(path: Path, ranges: Tensor, out: Path) -> None:
         ranges: (count, channels, height, width), normalised.
     """
     with quiet():
+        import onnx
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -77,15 +78,17 @@ def quantized(path: Path, ranges: Tensor, out: Path) -> None:
             def get_next(self) -> dict[str, Any] | None:
                 return next(self.left, None)
 
-        merged = out.with_suffix(".merged")
+        single, merged = out.with_suffix(".single"), out.with_suffix(".merged")
         try:
+            onnx.save(onnx.load(path), single)  # weights in a file of their own are not found by what follows
             # Batch norms go into the convolutions before them; shapes are known, so none have to be guessed.
-            quant_pre_process(str(path), str(merged), skip_symbolic_shape=True)
+            quant_pre_process(str(single), str(merged), skip_symbolic_shape=True)
             quantize_static(
                 str(merged), str(out), Pictures(), quant_format=QuantFormat.QDQ, per_channel=True,
                 weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
             )  # fmt: skip
         finally:
+            single.unlink(missing_ok=True)
             merged.unlink(missing_ok=True)
 
 
