@@ -3,8 +3,10 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 # Two threads: models here are small.
 export OMP_NUM_THREADS ?= 2
+# What is imported is compiled once and kept: pip is told not to compile what may never be imported.
+unexport PYTHONDONTWRITEBYTECODE
 
-SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: help demo test slow check format clean
 
