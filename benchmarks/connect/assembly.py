@@ -8,6 +8,7 @@ kept where ways are compared, and gains are told beside.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypedDict
 
 import numpy as np
 
@@ -33,6 +34,12 @@ class Scale:
     sense: str
     ceiling: float
     more_is_better: bool = True
+
+
+Kept = TypedDict(
+    "Kept",
+    {"retention": float, "interval": list[float], "gain alone": float, "gain together": float},
+)
 
 
 def groups_of(senses: Sequence[str]) -> list[Names]:
@@ -61,9 +68,10 @@ class Assembly:
         begun, ceiling = float(self.text[measure].mean()), self.scales[measure].ceiling
         return (float(figures[measure].mean()) - begun) / (ceiling - begun) if ceiling != begun else float("nan")
 
-    def kept(self, way: str, names: Names) -> dict[str, dict[str, object]]:
+    def kept(self, way: str, names: Names) -> dict[str, Kept]:
         """For each measure of the senses shown: retention with its interval, and the gains alone and together."""
-        rows, found = self.rows[way], {}
+        rows = self.rows[way]
+        found: dict[str, Kept] = {}
         for measure, scale in self.scales.items():
             if scale.sense in names:
                 alone, together = rows[scale.sense,], rows[names]
@@ -84,7 +92,7 @@ class Assembly:
     def means(self, way: str) -> tuple[float, float]:
         """Over all measures and assemblies: retention, none counted where there was no effect, and gain."""
         told = [one for names in self.assembled(way) for one in self.kept(way, names).values()]
-        kept = [one["retention"] if one["gain alone"] >= EFFECT else 0.0 for one in told]  # type: ignore[operator]
+        kept = [one["retention"] if one["gain alone"] >= EFFECT else 0.0 for one in told]
         return float(np.mean(kept)), float(np.mean([one["gain together"] for one in told]))
 
     def cross_talk(self) -> dict[str, dict[str, float]]:
@@ -95,15 +103,15 @@ class Assembly:
             change = {one: abs(self.gain(whole, one) - self.gain(figures, one)) for one in self.scales}
             own = np.mean([change[one] for one, scale in self.scales.items() if scale.sense == sense])
             found[sense] = {
-                one: change[one] / own if own else float("inf")
+                one: float(change[one] / own) if own else float("inf")
                 for one, scale in self.scales.items()
                 if scale.sense != sense
             }
-        return {sense: {one: float(value) for one, value in others.items()} for sense, others in found.items()}
+        return found
 
     def told(self) -> list[dict]:
         """For `results.write_result`."""
-        drawn = [(TEXT, (), None, self.text)]
+        drawn: list[tuple[str, Names, str | None, Figures]] = [(TEXT, (), None, self.text)]
         drawn += [(way, names, None, figures) for way, rows in self.rows.items() for names, figures in rows.items()]
         drawn += [(OURS, tuple(self.swapped), sense, figures) for sense, figures in self.swapped.items()]
         rows: list[dict] = [
@@ -135,7 +143,7 @@ class Assembly:
         for names in self.assembled(OURS):
             for measure, found in self.kept(OURS, names).items():
                 said = f"{' + '.join(names)}, retention of {measure}"
-                claims.append(at_least(said, found["retention"], PAIR if len(names) == 2 else TRIPLE))  # type: ignore[arg-type]
+                claims.append(at_least(said, found["retention"], PAIR if len(names) == 2 else TRIPLE))
         worst = max(max(others.values()) for others in self.cross_talk().values())
         claims.append(at_most("cross-talk, of the own effect, at its worst", worst, CROSSED))
         for way in RIVALS:

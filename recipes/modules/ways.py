@@ -21,7 +21,7 @@ from intarsia.train import wear_average
 from . import rivals
 from .rivals import Adapter, Rivalry, Telling
 
-Parts = Mapping[str, Modality] | Mapping[str, Adapter]
+Parts = Mapping[str, Modality | Adapter]  # by sense, all of one kind
 
 
 class Way(StrEnum):

@@ -87,7 +87,7 @@ class World:
         """
         groups = [names] if joint else [(name,) for name in names]
         found = [trained(self.ground, way, group, self.folder) for group in groups]
-        return {name: part for parts in found for name, part in parts.items()}  # type: ignore[return-value]
+        return {name: part for parts in found for name, part in parts.items()}
 
     def train_all(self, ways: list[Way]) -> None:
         """Each sense in each way, and two jointly in ours."""

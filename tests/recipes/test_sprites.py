@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from intarsia import CardError
 from recipes.sprites.scenes import UNSEEN, Scenery
 from recipes.sprites.sprites import CLASSES, NAMES, Sprites, colour_of, for_tests, sorted_out, turned
+from recipes.sprites.tiles import checked
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +69,11 @@ def test_the_same_seed_draws_the_same_scene(sprites):
     one, other = (Scenery(sprites).draw(np.random.default_rng(7)) for _ in range(2))
     assert (one.picture == other.picture).all()
     assert (one.boxes == other.boxes).all()
+
+
+def test_an_archive_that_is_not_there_or_another_is_refused(tmp_path):
+    with pytest.raises(CardError, match="no such file"):
+        checked(tmp_path / "crawl.tar.xz")
+    (tmp_path / "crawl.tar.xz").write_bytes(b"half of it")
+    with pytest.raises(CardError, match="or not whole"):
+        checked(tmp_path / "crawl.tar.xz")
