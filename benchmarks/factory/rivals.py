@@ -2,19 +2,19 @@
 
 import copy
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 import torch_pruning
-from torch import Tensor, nn
+from torch import nn
 
-from intarsia import factory, rig
+from benchmarks.factory.worlds import World
+from intarsia import rig
 from intarsia.factory import Task
-from intarsia.factory.frontier import accuracy_of
+from intarsia.factory.frontier import marked
 
 BATCH, RATE, LOOK = 96, 2e-3, 20  # pictures a step, peak of AdamW, steps between looks at the exam
+HEADS = ("fc", "classifier", "reach", "names")  # of the supernets of these worlds
 RATIOS = 8  # tries at a pruning ratio
 
 
@@ -33,35 +33,24 @@ class Taught:
     reached: float | None
 
 
-def taught(
-    model: nn.Module,
-    task: Task,
-    lesson: Callable[[Task, int], tuple[Tensor, Tensor]],
-    exam: factory.Exam,
-    *,
-    seconds: float,
-    goal: float = 2.0,
-) -> Taught:
+def taught(model: nn.Module, task: Task, world: World, *, seconds: float, goal: float = 2.0) -> Taught:
     """Train a model for a task until it is as good as `goal`, or so many seconds have gone by.
 
     Looking at the exam costs no seconds. The model is left in evaluation mode.
     """
     model.requires_grad_(True)
-    places = torch.full((max(task.answers) + 1,), -1)
-    places[list(task.answers)] = torch.arange(len(task.answers))
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
-    best, reached, spent = accuracy_of(model.eval(), task, *exam(task)), None, 0.0
+    best, reached, spent = marked(model.eval(), *world.exam(task)), None, 0.0
     while spent < seconds and reached is None:
         began = time.perf_counter()
         model.train()
         for _ in range(LOOK):
-            pictures, answers = lesson(task, BATCH)
             with torch.enable_grad():
-                F.cross_entropy(model(pictures), places[answers]).backward()
+                world.loss(model, task, BATCH).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         spent += time.perf_counter() - began
-        best = max(best, accuracy_of(model.eval(), task, *exam(task)))
+        best = max(best, marked(model.eval(), *world.exam(task)))
         reached = spent if best >= goal else None
     return Taught(best, spent, reached)
 
@@ -78,17 +67,17 @@ def fresh(model: nn.Module) -> nn.Module:
 def pruned(model: nn.Module, size: tuple[int, int, int], macs: float) -> nn.Module:
     """The model pruned by the magnitude of groups (torch-pruning) to at most so many MACs, by bisecting the ratio.
 
-    Its ratio is the same for every layer, the residual stream included; the classifier's outputs stay.
+    Its ratio is the same for every layer, the residual stream included; what the model answers stays whole.
     """
     pictures = torch.zeros(1, *size)
 
     def at(ratio: float) -> tuple[nn.Module, int]:
         copied = copy.deepcopy(model).requires_grad_(True)
-        heads = [module for module in copied.modules() if isinstance(module, nn.Linear)]
+        heads = [module for name, module in copied.named_modules() if name in HEADS]
         with torch.enable_grad():
             torch_pruning.pruner.BasePruner(
                 copied, pictures, torch_pruning.importance.GroupMagnitudeImportance(p=2), pruning_ratio=ratio,
-                ignored_layers=heads[-1:],
+                ignored_layers=heads,
             ).step()  # fmt: skip
         with torch.no_grad(), rig.count_macs() as counted:
             copied.eval()(pictures)

@@ -34,7 +34,7 @@ from benchmarks.results import Claim, at_least, at_most, write_result
 from intarsia import factory
 from intarsia.factory import Kit, Ranking, Task
 from intarsia.factory.audit import accuracies, whose
-from intarsia.factory.frontier import accuracy_of
+from intarsia.factory.frontier import marked
 
 SHARES = (0.15, 0.2, 0.22, 0.3, 0.5, 0.7, 1.0)  # those that a world was not trained for are left out
 WORLDS: dict[str, Callable[[Path, int], World]] = {"mosaics": mosaic_world, "fashion": fashion_world}
@@ -134,25 +134,23 @@ def scenario(
     macs = share * float(whole.costs["macs"][-1])
     order = factory.Order(task, factory.Budget(macs=macs), device)
     done = factory.fulfil(order, kit)
-    ours = accuracy_of(done.model, task, *world.exam(task))
+    ours = marked(done.model, *world.exam(task))
     with tempfile.TemporaryDirectory() as scrap:
         began = time.perf_counter()
         factory.ship(order, done, kit, Path(scrap) / "out", [] if quick else ["onnx"])
         export = time.perf_counter() - began
     largest = factory.fulfil(factory.Order(task, factory.Budget(macs=1e15)), kit).model
-    scratch = taught(fresh(done.model), task, world.lesson, world.exam, seconds=patience, goal=ours - 0.01)
+    scratch = taught(fresh(done.model), task, world, seconds=patience, goal=ours - 0.01)
     row = {
         "task": ", ".join(world.space.spoken(task)), "share": share, "ours": ours, **done.took, "export": export,
-        "over budget": done.costs["macs"] > macs, "dense": accuracy_of(largest, task, *world.exam(task)),
+        "over budget": done.costs["macs"] > macs, "dense": marked(largest, *world.exam(task)),
         "scratch": scratch.accuracy, "scratch seconds": scratch.seconds, "scratch reached": scratch.reached,
     }  # fmt: skip
     smaller = pruned(largest, kit.host.size, macs)
     for seconds in TUNING:
         given = min(seconds, patience)
-        row[f"pruned {seconds}"] = taught(
-            copy.deepcopy(smaller), task, world.lesson, world.exam, seconds=given
-        ).accuracy
-    tuned = taught(copy.deepcopy(done.model), task, world.lesson, world.exam, seconds=min(TUNING[1], patience))
+        row[f"pruned {seconds}"] = taught(copy.deepcopy(smaller), task, world, seconds=given).accuracy
+    tuned = taught(copy.deepcopy(done.model), task, world, seconds=min(TUNING[1], patience))
     return row | {"tuned": tuned.accuracy}
 
 

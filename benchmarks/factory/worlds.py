@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from intarsia import factory
 from intarsia.factory import Task
@@ -25,7 +26,7 @@ class World:
     Attributes:
         host: A fresh supernet.
         tasks: By part: `seen` and others.
-        lesson: For one task, so many pictures and which outputs are right: what rivals learn from.
+        loss: Of a model for one task, on so many pictures that are drawn: what rivals learn from.
         probe: For the first stage, if concepts are not answers.
         steps: Of both stages.
     """
@@ -35,7 +36,7 @@ class World:
     space: factory.Space
     lessons: factory.Lessons
     tasks: Mapping[str, list[Task]]
-    lesson: Callable[[Task, int], tuple[Tensor, Tensor]]
+    loss: Callable[[nn.Module, Task, int], Tensor]
     exam: factory.Exam
     lowest: float
     highest: float
@@ -65,6 +66,22 @@ class World:
             )  # fmt: skip
 
 
+def choosing(lesson: Callable[[Task, int], tuple[Tensor, Tensor]]) -> Callable[[nn.Module, Task, int], Tensor]:
+    """The loss of choices: cross-entropy.
+
+    Args:
+        lesson: For one task, so many pictures and which outputs of the supernet are right.
+    """
+
+    def loss(model: nn.Module, task: Task, count: int) -> Tensor:
+        pictures, answers = lesson(task, count)
+        places = torch.full((max(task.answers) + 1,), -1)
+        places[list(task.answers)] = torch.arange(len(task.answers))
+        return F.cross_entropy(model(pictures), places[answers])
+
+    return loss
+
+
 def mosaic_world(data: Path, shown: int) -> World:
     """Questions about mosaics of digits: one head for all tasks, so the largest model stands for the dense one."""
     learned, kept = read(data)
@@ -74,8 +91,8 @@ def mosaic_world(data: Path, shown: int) -> World:
         return questions.laid(learned, chosen), answers
 
     return World(
-        "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, 384), questions.split(), lesson,
-        mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD,
+        "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, 384), questions.split(),
+        choosing(lesson), mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD,
         lambda host: factory.Probe(host, mosaics.CELL_LAYER, 10, questions.CELLS), (1_500, 12_000),
     )  # fmt: skip
 
@@ -104,7 +121,8 @@ def fashion_world(data: Path, shown: int) -> World:
 
     return World(
         "fashion", fashion.supernet, space, replace(every, tasks=others),
-        {"seen": [task for task in pairs if task not in held], "unseen": held}, lesson,
+        {"seen": [task for task in pairs if task not in held], "unseen": held},
+        choosing(lesson),
         factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD, None,
         (3_000, 6_000),
     )  # fmt: skip

@@ -46,11 +46,11 @@ def exam_of(digits: Digits, each: int) -> factory.Exam:
     """Mosaics of digits that were not learned from, the same whenever a task is examined."""
 
     @cache
-    def exam(task: Task) -> tuple[Tensor, Tensor]:
+    def exam(task: Task) -> tuple[Tensor, factory.Marks]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(sum(1 << part for part in task.parts))
             chosen, answers = drawn(task, each)
-            return laid(digits, chosen), answers
+            return laid(digits, chosen), factory.choice_marks(task, answers)
 
     return exam
 

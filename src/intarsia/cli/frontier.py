@@ -21,8 +21,11 @@ class Against(StrEnum):
 
 def frontier(
     kit: Path = typer.Argument(..., help="A kit's folder: a trained supernet and its assembler."),
-    task: str = typer.Option(..., help="What to tell apart: 'shoe, bag, coat', 'all', or 'all but shirt, coat'."),
-    pictures: Path = typer.Option(..., help="A folder with a subfolder of pictures for each answer of the task."),
+    task: str = typer.Option(..., help="What to tell apart or find: 'shoe, bag, coat', 'all', 'red sword'."),
+    pictures: Path = typer.Option(
+        ...,
+        help="A folder with a subfolder of pictures for each answer; of things, one with an annotations.json (COCO).",
+    ),
     against: Against = typer.Option(Against.macs, help="macs, or milliseconds measured on this machine."),
     points: int = typer.Option(8, min=2, help="Models, from the smallest that was trained for to the largest."),
     out: Path = typer.Option(..., "--out", "-o", help="The folder to write; must not exist."),
@@ -36,33 +39,39 @@ def frontier(
     refuse_existing(out)
 
     from .. import factory
+    from ..factory.coco import coco_exam
     from ..factory.frontier import frontier as made
     from ..factory.frontier import shares_between
     from ..factory.labelled import read_labelled
 
     found = factory.load_kit(kit)
     asked = found.space.read(task)
-    shown, answers = read_labelled(pictures, found, asked)
+    if found.space.things:
+        shown, marks = coco_exam(pictures, found, asked)
+    else:
+        shown, answers = read_labelled(pictures, found, asked)
+        marks = factory.choice_marks(asked, answers)
     timed = against is Against.milliseconds
     clock = factory.WallClock() if timed else None
-    seen = made(found, asked, shown, answers, shares_between(found, points), clock=clock)
+    seen = made(found, asked, shown, marks, shares_between(found, points), clock=clock)
     rows = [
         [f"{point.share:.4f}", str(point.macs), str(point.params), f"{point.accuracy:.4f}"]
         + ([] if point.seconds is None else [f"{point.seconds * 1000:.4f}"])
         for point in seen
     ]
     places = [float(point.macs) if point.seconds is None else point.seconds * 1000 for point in seen]
-    title = f"{', '.join(found.space.spoken(asked))}: {len(answers)} pictures"
+    title = f"{', '.join(found.space.spoken(asked))}: {len(shown)} pictures"
     with new_folder(out) as part:
         with (part / "frontier.csv").open("w", newline="") as lines:
             csv.writer(lines).writerows([["share", "macs", "params", "accuracy"] + ["milliseconds"] * timed, *rows])
         page = drawing(title, "milliseconds a picture" if timed else "MACs a picture", places,
                        [point.accuracy for point in seen])  # fmt: skip
         page.save(part / "frontier.png")
+    measure = "average precision" if found.space.things else "right"
     for point in seen:
         took = "" if point.seconds is None else f", {point.seconds * 1000:.3g} ms"
         typer.echo(
-            f"{point.accuracy:6.1%} right at {point.share:.0%}: {count(point.macs)}MACs, "
+            f"{point.accuracy:6.1%} {measure} at {point.share:.0%}: {count(point.macs)}MACs, "
             f"{count(point.params)}parameters{took}"
         )
     typer.echo(f"wrote {out}")

@@ -26,7 +26,10 @@ def amount(text: str) -> float:
 
 def fulfil(
     kit: Path = typer.Argument(..., help="A kit's folder: a trained supernet and its assembler."),
-    task: str = typer.Option(..., help="What to tell apart: 'shoe, bag, coat', 'all', or 'all but shirt, coat'."),
+    task: str | None = typer.Option(
+        None, help="What to tell apart: 'shoe, bag, coat', 'all', or 'all but shirt, coat'."
+    ),
+    detect: str | None = typer.Option(None, help="What to find, of a kit for things: 'red sword', or 'potion'."),
     milliseconds: float | None = typer.Option(None, help="Of one call on this machine, at most."),
     macs: float | None = typer.Option(None, parser=amount, help="Multiply-accumulates of one call, at most: 3M."),
     params: float | None = typer.Option(None, parser=amount, help="Parameters, at most: 250k."),
@@ -49,15 +52,21 @@ def fulfil(
     from ..saving import refuse_existing
 
     refuse_existing(out)
+    if (words := task or detect) is None or (task and detect):
+        raise typer.BadParameter("say what the model is for: --task what to tell apart, or --detect what to find.")
 
     from .. import factory
+    from ..errors import FitError
     from ..factory.labelled import read_labelled
     from ..plan.bill import count
 
     seconds = None if milliseconds is None else milliseconds / 1000
     budget = factory.Budget(seconds=seconds, memory=memory, macs=macs, params=params, bytes=size)
     found = factory.load_kit(kit)
-    asked = found.space.read(task)
+    if found.space.things != (detect is not None):
+        other = "finds things: say --detect" if found.space.things else "tells names apart: say --task"
+        raise FitError(f"{kit}: this kit {other}. It knows: {', '.join(found.space.names)}.")
+    asked = found.space.read(words)
     if device is not None:
         on = factory.load_device(device)
     elif budget.on_device:
@@ -70,7 +79,8 @@ def fulfil(
     judged = None if int8 is None else read_labelled(int8, found, asked)
     done = factory.fulfil(order, found)
     factory.ship(order, done, found, out, [one.value for one in to], int8=judged)
-    typer.echo(f"{'asked' if found.space.shared else 'tells apart'}: {', '.join(found.space.spoken(asked))}")
+    does = "finds" if found.space.things else "asked" if found.space.shared else "tells apart"
+    typer.echo(f"{does}: {', '.join(found.space.spoken(asked))}")
     costs = done.costs
     said = [f"{count(costs['macs'])}MACs", f"{count(costs['params'])}parameters", f"{count(costs['bytes'])}B"]
     if "seconds" in costs:

@@ -10,6 +10,7 @@ from ..errors import IntarsiaError, OverBudget
 from . import (
     assemble,
     check,
+    detect,
     distill,
     export,
     frontier,
@@ -55,6 +56,7 @@ app.command("train-module")(train_module.train_module)
 app.command("export")(export.export)
 app.command("meter")(meter.meter)
 app.command("fulfil")(fulfil.fulfil)
+app.command("detect")(detect.detect)
 app.command("frontier")(frontier.frontier)
 app.command("list")(listing.listing)
 

@@ -1,9 +1,7 @@
 """A task and a budget in, a small model out, in seconds (NN-Factory). `fulfil` is the front door."""
 
 from .assembler import Assembler as Assembler
-from .audit import Exam as Exam
 from .audit import audit as audit
-from .audit import choices as choices
 from .audit import table as table
 from .budget import Budget as Budget
 from .clocks import MacsClock as MacsClock
@@ -15,6 +13,11 @@ from .device import Device as Device
 from .device import load_device as load_device
 from .device import meter_device as meter_device
 from .device import save_device as save_device
+from .exams import Exam as Exam
+from .exams import Marks as Marks
+from .exams import choice_marks as choice_marks
+from .exams import choices as choices
+from .exams import thing_marks as thing_marks
 from .fulfil import Fulfilled as Fulfilled
 from .fulfil import Order as Order
 from .fulfil import fulfil as fulfil
@@ -27,6 +30,8 @@ from .learning import Probe as Probe
 from .ranking import Grounds as Grounds
 from .ranking import Ranking as Ranking
 from .refreshing import refreshed as refreshed
+from .seeking import Naming as Naming
+from .seeking import Seeking as Seeking
 from .shipping import rebuild as rebuild
 from .shipping import ship as ship
 from .task import Space as Space

@@ -1,25 +1,22 @@
-"""Do the gates know the task? Accuracy with a task's own units, another task's, the mean ones and random ones.
+"""Do the gates know the task? How good models are with a task's own units, another's, the mean ones and random ones.
 
 In a prototype another task's units did as well, while the headline looked perfect. So these rows stand in every table.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..rig import gated
+from .cuts import by_site, masks_of
+from .exams import Exam, own_answers
 from .kit import Kit
-from .learning import by_site, masks_of, within
 from .ranking import Ranking, refuse_share
 from .task import Task, codes_of
 
 WAYS = ("own", "another's", "mean", "random")
-
-# For a task, pictures (count, channels, height, width), normalised, and which outputs are right (count).
-Exam = Callable[[Task], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -35,21 +32,6 @@ class Audit:
     shares: tuple[float, ...]
     accuracy: dict[str, tuple[float, ...]]
     overlap: tuple[float, ...]
-
-
-def choices(pictures: Tensor, answers: Tensor) -> Exam:
-    """The exam of tasks that are choices: of labelled pictures, those of a task's answers.
-
-    Args:
-        pictures: (count, channels, height, width), normalised.
-        answers: (count): numbers in the kit's space.
-    """
-
-    def exam(task: Task) -> tuple[Tensor, Tensor]:
-        asked = torch.isin(answers, torch.tensor(task.answers))
-        return pictures[asked], answers[asked]
-
-    return exam
 
 
 def whose(kit: Kit, tasks: Sequence[Task], *, seed: int = 0) -> dict[str, list[Ranking]]:
@@ -80,18 +62,15 @@ def whose(kit: Kit, tasks: Sequence[Task], *, seed: int = 0) -> dict[str, list[R
 def accuracies(
     kit: Kit, tasks: Sequence[Task], rankings: Sequence[Ranking], exam: Exam, shares: Sequence[float]
 ) -> np.ndarray:
-    """(tasks, shares): how often the supernet is right, gated by beginnings of these rankings."""
+    """(tasks, shares): how good the supernet is, gated by beginnings of these rankings."""
     net = kit.host.module.eval()
-    offered = torch.zeros(len(tasks), len(kit.grounds.every_answer))
     rates = np.empty((len(tasks), len(shares)))
     for row, (task, ranking) in enumerate(zip(tasks, rankings, strict=True)):
-        offered[row, list(task.answers)] = 1.0
-        pictures, answers = exam(task)
+        pictures, marks = exam(task)
         for column, share in enumerate(shares):
             masks = masks_of([ranking], [ranking.cut_at_share(share)]).expand(len(pictures), -1)
             with gated(kit.host, by_site(kit.grounds, masks)):
-                logits = within(net(pictures), offered[row : row + 1])
-            rates[row, column] = float((logits.argmax(1) == answers).float().mean())
+                rates[row, column] = marks(own_answers(kit.space, net(pictures), task))
     return rates
 
 

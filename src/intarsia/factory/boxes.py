@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.ops import batched_nms, generalized_box_iou_loss, sigmoid_focal_loss
 
 from ..hosts.detector import BOX, cells_of
 
 NEAR = 1.5  # cells: how far from a thing's middle a cell may answer for it
+FAR = -1e4  # of names that are not asked for, before the largest is taken
 LARGEST = 5.0  # cells: the longest reach from a cell of a level; what reaches farther is the next level's
 
 
@@ -61,44 +64,85 @@ class Cells:
 
 
 def answering(cells: Cells, boxes: Tensor) -> Tensor:
-    """(cells): the number of the thing that each cell answers for, -1 for none.
+    """(batch, cells): the number of the thing that each cell answers for, -1 for none.
 
     Args:
-        boxes: (things, 4).
+        boxes: (batch, things, 4); what has no area is nothing.
     """
-    if not len(boxes):
-        return torch.full((len(cells.centres),), -1)
-    reach = torch.cat([cells.centres[:, None] - boxes[:, :2], boxes[:, 2:] - cells.centres[:, None]], 2)
-    longest = reach.amax(2)
-    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    apart = (cells.centres[:, None] - middle).abs().amax(2)
-    fits = (reach.amin(2) > 0) & (apart < NEAR * cells.stride[:, None])
+    if not boxes.shape[1]:
+        return torch.full((len(boxes), len(cells.centres)), -1)
+    centres, boxes = cells.centres[:, None], boxes[:, None]
+    reach = torch.cat([centres - boxes[..., :2], boxes[..., 2:] - centres], 3)  # (batch, cells, things, 4)
+    longest = reach.amax(3)
+    apart = (centres - (boxes[..., :2] + boxes[..., 2:]) / 2).abs().amax(3)
+    fits = (reach.amin(3) > 0) & (apart < NEAR * cells.stride[:, None])
     fits &= (longest >= cells.least[:, None]) & (longest < cells.most[:, None])
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1).expand(len(cells.centres), -1)
-    smallest, thing = area.masked_fill(~fits, torch.inf).min(1)
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(3).expand(-1, len(cells.centres), -1)
+    smallest, thing = area.masked_fill(~fits, torch.inf).min(2)
     return torch.where(smallest.isinf(), -1, thing)
 
 
-def losses(answers: Tensor, things: Sequence[Things], cells: Cells) -> dict[str, Tensor]:
-    """How wrong a detector is: `names` by focal loss, `boxes` by generalised IoU, both for each cell that answers.
+def padded(things: Sequence[Things]) -> tuple[Tensor, Tensor]:
+    """Things of several pictures as a batch: boxes (batch, most, 4) and names (batch, most, names), zero where none.
+
+    The most is one at least.
+    """
+    boxes, names = ([getattr(found, part) for found in things] for part in ("boxes", "names"))
+    nothing = [boxes[0].new_zeros(1, BOX)], [names[0].new_zeros(1, names[0].shape[1])]
+    rows = (pad_sequence(one + none, batch_first=True)[:-1] for one, none in zip((boxes, names), nothing, strict=True))
+    return next(rows), next(rows)
+
+
+def sure_of(logits: Tensor, asked: Tensor) -> Tensor:
+    """How likely it is that a cell's thing is what is asked for, as a logarithm: (batch, cells).
+
+    Names of a group are alternatives, and the likeliest counts; groups that are asked about must all fit, and their
+    likelihoods are multiplied.
 
     Args:
-        answers: (batch, cells, 4 + names).
-        things: Of each picture.
+        logits: (batch, cells, names).
+        asked: (batch, groups, names): 1 where a name is asked for. A group without any is of no matter.
     """
-    device = answers.device
-    owner = torch.stack([answering(cells, found.boxes) for found in things]).to(device)
-    wanted = torch.zeros_like(answers[..., BOX:])
-    boxes = torch.zeros_like(answers[..., :BOX])
-    for row, found in enumerate(things):
-        mine = owner[row] >= 0
-        wanted[row, mine] = found.names.to(device)[owner[row, mine]].to(wanted.dtype)
-        boxes[row, mine] = found.boxes.to(device)[owner[row, mine]].to(boxes.dtype)
-    mine = owner >= 0
+    best = [logits.masked_fill(group[:, None] == 0, FAR).amax(2) for group in asked.unbind(1)]
+    likely = F.logsigmoid(torch.stack(best, 2).float())
+    return torch.where(asked.any(2)[:, None], likely, 0.0).sum(2)
+
+
+def as_logits(likely: Tensor) -> Tensor:
+    """Logits of logarithms of probabilities."""
+    return likely - torch.log(-torch.expm1(likely.clamp(max=-1e-6)))
+
+
+def fitting(names: Tensor, asked: Tensor) -> Tensor:
+    """Whether things are what is asked for: (batch, things), 0 or 1.
+
+    Args:
+        names: (batch, things, names): 1 for each that fits.
+        asked: As for `sure_of`.
+    """
+    fits = torch.stack([(names * group[:, None]).amax(2) for group in asked.unbind(1)], 2)
+    return torch.where(asked.any(2)[:, None], fits, 1.0).prod(2)
+
+
+def losses(said: Tensor, placed: Tensor, owner: Tensor, fits: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+    """How wrong a detector is, for each cell that should answer: `names` by focal loss, `boxes` by generalised IoU.
+
+    Args:
+        said: (batch, cells, kinds): logits of what is in a cell.
+        placed: (batch, cells, 4): boxes.
+        owner: (batch, cells): the thing that each cell answers for, -1 for none; see `answering`.
+        fits: (batch, things, kinds): 1 for each kind that a thing is of. Boxes of things of no kind are not asked for.
+        boxes: (batch, things, 4).
+    """
+    kinds = fits.shape[2]
+    rows = owner.clamp(min=0)[..., None]
+    wanted = fits.gather(1, rows.expand(-1, -1, kinds)) * (owner >= 0)[..., None]
+    mine = wanted.amax(2) > 0
+    true = boxes.gather(1, rows.expand(-1, -1, BOX))
     count = mine.sum().clamp(min=1)
-    named = sigmoid_focal_loss(answers[..., BOX:].float(), wanted.float(), reduction="sum") / count
-    placed = generalized_box_iou_loss(answers[..., :BOX][mine].float(), boxes[mine].float(), reduction="sum") / count
-    return {"names": named, "boxes": placed}
+    named = sigmoid_focal_loss(said.float(), wanted.float(), reduction="sum") / count
+    around = generalized_box_iou_loss(placed[mine].float(), true[mine].float(), reduction="sum") / count
+    return {"names": named, "boxes": around}
 
 
 @dataclass(frozen=True)
@@ -128,8 +172,10 @@ def found(
         overlap: IoU above which the surer of two boxes stays.
         most: Things in a picture.
     """
-    likely = answers[..., BOX:].float().sigmoid()
-    score = torch.stack([likely[..., list(group)].amax(2) for group in groups]).prod(0)
+    asked = answers.new_zeros(len(answers), len(groups), answers.shape[2] - BOX)
+    for number, group in enumerate(groups):
+        asked[:, number, list(group)] = 1
+    score = sure_of(answers[..., BOX:], asked).exp()
     across = answers.new_tensor([size[2], size[1]], dtype=torch.float32).repeat(2)
     seen = []
     for boxes, scores in zip(answers[..., :BOX].float(), score, strict=True):

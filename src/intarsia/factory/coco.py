@@ -14,15 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from ..errors import CardError
+from ..errors import CardError, FitError
 from .boxes import Things
+from .exams import Marks, thing_marks
+from .kit import Kit
+from .letterbox import Letterboxed
+from .task import Task
 
+ANNOTATIONS = "annotations.json"
 MOST_TOLD = 20  # faults; a wrong converter makes thousands
 
 
@@ -184,10 +188,36 @@ def fitted(annotated: Annotated, size: tuple[int, int, int]) -> tuple[Tensor, Th
         Bytes (3, height, width), and things in pixels of that.
     """
     with Image.open(annotated.path) as opened:
-        picture = opened.convert("RGB")
-    scale = min(size[1] / picture.height, size[2] / picture.width)
-    across, down = (max(1, round(side * scale)) for side in picture.size)
-    canvas = np.full((size[1], size[2], 3), 127, np.uint8)
-    canvas[:down, :across] = np.asarray(picture.resize((across, down), Image.Resampling.BILINEAR))
-    grown = torch.tensor([across / picture.width, down / picture.height]).repeat(2)
-    return torch.from_numpy(canvas).permute(2, 0, 1), Things(annotated.things.boxes * grown, annotated.things.names)
+        boxed = Letterboxed.of(opened, size)
+    things = annotated.things
+    return boxed.pixels, Things(things.boxes * torch.tensor(boxed.scale).repeat(2), things.names)
+
+
+def coco_exam(folder: Path, kit: Kit, task: Task) -> tuple[Tensor, Marks]:
+    """An exam in finding things: the pictures of a folder, and average precision.
+
+    Args:
+        folder: With an `annotations.json` and pictures beside it; or another file of annotations.
+
+    Returns:
+        Pictures (count, channels, height, width), at the kit's size, normalised, and what marks answers to them.
+
+    Raises:
+        CardError: with every fault of the annotations.
+        FitError: they name none of the task's names, so there is nothing to be found.
+    """
+    read = read_coco(folder / ANNOTATIONS if folder.is_dir() else folder)
+    shown = [fitted(one, kit.host.size) for one in read.pictures]
+    asked = kit.space.groups_of(kit.space.spoken(task))
+    spoken = kit.space.spoken(task)
+    known = {name.casefold(): place for place, name in enumerate(read.names)}
+    if lacking := [name for name in spoken if name.casefold() not in known]:
+        raise FitError(f"{folder}: nothing is called {lacking[0]!r} there; it has: {', '.join(read.names)}.")
+    columns = [known[name.casefold()] for name in spoken]
+    wanted = []
+    for _, things in shown:
+        own = things.names[:, columns]
+        wanted.append(things.boxes[torch.stack([own[:, list(group)].amax(1) for group in asked]).amin(0) > 0])
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (kit.mean, kit.std))
+    pictures = torch.stack([(pixels.float() / 255 - mean) / std for pixels, _ in shown])
+    return pictures, thing_marks(kit.space, task, kit.host.size, wanted)

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import FitError
 from ..hosts.timm_supernet import TimmSupernet
 from ..train import Schedule, fit, seed_everything, wear_average
 from .assembler import Assembler
 from .kit import Kit
-from .learning import Batch, Concepts, Customising, Probe
+from .learning import Concepts, Customising, Probe
 from .ranking import Grounds
 from .refreshing import statistics_anew
+from .seeking import Naming, Seeking
 from .task import Space
 
 REFRESHING = 10  # batches that statistics of batch norms are taken from
@@ -26,12 +27,12 @@ class Lessons:
     """Batches of both stages, a function of the number of the draw; random generators are seeded by it.
 
     Attributes:
-        concepts: As `Concepts` takes them.
-        tasks: As `Customising` takes them.
+        concepts: As `Concepts` takes them, or `Naming` for things.
+        tasks: As `Customising` takes them, or `Seeking` for things.
     """
 
-    concepts: Callable[[int], tuple[Tensor, Tensor]]
-    tasks: Callable[[int], Batch]
+    concepts: Callable[[int], tuple[Tensor, ...]]
+    tasks: Callable[[int], tuple[Tensor, ...]]
 
 
 def choice_lessons(
@@ -61,7 +62,7 @@ def choice_lessons(
         rows = torch.randint(len(pictures), (batch,))
         return pictures[rows], answers[rows]
 
-    def choices(_draw: int) -> Batch:
+    def choices(_draw: int) -> tuple[Tensor, ...]:
         codes, rows = torch.zeros(tasks, names), []
         for task in range(tasks):
             chosen = torch.randperm(names)[: int(torch.randint(2, min(most, names) + 1, ()))]
@@ -119,10 +120,14 @@ def learned(
         )
     host.module.requires_grad_(True)
     assembler = assembler or Assembler(len(space.names), len(grounds.site_of))
-    first = Concepts(host, lowest, probe)
+    first = Naming(host, lowest) if space.things else Concepts(host, lowest, probe)
     schedule = Schedule(concepts, rate, cooldown=concepts // 3)
     fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)
-    second = Customising(host, assembler, lowest, highest=highest, shared_head=bool(space.shared))
+    second: nn.Module
+    if space.things:
+        second = Seeking(host, assembler, space.groups_of(space.names), lowest, highest=highest)
+    else:
+        second = Customising(host, assembler, lowest, highest=highest, shared_head=bool(space.shared))
     schedule = Schedule(customising, rate, cooldown=customising // 2)
     done = fit(second, lessons.tasks, schedule, out / "customising", seed=seed, stop_after=stop_after)
     wear_average(second, out / "customising")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import FitError
 from ..rig import bake
 from .clocks import Clock
+from .exams import Marks
 from .kit import Kit
 from .ranking import refuse_share
 from .task import Task
@@ -21,7 +22,7 @@ class Point:
 
     Attributes:
         share: Of the MACs of the whole model for the task, that was asked for.
-        accuracy: In 0 to 1.
+        accuracy: In 0 to 1; of things, average precision at an overlap of one half.
         seconds: Of one call with one picture, if a clock was given.
     """
 
@@ -44,16 +45,16 @@ def frontier(
     kit: Kit,
     task: Task,
     pictures: Tensor,
-    answers: Tensor,
+    marks: Marks,
     shares: Sequence[float],
     *,
     clock: Clock | None = None,
 ) -> list[Point]:
-    """Make a task's model at each share, and see how often it is right.
+    """Make a task's model at each share, and see how good it is.
 
     Args:
         pictures: (count, channels, height, width), normalised.
-        answers: (count): outputs of the supernet that belong to the task.
+        marks: How good answers to them are; see `exams`.
         clock: Measures a call of each; without one, none is measured.
 
     Raises:
@@ -68,17 +69,11 @@ def frontier(
         model = bake(ranking.plan(length), kit.host)[0].eval()
         macs, params = (int(ranking.costs[name][length - ranking.least]) for name in ("macs", "params"))
         seconds = None if clock is None else clock.seconds(model, torch.zeros(1, *kit.host.size))
-        points.append(Point(share, macs, params, accuracy_of(model, task, pictures, answers), seconds))
+        points.append(Point(share, macs, params, marked(model, pictures, marks), seconds))
     return points
 
 
 @torch.no_grad()
-def accuracy_of(model: nn.Module, task: Task, pictures: Tensor, answers: Tensor, batch: int = 256) -> float:
-    """How often a task's model is right.
-
-    Args:
-        answers: (count): outputs of the supernet.
-    """
-    outputs = torch.tensor(task.answers)
-    said = torch.cat([outputs[model(part).argmax(1)] for part in pictures.split(batch)])
-    return float((said == answers).float().mean())
+def marked(model: nn.Module, pictures: Tensor, marks: Marks, batch: int = 256) -> float:
+    """How good a task's model is on an exam."""
+    return marks(torch.cat([model(part) for part in pictures.split(batch)]))

@@ -99,6 +99,7 @@ def load_kit(folder: Path) -> Kit:
             {word: tuple(names) for word, names in said["words"].items()},
             tuple(said["shared"]),
             tuple(tuple(group) for group in said["groups"]),
+            said.get("things", False),
         )
         units = len(Grounds.of(host.outline, host.answers).site_of)
         assembler = Assembler(len(space.names), units, card["assembler"]["width"])

@@ -32,6 +32,8 @@ def read_labelled(folder: Path, kit: Kit, task: Task) -> tuple[Tensor, Tensor]:
         CardError: the folder is none, or a file in it is no picture.
         FitError: a subfolder is named as no answer of the kit, or an answer of the task has no pictures.
     """
+    if kit.space.things:
+        raise FitError("a kit for things is not judged by pictures in a folder for each answer; it has no 8 bits yet.")
     if not folder.is_dir():
         raise CardError(f"{folder}: not a folder. Give one with a subfolder of pictures for each answer.")
     numbers = {name.casefold(): number for number, name in enumerate(kit.space.outputs)}

@@ -12,10 +12,6 @@ and the distillation between them are BigNAS's (Yu et al. 2020). Differs from NN
 met by the cut that is used when the model is made, with straight-through gradients around its threshold.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
-
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,54 +20,11 @@ from ..errors import FitError
 from ..hosts.timm_supernet import TimmSupernet
 from ..rig import gated
 from .assembler import Assembler
-from .ranking import Grounds, Ranking
+from .cuts import Cuts, by_site, random_parts, strata
+from .ranking import Grounds
 
-PARTS = 24  # random models in a step of the first stage
 FAR = -1e4  # of answers that a task does not have, before the softmax
 Batch = tuple[Tensor, Tensor, Tensor]
-
-
-def strata(grounds: Grounds, lowest: float, highest: float = 1.0, count: int = 3) -> list[tuple[float, float]]:
-    """Ranges of shares of MACs, narrower towards the low end, so that low budgets are drawn often.
-
-    Raises:
-        FitError: the supernet has no models of such shares.
-    """
-    if not grounds.floor <= lowest < highest <= 1:
-        raise FitError(
-            f"the shares of MACs to train for cannot be {lowest:.1%} to {highest:.1%}: this supernet's models have "
-            f"from {grounds.floor:.1%} to 100%."
-        )
-    edges = np.geomspace(lowest, highest, count + 1)
-    return [(float(low), float(high)) for low, high in pairwise(edges)]
-
-
-def masks_of(rankings: Sequence[Ranking], lengths: Sequence[int]) -> Tensor:
-    """(rankings, units): 1 for the units that each beginning keeps."""
-    masks = torch.zeros(len(rankings), len(rankings[0].order))
-    for row, (ranking, length) in enumerate(zip(rankings, lengths, strict=True)):
-        masks[row, torch.from_numpy(ranking.order[:length])] = 1.0
-    return masks
-
-
-def by_site(grounds: Grounds, masks: Tensor) -> dict[str, Tensor]:
-    """Masks of all units, by site: (rows, units of the site)."""
-    return dict(zip(grounds.sites, masks.split(grounds.units.tolist(), dim=1), strict=True))
-
-
-def straight_through(scores: Tensor, masks: Tensor, temperature: float) -> Tensor:
-    """The masks, with the gradient of a sigmoid around the threshold between what is kept and what is not.
-
-    Where all is kept there is no threshold, and no gradient.
-
-    Args:
-        scores, masks: (rows, units).
-    """
-    lowest_kept = scores.masked_fill(masks == 0, torch.inf).amin(1, keepdim=True)
-    highest_out = scores.masked_fill(masks == 1, -torch.inf).amax(1, keepdim=True)
-    threshold = torch.where(torch.isinf(highest_out), -torch.inf, (lowest_kept + highest_out) / 2).detach()
-    soft = torch.sigmoid((scores - threshold) / temperature)
-    return masks + (soft - soft.detach())
 
 
 def within(logits: Tensor, tasks: Tensor) -> Tensor:
@@ -132,14 +85,8 @@ class Concepts(nn.Module):
         pictures, answers = batch
         self.net.train()
         half = len(pictures) // 2
-        rankings, lengths = [], []
-        for part in range(min(PARTS, half)):
-            scores = np.random.normal(size=len(self.grounds.site_of))
-            rankings.append(Ranking.by_score(self.grounds, scores, self.grounds.every_answer))
-            lengths.append(rankings[-1].cut_at_share(np.random.uniform(*self.strata[part % len(self.strata)])))
-        masks = torch.ones(len(pictures), len(self.grounds.site_of))
-        masks[:half] = masks_of(rankings, lengths)[torch.arange(half) % len(rankings)]
-        with gated(self.host[0], by_site(self.grounds, masks.to(pictures.device))):
+        masks = random_parts(self.grounds, self.strata, half, len(pictures)).to(pictures.device)
+        with gated(self.host[0], by_site(self.grounds, masks)):
             logits = self.net(pictures) if self.probe is None else self.probe(self.net, pictures)
         right = (logits.argmax(1) == answers).float()
         return {
@@ -160,8 +107,6 @@ class Customising(nn.Module):
     Args:
         lowest, highest: The shares of MACs to train for.
         shared_head: All tasks have all answers, and only the gates tell them apart. The highest share is then below 1.
-        temperature: Of the sigmoid that the gradient of a gate is taken from; scores have variance 1.
-        noise: Added to scores when ranking, so that units near the threshold change places.
         distilled: Weight of what the largest model for the same task says, beside the answers themselves.
 
     Raises:
@@ -176,54 +121,33 @@ class Customising(nn.Module):
         *,
         highest: float = 1.0,
         shared_head: bool = False,
-        temperature: float = 0.5,
-        noise: float = 0.2,
         distilled: float = 1.0,
     ) -> None:
         super().__init__()
         self.net, self.assembler = host.module, assembler
         self.host: list[TimmSupernet] = [host]
-        self.grounds = Grounds.of(host.outline, host.answers)
+        grounds = Grounds.of(host.outline, host.answers)
         if shared_head and highest >= 1:
             raise FitError("with a shared head the whole supernet answers all tasks alike: train for less than 100%.")
-        self.strata = strata(self.grounds, lowest, highest)
-        self.highest, self.shared_head = highest, shared_head
-        self.temperature, self.noise, self.distilled = temperature, noise, distilled
+        self.cuts = Cuts(grounds, strata(grounds, lowest, highest), highest)
+        self.shared_head, self.distilled = shared_head, distilled
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         pictures, answers, tasks = batch
-        if len(tasks) < len(self.strata) or len(pictures) % len(tasks):
-            raise FitError(
-                f"{len(pictures)} pictures of {len(tasks)} tasks: give each task as many, and at least "
-                f"{len(self.strata)} tasks."
-            )
+        if len(pictures) % len(tasks):
+            raise FitError(f"{len(pictures)} pictures of {len(tasks)} tasks: give each task as many.")
         self.net.train()
         each = len(pictures) // len(tasks)
-        scores = self.assembler(tasks)
-        scores = scores + self.noise * torch.randn_like(scores)
-        every = self.grounds.every_answer
-        offered = tasks.new_ones(len(tasks), len(every)) if self.shared_head else tasks
-        rankings, lengths, longest = [], [], []
-        for row, of in enumerate(offered):
-            own = tuple(of.nonzero().flatten().tolist())
-            ranking = Ranking.by_score(self.grounds, scores[row].detach().cpu().double().numpy(), own)
-            rankings.append(ranking)
-            lengths.append(ranking.cut_at_share(np.random.uniform(*self.strata[row % len(self.strata)])))
-            longest.append(ranking.cut_at_share(self.highest))
-        gates = [
-            straight_through(scores, masks_of(rankings, cuts).to(scores.device), self.temperature)
-            for cuts in (longest, lengths)
-        ]
+        offered = tasks.new_ones(len(tasks), len(self.cuts.grounds.every_answer)) if self.shared_head else tasks
+        gates = torch.cat(self.cuts.gates(self.assembler(tasks), offered)).repeat_interleave(each, 0)
         # One pass for both paths: batch norms then see in training the mixture that their running statistics are of.
-        with gated(self.host[0], by_site(self.grounds, torch.cat(gates).repeat_interleave(each, 0))):
+        with gated(self.host[0], by_site(self.cuts.grounds, gates)):
             logits = self.net(torch.cat([pictures, pictures]))
         large, part = within(logits, torch.cat([offered, offered]).repeat_interleave(each, 0)).chunk(2)
         taught = F.kl_div(part.log_softmax(1), large.detach().log_softmax(1), log_target=True, reduction="batchmean")
-        losses = {
+        right = (part.argmax(1) == answers).float().reshape(len(tasks), each).mean(1)
+        return {
             "loss": F.cross_entropy(large, answers) + F.cross_entropy(part, answers) + self.distilled * taught,
             "accuracy_largest": (large.argmax(1) == answers).float().mean(),
+            **self.cuts.by_budget("accuracy", right),
         }
-        right = (part.argmax(1) == answers).float().reshape(len(tasks), each).mean(1)
-        for number, (low, high) in enumerate(self.strata):
-            losses[f"accuracy_{low:.0%}_to_{high:.0%}"] = right[number :: len(self.strata)].mean()
-        return losses

@@ -46,6 +46,7 @@ class Built:
         answers: What its outputs are called.
         size: Of one picture: (channels, height, width).
         mean, std: By which pictures, in 0 to 1, are normalised.
+        groups: Of a detector, which answers are alternatives, by their places; see `Space.groups_of`. Else empty.
     """
 
     model: nn.Module
@@ -53,6 +54,7 @@ class Built:
     size: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    groups: tuple[tuple[int, ...], ...] = ()
 
 
 def recipe_of(order: Order, done: Fulfilled, kit: Kit) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def recipe_of(order: Order, done: Fulfilled, kit: Kit) -> dict[str, Any]:
         "keep": keep,
         "task": list(kit.space.spoken(order.task)),
         "answers": [kit.space.outputs[number] for number in order.task.answers],
+        "groups": kit.space.groups_of(kit.space.spoken(order.task)) if kit.space.things else (),
         "mean": list(kit.mean),
         "std": list(kit.std),
         "budget": order.budget.bounds,
@@ -143,7 +146,10 @@ def rebuild(folder: Path) -> Built:
         if strange := keep.keys() - host.units.keys():
             raise KeyError(sorted(strange)[0])
         model, _ = host.narrowed(keep)
-        built = Built(model.eval(), tuple(recipe["answers"]), host.size, tuple(recipe["mean"]), tuple(recipe["std"]))
+        built = Built(
+            model.eval(), tuple(recipe["answers"]), host.size, tuple(recipe["mean"]), tuple(recipe["std"]),
+            tuple(tuple(group) for group in recipe.get("groups", ())),
+        )  # fmt: skip
         wanted = recipe["sha256"]
     except FileNotFoundError:
         raise CardError(f"{folder}: no {RECIPE} in it, so it is no model that was shipped.") from None

@@ -8,9 +8,13 @@ Names are compared without regard to case. A word may stand for several names, i
 matter: a task is a set.
 
 Of most kits a task is a choice between its own names. Of others, all tasks share one head, such as no and yes, and the
-names say what is asked: `only two, odd`.
+names say what is asked: `only two, odd`. Of detectors, a task is what a thing must be, with or without commas:
 
-Source: NN-Factory (Xu et al. 2023) has both: classes of CIFAR-100, and questions with one head for all (NumVQA).
+    red sword                things that are both
+    red, blue, sword         swords that are red or blue
+
+Source: NN-Factory (Xu et al. 2023) has all three: classes of CIFAR-100, questions with one head for all (NumVQA), and
+things with attributes (AttrOD).
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +36,7 @@ class Task:
 
     Attributes:
         parts: Their numbers in the space, ascending: what the assembler is told.
-        answers: The outputs that a model for it has, ascending; at least two.
+        answers: The outputs that a model for it has, ascending; at least two, but of a detector.
     """
 
     parts: tuple[int, ...]
@@ -47,13 +51,21 @@ class Space:
         names: Of the parts; of the classifier's outputs in their order, if tasks are choices.
         words: Names that stand for several of them.
         shared: What the one head that all tasks share answers; empty if tasks are choices between their own names.
-        groups: With a shared head, names of which a task has at least one from each group.
+        groups: With a shared head, names of which a task has at least one from each group. Of things, all names, each
+            in one group: a thing must be one of those named of a group, and of every group that is named.
+        things: Tasks are things to be found in pictures.
     """
 
     names: tuple[str, ...]
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
     groups: tuple[tuple[str, ...], ...] = ()
+    things: bool = False
+
+    def __post_init__(self) -> None:
+        grouped = sorted(name for group in self.groups for name in group)
+        if self.things and (grouped != sorted(self.names) or self.shared):
+            raise FitError("names of things: put each into one group, such as classes or colours; share no head.")
 
     @cached_property
     def numbers(self) -> dict[str, tuple[int, ...]]:
@@ -95,12 +107,24 @@ class Space:
             return self.task_of(everything)
         taken = words[len(ALL_BUT) :] if words.casefold().startswith(ALL_BUT) else None
         names = [name.strip() for name in (words if taken is None else taken).split(",")]
+        if self.things:
+            names = [name for phrase in names for name in self.apart(phrase)]
         if not all(names):
             raise FitError(
                 f"task {text!r}: a name is missing. Write names with commas between, 'all', or 'all but' and names."
             )
         found = self.numbers_of(names)
         return self.task_of(found if taken is None else everything - found)
+
+    def apart(self, phrase: str) -> list[str]:
+        """The names in a phrase without commas, the longest that are known; what is not known is one word."""
+        words, names = phrase.split(), []
+        while words:
+            some = (" ".join(words[:count]) for count in range(len(words), 1, -1))
+            name = next((name for name in some if name.casefold() in self.numbers), words[0])
+            names.append(name)
+            words = words[len(name.split()) :]
+        return names or [phrase]
 
     def spoken(self, task: Task) -> tuple[str, ...]:
         """The names of a task's parts."""
@@ -115,9 +139,13 @@ class Space:
         """The task of these parts.
 
         Raises:
-            FitError: a choice between fewer than two, or a question that leaves out a whole group.
+            FitError: a choice between fewer than two, a thing that is nothing, or a question that leaves out a group.
         """
         own = tuple(sorted(parts))
+        if self.things:
+            if not own:
+                raise FitError("a task is a thing to be found: name what it must be.")
+            return Task(own, own)
         if not self.shared:
             if len(own) < 2:
                 raise FitError(f"a task is a choice between two answers or more, not {len(own)}.")
@@ -126,6 +154,11 @@ class Space:
         if lacking := [group for group in self.groups if named.isdisjoint(group)]:
             raise FitError([f"a task here names at least one of: {', '.join(group)}." for group in lacking])
         return Task(own, tuple(range(len(self.shared))))
+
+    def groups_of(self, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Of things: which of these names belong together, by their places, group by group; none is empty."""
+        found = (tuple(names.index(name) for name in group if name in names) for group in self.groups)
+        return tuple(group for group in found if group)
 
 
 def codes_of(tasks: Sequence[Task], parts: int) -> Tensor:

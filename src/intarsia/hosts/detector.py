@@ -90,10 +90,10 @@ class Detector(nn.Module):
         answers = []
         for feature, mix, stride in zip(features, self.neck, self.strides, strict=True):
             hidden = self.head(mix(feature))
-            reach = F.softplus(self.reach(hidden)) * stride
-            centres = cells_of(hidden.shape[-2], hidden.shape[-1], stride, hidden.device).to(hidden.dtype)
+            reach = F.softplus(self.reach(hidden).float()) * stride  # pixels want more digits than bfloat16 has
+            centres = cells_of(hidden.shape[-2], hidden.shape[-1], stride, hidden.device)
             corners = torch.cat([centres - reach[:, :2], centres + reach[:, 2:]], 1)
-            answers.append(torch.cat([corners, self.names(hidden)], 1).flatten(2).transpose(1, 2))
+            answers.append(torch.cat([corners, self.names(hidden).float()], 1).flatten(2).transpose(1, 2))
         return torch.cat(answers, 1)
 
 

@@ -1,0 +1,134 @@
+"""Lessons and exams in finding sprites by class and colour: scenes are drawn as they are needed."""
+
+import zlib
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intarsia import factory
+from intarsia.factory import Space, Task
+from intarsia.factory.boxes import Things, padded
+from intarsia.factory.thing_lessons import MET
+
+from .backbone import MEAN, STD
+from .scenes import UNSEEN, Scene, Scenery
+from .sprites import CLASSES, NAMES, Sprites
+
+SPACE = Space(
+    (*CLASSES, *NAMES), {"any colour": (), "anything": ()}, groups=(tuple(CLASSES), tuple(NAMES)), things=True
+)
+KINDS = {"both": 0.6, "class": 0.25, "colour": 0.15}  # of what tasks ask for, and how often
+EXAMINED = 0.6  # share of an exam's pictures in which a thing that is asked for was put
+
+
+def pair_of(task: Task) -> tuple[int | None, int | None]:
+    """The class and the colour that a task asks for."""
+    number = next((part for part in task.parts if part < len(CLASSES)), None)
+    colour = next((part - len(CLASSES) for part in task.parts if part >= len(CLASSES)), None)
+    return number, colour
+
+
+def task_of(number: int | None, colour: int | None) -> Task:
+    """The task that asks for a class, a colour or both."""
+    return SPACE.task_of(
+        {*([number] if number is not None else []), *([len(CLASSES) + colour] if colour is not None else [])}
+    )
+
+
+def split() -> dict[str, list[Task]]:
+    """Tasks by part: `seen` pairs, classes and colours; `unseen` pairs, of which no sprite is learned from."""
+    every = [(number, colour) for number in range(len(CLASSES)) for colour in range(len(NAMES))]
+    alone = [task_of(number, None) for number in range(len(CLASSES))]
+    alone += [task_of(None, colour) for colour in range(len(NAMES))]
+    return {
+        "seen": alone + [task_of(*pair) for pair in every if pair not in UNSEEN],
+        "unseen": [task_of(*pair) for pair in UNSEEN],
+    }
+
+
+def things_of(scene: Scene) -> Things:
+    """A scene's things, by class and colour."""
+    names = torch.zeros(len(scene.boxes), len(SPACE.names))
+    rows = torch.arange(len(names))
+    names[rows, torch.from_numpy(scene.classes)] = 1
+    names[rows, len(CLASSES) + torch.from_numpy(scene.colours)] = 1
+    return Things(torch.from_numpy(scene.boxes), names)
+
+
+def normalised(scenes: Sequence[Scene]) -> Tensor:
+    """(count, 3, side, side)."""
+    pixels = torch.from_numpy(np.stack([scene.picture for scene in scenes])).permute(0, 3, 1, 2)
+    return (pixels.float() / 255 - MEAN) / STD
+
+
+def fitting_rows(sprites: Sprites, rows: np.ndarray, task: Task) -> np.ndarray:
+    """Of these sprites, those that a task asks for."""
+    number, colour = pair_of(task)
+    fits = np.ones(len(rows), bool)
+    if number is not None:
+        fits &= sprites.classes[rows] == number
+    if colour is not None:
+        fits &= sprites.colours[rows] == colour
+    return rows[fits]
+
+
+def drawn(
+    scenery: Scenery, rows: np.ndarray, tasks: Sequence[Task | None], draws: np.random.Generator
+) -> tuple[Tensor, ...]:
+    """Pictures, boxes and names: a scene for each task, with something that it asks for; for None, any scene."""
+    scenes = [
+        scenery.draw(draws, rows, None if task is None else fitting_rows(scenery.sprites, rows, task)) for task in tasks
+    ]
+    return normalised(scenes), *padded([things_of(scene) for scene in scenes])
+
+
+def lessons(sprites: Sprites, batch: int, tasks: int) -> factory.Lessons:
+    """Scenes of sprites to learn from; then tasks, of which most scenes have something.
+
+    Args:
+        batch: Pictures in a batch.
+        tasks: In a batch; each gets as many pictures.
+    """
+    scenery = Scenery(sprites)
+    rows = scenery.rows()
+
+    def fresh() -> np.random.Generator:
+        return np.random.default_rng(np.random.randint(2**31, size=4))  # of the global one, which the loop seeds
+
+    def task(draws: np.random.Generator) -> Task:
+        row = draws.choice(rows)
+        kind = draws.choice(list(KINDS), p=list(KINDS.values()))
+        number, colour = int(sprites.classes[row]), int(sprites.colours[row])
+        return task_of(None if kind == "colour" else number, None if kind == "class" else colour)
+
+    def naming(_draw: int) -> tuple[Tensor, ...]:
+        return drawn(scenery, rows, [None] * batch, fresh())
+
+    def seeking(_draw: int) -> tuple[Tensor, ...]:
+        draws = fresh()
+        asked = [task(draws) for _ in range(tasks)]
+        of = [one if draws.random() < MET else None for one in asked for _ in range(batch // tasks)]
+        return *drawn(scenery, rows, of, draws), factory.codes_of(asked, len(SPACE.names))
+
+    return factory.Lessons(naming, seeking)
+
+
+def exam_of(sprites: Sprites, each: int) -> factory.Exam:
+    """Scenes of sprites that were not learned from, in all colours, the same whenever a task is examined."""
+    every = [(number, colour) for number in range(len(CLASSES)) for colour in range(len(NAMES))]
+    scenery = Scenery(sprites, tested=True, pairs=every)
+    rows = scenery.rows()
+
+    @cache
+    def exam(task: Task) -> tuple[Tensor, factory.Marks]:
+        draws = np.random.default_rng(zlib.crc32(repr(task.parts).encode()))
+        of = [task if draws.random() < EXAMINED else None for _ in range(each)]
+        pictures, boxes, names = drawn(scenery, rows, of, draws)
+        wanted = [there[kinds[:, list(task.parts)].all(1)] for there, kinds in zip(boxes, names, strict=True)]
+        size = (3, scenery.side, scenery.side)
+        return pictures, factory.thing_marks(SPACE, task, size, wanted)
+
+    return exam

@@ -1,0 +1,42 @@
+"""`intarsia detect`: a shipped detector finds things in a picture."""
+
+from pathlib import Path
+
+import typer
+
+SHORT = 480  # pixels: smaller pictures are drawn larger, so that scores can be read
+
+
+def detect(
+    model: Path = typer.Argument(..., help="The folder of a detector that 'intarsia fulfil --detect' wrote."),
+    picture: Path = typer.Argument(..., help="A picture of any size."),
+    least: float = typer.Option(0.3, min=0, max=1, help="The score below which nothing is said."),
+    out: Path = typer.Option(..., "--out", "-o", help="The picture to write, with boxes drawn; must not exist."),
+) -> None:
+    """Find things in a picture: says what was found where, and draws it."""
+    from ..saving import new_file, refuse_existing
+
+    refuse_existing(out)
+    if out.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{out}: boxes are drawn into a PNG; name one, such as {out.with_suffix('.png')}.")
+
+    from PIL import Image, UnidentifiedImageError
+
+    from ..errors import CardError
+    from ..factory import rebuild
+    from ..factory.detecting import detect as found
+    from ..factory.detecting import drawn
+
+    built = rebuild(model)
+    try:
+        with Image.open(picture) as opened:
+            shown = opened.convert("RGB")
+    except UnidentifiedImageError:
+        raise CardError(f"{picture}: not a picture that can be read.") from None
+    seen = found(built, shown, least=least)
+    with new_file(out) as part:
+        drawn(shown, seen, max(1, SHORT // min(shown.size))).save(part, format="PNG")
+    what = ", ".join(built.answers)
+    for box, score in zip(seen.boxes.round().int().tolist(), seen.scores.tolist(), strict=True):
+        typer.echo(f"{what}: {score:.2f} at {box[0]}, {box[1]} to {box[2]}, {box[3]}")
+    typer.echo(f"found {len(seen.boxes)}; wrote {out}")

@@ -1,0 +1,80 @@
+"""Exams: pictures for a task, and how good answers to them are, from 0 to 1.
+
+Of choices and questions it is accuracy; of things, average precision at an overlap of one half (COCO's AP50).
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import RigError
+from ..hosts.detector import BOX
+from .boxes import found
+from .task import Space, Task
+
+# From what a task's model answers to the pictures of an exam, (count, ...), to how good that is.
+Marks = Callable[[Tensor], float]
+# For a task, pictures (count, channels, height, width), normalised, and what marks the answers to them.
+Exam = Callable[[Task], tuple[Tensor, Marks]]
+OVERLAP = 0.5  # IoU from which on a box is right
+
+
+def own_answers(space: Space, answers: Tensor, task: Task) -> Tensor:
+    """What a task's model would answer, from the answers of the supernet that it is cut out of."""
+    own = list(task.answers)
+    return answers[..., [*range(BOX), *(BOX + name for name in own)]] if space.things else answers[:, own]
+
+
+def choice_marks(task: Task, answers: Tensor) -> Marks:
+    """How often a choice is right.
+
+    Args:
+        answers: (count): outputs of the supernet that are right; all belong to the task.
+    """
+    outputs = torch.tensor(task.answers)
+    return lambda said: float((outputs.to(said.device)[said.argmax(1)] == answers.to(said.device)).float().mean())
+
+
+def choices(pictures: Tensor, answers: Tensor) -> Exam:
+    """The exam of tasks that are choices: of labelled pictures, those of a task's answers.
+
+    Args:
+        pictures: (count, channels, height, width), normalised.
+        answers: (count): numbers in the kit's space.
+    """
+
+    def exam(task: Task) -> tuple[Tensor, Marks]:
+        asked = torch.isin(answers, torch.tensor(task.answers))
+        return pictures[asked], choice_marks(task, answers[asked])
+
+    return exam
+
+
+def thing_marks(space: Space, task: Task, size: tuple[int, int, int], wanted: Sequence[Tensor]) -> Marks:
+    """Average precision at an overlap of one half.
+
+    Args:
+        size: Of the pictures: (channels, height, width).
+        wanted: Of each picture, the boxes of the things that are asked for, (things, 4).
+
+    Raises:
+        RigError: the packages are not installed.
+    """
+    try:
+        from torchmetrics.detection import MeanAveragePrecision
+    except ImportError as error:
+        raise RigError("average precision needs packages. Install them with: pip install 'intarsia[eval]'") from error
+    groups = space.groups_of(space.spoken(task))
+    true = [{"boxes": boxes, "labels": torch.zeros(len(boxes), dtype=torch.long)} for boxes in wanted]
+
+    def marks(said: Tensor) -> float:
+        metric = MeanAveragePrecision(iou_thresholds=[OVERLAP], backend="faster_coco_eval")
+        seen = [
+            {"boxes": one.boxes, "scores": one.scores, "labels": torch.zeros(len(one.boxes), dtype=torch.long)}
+            for one in found(said.cpu(), groups, size, least=0.0)
+        ]
+        metric.update(seen, true)
+        return max(0.0, float(metric.compute()["map"]))  # -1 where there is nothing to be found
+
+    return marks
