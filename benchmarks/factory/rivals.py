@@ -58,7 +58,7 @@ def taught(model: nn.Module, task: Task, world: World, *, seconds: float, goal: 
 def fresh(model: nn.Module) -> nn.Module:
     """The same architecture with weights as if new."""
     copied = copy.deepcopy(model)
-    for module in copied.modules():
+    for module in reversed(list(copied.modules())):  # a whole may begin otherwise than its parts would
         if callable(reset := getattr(module, "reset_parameters", None)):
             reset()
     return copied

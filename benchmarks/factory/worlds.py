@@ -4,12 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from intarsia import factory
 from intarsia.factory import Task
+from intarsia.factory.boxes import Cells, answering, as_logits, fitting, losses, sure_of
+from intarsia.factory.seeking import BOXES, cells_of, groups_mask
+from intarsia.factory.thing_lessons import MET
+from intarsia.hosts.detector import BOX
 from intarsia.hosts.timm_supernet import TimmSupernet
 from intarsia.train import seed_everything
 from recipes.fashion import pictures as clothes
@@ -17,6 +22,11 @@ from recipes.fashion import run as fashion
 from recipes.mosaics import questions
 from recipes.mosaics import run as mosaics
 from recipes.mosaics.digits import MEAN, STD, read
+from recipes.sprites import backbone
+from recipes.sprites import lessons as sprites
+from recipes.sprites import run as finding
+from recipes.sprites.scenes import Scenery
+from recipes.sprites.sprites import Sprites
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,8 @@ class World:
         with torch.enable_grad():
             return factory.learned(
                 host, self.space, self.lessons, out, lowest=self.lowest, highest=self.highest, concepts=steps[0],
-                customising=steps[1], seed=seed, assembler=assembler, mean=(self.mean,), std=(self.std,),
+                customising=steps[1], seed=seed, assembler=assembler, mean=(self.mean,) * host.size[0],
+                std=(self.std,) * host.size[0],
                 probe=self.probe(host) if self.probe else None,
             )  # fmt: skip
 
@@ -78,6 +89,27 @@ def choosing(lesson: Callable[[Task, int], tuple[Tensor, Tensor]]) -> Callable[[
         places = torch.full((max(task.answers) + 1,), -1)
         places[list(task.answers)] = torch.arange(len(task.answers))
         return F.cross_entropy(model(pictures), places[answers])
+
+    return loss
+
+
+def seeking(
+    cells: Cells, space: factory.Space, lesson: Callable[[Task, int], tuple[Tensor, ...]]
+) -> Callable[[nn.Module, Task, int], Tensor]:
+    """The loss of things: that of a kit's second stage, without a teacher.
+
+    Args:
+        lesson: For one task, so many pictures, boxes, and names of the space.
+    """
+
+    def loss(model: nn.Module, task: Task, count: int) -> Tensor:
+        pictures, boxes, names = lesson(task, count)
+        asked = groups_mask(space.groups_of(space.spoken(task)), len(task.answers)).expand(count, -1, -1)
+        fits = fitting(names[..., list(task.answers)], asked)[..., None]
+        answers = model(pictures)
+        said = as_logits(sure_of(answers[..., BOX:], asked))[..., None]
+        wrong = losses(said, answers[..., :BOX], answering(cells, boxes), fits, boxes)
+        return wrong["names"] + BOXES * wrong["boxes"]
 
     return loss
 
@@ -125,4 +157,26 @@ def fashion_world(data: Path, shown: int) -> World:
         choosing(lesson),
         factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD, None,
         (3_000, 6_000),
+    )  # fmt: skip
+
+
+def sprite_world(data: Path, shown: int) -> World:
+    """Things to be found by class and colour, in scenes of sprites; exams are of sprites that were not learned from.
+
+    Args:
+        data: The file of sprites that the recipe writes.
+    """
+    held = Sprites.load(data)
+    scenery = Scenery(held)
+    rows = scenery.rows()
+
+    def lesson(task: Task, count: int) -> tuple[Tensor, ...]:
+        draws = np.random.default_rng(np.random.randint(2**31))
+        of = [task if draws.random() < MET else None for _ in range(count)]
+        return sprites.drawn(scenery, rows, of, draws)
+
+    return World(
+        "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, 48, finding.TASKS), sprites.split(),
+        seeking(cells_of(finding.supernet()), sprites.SPACE, lesson), sprites.exam_of(held, shown), finding.LOWEST,
+        1.0, backbone.MEAN, backbone.STD, None, (3_000, 4_000),
     )  # fmt: skip

@@ -32,24 +32,30 @@ def fold_scale(autoencoder: AutoencoderKL, mean: Tensor, deviation: Tensor) -> N
 
 @torch.no_grad()
 def encode(pictures_folder: Path, run: Path, out: Path) -> None:
-    """Write `latents.npy` (cells, 16, 8, 8) in single precision and the folded `autoencoder/`."""
+    """Write `latents.npy` (cells, 16, 8, 8) in single precision and the folded `autoencoder/`.
+
+    An `autoencoder/` that lies there already, that of the shipped folder say, is used as it is.
+    """
     if (out / "latents.npy").exists():
         return
     out.mkdir(parents=True, exist_ok=True)
     pictures = np.load(pictures_folder / "pictures.npy")
     cells = json.loads((pictures_folder / "cells.json").read_text())["cells"]
-    autoencoder = AutoencoderKL(**SHAPE).eval()
-    wear_average(Reconstruction(autoencoder), run)
+    folded = (out / "autoencoder").exists()
+    autoencoder = AutoencoderKL.from_pretrained(out / "autoencoder") if folded else AutoencoderKL(**SHAPE)
+    autoencoder.eval()
 
     def all_latents() -> Tensor:
         parts = [pixels_of(part) for part in np.array_split(pictures, len(pictures) // 64)]
         return torch.cat([autoencoder.encode(part).latent_dist.mean for part in parts])
 
-    raw = all_latents()
-    train = raw[[row for row, cell in enumerate(cells) if cell["part"] == "train"]]
-    fold_scale(autoencoder, train.mean((0, 2, 3)), train.std((0, 2, 3)))
-    autoencoder.register_to_config(scaling_factor=1.0)
-    autoencoder.save_pretrained(out / "autoencoder")
+    if not folded:
+        wear_average(Reconstruction(autoencoder), run)
+        raw = all_latents()
+        train = raw[[row for row, cell in enumerate(cells) if cell["part"] == "train"]]
+        fold_scale(autoencoder, train.mean((0, 2, 3)), train.std((0, 2, 3)))
+        autoencoder.register_to_config(scaling_factor=1.0)
+        autoencoder.save_pretrained(out / "autoencoder")
     np.save(out / "latents.npy", all_latents().numpy())
 
 

@@ -138,6 +138,20 @@ def test_every_batch_asks_for_what_is_there(things):
     assert met > 0.75 * 240
 
 
+def test_full_marks_for_the_truth_alone():
+    space = Space(("square", "bar", "red", "blue"), groups=(("square", "bar"), ("red", "blue")), things=True)
+    true = torch.tensor([[4.0, 4, 20, 20], [30, 30, 60, 50]])
+    marks = factory.thing_marks(space, space.read("red bar"), SIZE, [true, true[:0]])
+    said = torch.zeros(2, 3, BOX + 2)
+    said[..., BOX:] = -20
+    said[0, :2, :BOX], said[0, :2, BOX:] = true, 4
+    assert marks(said) == pytest.approx(1)
+    said[0, 1, :BOX] = torch.tensor([0.0, 40, 8, 60])  # where nothing is
+    assert 0.4 < marks(said) < 0.6
+    said[1, 0, :BOX], said[1, 0, BOX:] = true[0], 30  # surer, where there is nothing
+    assert 0.2 < marks(said) < 0.3
+
+
 def test_from_the_shell(folder, things, tmp_path):
     code, out, _ = call("fulfil", folder, "--detect", "blue bar", "--macs", "6M", "-o", tmp_path / "out")
     assert code == 0

@@ -1,19 +1,12 @@
-"""Sprites and scenes, on a few real tiles (public domain and CC0; see NOTICE)."""
-
-from pathlib import Path
+"""Sprites and scenes, on a few real tiles."""
 
 import numpy as np
 import pytest
 
 from intarsia import CardError
 from recipes.sprites.scenes import UNSEEN, Scenery
-from recipes.sprites.sprites import CLASSES, NAMES, Sprites, colour_of, for_tests, sorted_out, turned
+from recipes.sprites.sprites import CLASSES, NAMES, colour_of, for_tests, sorted_out, turned
 from recipes.sprites.tiles import checked
-
-
-@pytest.fixture(scope="module")
-def sprites():
-    return Sprites.load(Path(__file__).with_name("sprites.npz"))
 
 
 def test_a_sprite_has_the_colour_that_it_is_said_to_have(sprites):

@@ -63,13 +63,15 @@ def thing_marks(space: Space, task: Task, size: tuple[int, int, int], wanted: Se
     """
     try:
         from torchmetrics.detection import MeanAveragePrecision
+
+        metric = MeanAveragePrecision(iou_thresholds=[OVERLAP], backend="faster_coco_eval")
     except ImportError as error:
-        raise RigError("average precision needs packages. Install them with: pip install 'intarsia[eval]'") from error
+        raise RigError("average precision needs packages. Install them: pip install 'intarsia[factory]'") from error
     groups = space.groups_of(space.spoken(task))
     true = [{"boxes": boxes, "labels": torch.zeros(len(boxes), dtype=torch.long)} for boxes in wanted]
 
     def marks(said: Tensor) -> float:
-        metric = MeanAveragePrecision(iou_thresholds=[OVERLAP], backend="faster_coco_eval")
+        metric.reset()
         seen = [
             {"boxes": one.boxes, "scores": one.scores, "labels": torch.zeros(len(one.boxes), dtype=torch.long)}
             for one in found(said.cpu(), groups, size, least=0.0)

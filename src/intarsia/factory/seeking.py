@@ -123,11 +123,10 @@ class Seeking(nn.Module):
         asked = (tasks[:, None] * self.groups).repeat_interleave(each, 0)  # (pictures, groups, names)
         owner = answering(self.cells, boxes.cpu()).to(boxes.device)
         fits = fitting(names, asked)[..., None]
-        said = as_logits(sure_of(answers[..., BOX:], asked.repeat(2, 1, 1)))
-        placed = answers[..., :BOX].chunk(2)
-        large, part = said.chunk(2)
+        whole, cut = answers.chunk(2)
+        large, part = (as_logits(sure_of(one[..., BOX:], asked)) for one in (whole, cut))
         wrong = [
-            losses(one[..., None], where, owner, fits, boxes) for one, where in zip((large, part), placed, strict=True)
+            losses(said[..., None], one[..., :BOX], owner, fits, boxes) for said, one in ((large, whole), (part, cut))
         ]
         likely = large.detach().sigmoid()
         apart = F.binary_cross_entropy_with_logits(part, likely, reduction="none") * (part.sigmoid() - likely).square()

@@ -66,6 +66,10 @@ class Detector(nn.Module):
         self.head = nn.Sequential(*[InvertedResidual(width, width, exp_ratio=expand) for _ in range(depth)])
         self.reach = nn.Conv2d(width, BOX, 1)
         self.names = nn.Conv2d(width, num_classes, 1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """What the last layers begin with; torch's word for it."""
         begin(self.reach, deviation=0, bias=1)  # boxes begin with sides of a few cells
         begin(self.names, deviation=0.01, bias=-4)  # few cells have a thing: begin by saying so (Lin et al. 2017)
 

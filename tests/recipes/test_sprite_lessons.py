@@ -1,0 +1,43 @@
+"""Lessons and exams in finding sprites, on a few real tiles."""
+
+import numpy as np
+import pytest
+import torch
+
+from recipes.sprites.lessons import SPACE, exam_of, lessons, split
+from recipes.sprites.scenes import UNSEEN
+from recipes.sprites.sprites import CLASSES, NAMES
+
+
+@pytest.fixture
+def pairs():
+    return {(number, len(CLASSES) + colour) for number, colour in UNSEEN}
+
+
+def test_pairs_for_tests_are_neither_asked_for_nor_shown(sprites, pairs):
+    made = lessons(sprites, 12, 4)
+    np.random.seed(0)
+    for draw in range(5):
+        *_, names, tasks = made.tasks(draw)
+        asked = {tuple(code.nonzero().flatten().tolist()) for code in tasks}
+        shown = {tuple(kind.nonzero().flatten().tolist()) for kind in names.flatten(0, 1) if kind.any()}
+        assert not asked & pairs
+        assert not shown & pairs
+    parts = split()
+    assert {task.parts for task in parts["unseen"]} == pairs
+    assert not pairs & {task.parts for task in parts["seen"]}
+    assert sum(map(len, parts.values())) == len(CLASSES) * len(NAMES) + len(CLASSES) + len(NAMES)
+
+
+def test_the_same_draw_is_the_same_batch_and_exams_repeat_themselves(sprites):
+    made = lessons(sprites, 8, 4)
+    batches = []
+    for _ in range(2):
+        np.random.seed(3)
+        batches.append(made.tasks(0))
+    assert all(torch.equal(one, other) for one, other in zip(*batches, strict=True))
+    task = SPACE.read("any colour sword")
+    (shown, marks), (again, _) = (exam_of(sprites, 4)(task) for _ in range(2))
+    assert torch.equal(shown, again)
+    nothing = torch.zeros(4, 2, 5)
+    assert marks(nothing) == 0
