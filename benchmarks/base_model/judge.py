@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
 
 from benchmarks.base_model import probe, style_probe
 from benchmarks.base_model.world import World
 from benchmarks.drawing import processes
 from intarsia.shipped import model_folder
 from recipes.base.autoencoder import pixels_of
+
+KEPT = Path(__file__).with_name("weights")  # how they were made: README.md there
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,9 @@ class Judge:
 
 
 def trained(runs: Path, world: World, *, steps: int | None = None) -> Judge:
-    """The judge, trained now on all real pictures but the held-out cells if it is not yet.
+    """The judge that is kept beside this file; if there is none, one trained now and kept.
+
+    It learns from all real pictures but the held-out cells.
 
     Args:
         steps: Training steps of the concept probe, of all processes together. None: refuse to train it.
@@ -43,9 +48,11 @@ def trained(runs: Path, world: World, *, steps: int | None = None) -> Judge:
     styles = world.styles
     judge = Judge(probe.Probe(len(world.concepts), len(styles)), style_probe.StyleProbe(len(styles)))
     out, state = runs / "probe", processes()
+    if probe.load(KEPT, judge.concept) and style_probe.load(judge.style, KEPT):
+        return judge
+    if steps is None:
+        raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
     if not probe.load(out, judge.concept):
-        if steps is None:
-            raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
         probe.train(world.pictures, world.cells, judge.concept, out, steps=steps // state.num_processes)
     if not style_probe.load(judge.style, out):
         rows = world.rows("train") + world.rows("concept")
@@ -53,10 +60,20 @@ def trained(runs: Path, world: World, *, steps: int | None = None) -> Judge:
         real = world.pictures[rows]
         back = returned(AutoencoderKL.from_pretrained(model_folder("emoji") / "vae"), real)
         style_probe.train(judge.style, (real, back), wanted, probe.shaken, out)
+    if state.is_main_process:
+        keep(out)
     state.wait_for_everyone()
-    probe.load(out, judge.concept)
-    style_probe.load(judge.style, out)
-    return judge
+    return trained(runs, world)
+
+
+def keep(found: Path) -> None:
+    """Put trained probes in half precision where `trained` looks first, so that every machine has one judge."""
+    KEPT.mkdir(exist_ok=True)
+    for path in sorted(found.glob("*.safetensors")):
+        part = (KEPT / path.name).with_suffix(".part")
+        weights = load_file(path).items()
+        save_file({name: value.half() if value.is_floating_point() else value for name, value in weights}, part)
+        part.replace(KEPT / path.name)
 
 
 @torch.no_grad()

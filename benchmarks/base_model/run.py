@@ -1,7 +1,7 @@
 """How good is the shipped model? Generated pictures beside real ones, under one judge.
 
-    python -m benchmarks.base_model.run            2,241 pictures of held-out cells (an hour, and another for the judge)
-    python -m benchmarks.base_model.run --quick    a rehearsal in under a minute, if the judge is trained
+    python -m benchmarks.base_model.run            2,241 pictures of held-out cells (an hour)
+    python -m benchmarks.base_model.run --quick    a rehearsal in under a minute
     torchrun --nproc-per-node 2 -m benchmarks.base_model.run    the same, by two processes
 
 Needs the pictures of `recipes.base.run pictures` and `pip install -e '.[recipes,eval]'`.
@@ -30,7 +30,7 @@ def main(
     quick: bool = typer.Option(False, help="Few pictures, no claims worth anything."),
     model: str = typer.Option("emoji", help="The model to judge."),
     runs: Path = typer.Option(Path("runs/base"), help="Where the recipe keeps its pictures."),
-    judge_steps: int = typer.Option(2500, help="Training steps of the judge, of all processes together."),
+    judge_steps: int = typer.Option(2500, help="Training steps of the judge, of all processes, if `weights/` is gone."),
     pictures: int = typer.Option(9, help="Pictures of each held-out cell."),
     half: bool = typer.Option(False, help="Draw in bfloat16: less than half the time where the processor has it."),
 ) -> None:

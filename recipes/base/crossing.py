@@ -3,8 +3,11 @@
 Taught with its own caption alone, a small model knows each (thing, style) pair by heart: it draws a fish when
 asked for a fish, yet not a fish in a style that it never saw a fish in. Two facts help. Where noise is high a
 picture is layout, which one thing's styles share; where noise is low it is strokes and shading, which one
-style's things share. So at high noise a caption often names another style than the picture's, and at low noise
+style's things share. So at high noise a caption sometimes names another style than the picture's, and at low noise
 another thing: every pair of words is met at both ends, whether or not there is a picture of it.
+
+Styles pay for it: most of what makes a style is settled at high noise too. Once things are known, few captions name
+another style; the share was .7 at first, then .3.
 """
 
 from collections.abc import Sequence
@@ -13,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-RESTYLED = (0.15, 0.3, 0.65)  # share of captions at full strength; share of the time steps where it begins and is full
+RESTYLED = (0.04, 0.3, 0.65)  # share of captions at full strength; share of the time steps where it begins and is full
 RENAMED = (0.3, 0.5, 0.15)
 
 

@@ -8,19 +8,21 @@ from torch import Tensor
 from ..errors import FitError
 
 
-def noised(noise: Any, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Noisy latents, their time steps (spread evenly over the batch), and what a perfect model answers.
+def noised(noise: Any, latents: Tensor, *, late: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy latents, their time steps (spread over the batch), and what a perfect model answers.
 
     Args:
         noise: A diffusers scheduler with `add_noise` and, for v-prediction, `get_velocity`.
         latents: (batch, channels, height, width).
+        late: 1 spreads time steps evenly; less than 1 dwells where noise is high: the density at the share `t` of
+            all time steps is proportional to `t ** (1 / late - 1)`.
 
     Raises:
         FitError: the scheduler predicts something else than noise, velocity or the sample.
     """
     count, steps = len(latents), noise.config.num_train_timesteps
     spread = (torch.arange(count) + torch.rand(count)) / count
-    times = (spread * steps).long().clamp(max=steps - 1).to(latents.device)
+    times = (spread**late * steps).long().clamp(max=steps - 1).to(latents.device)
     drawn = torch.randn_like(latents)
     kind = noise.config.prediction_type
     if kind == "v_prediction":
