@@ -37,7 +37,7 @@ def main(
     decoder_steps: int = typer.Option(2_400, help="Optimizer steps of the decoder's second training."),
     denoiser_steps: int = typer.Option(60_000, help="Optimizer steps of the denoiser in all."),
     batch: int = typer.Option(64, help="Pictures of a step of the denoiser, in each process."),
-    start: Path | None = typer.Option(None, help="Weights (safetensors) that a fresh denoiser begins with."),
+    weights: Path | None = typer.Option(None, help="Weights (safetensors) that a fresh denoiser begins with."),
     cooldown: int = typer.Option(6_000, help="Last steps of the denoiser, over which the learning rate falls."),
 ) -> None:
     """Run the recipe."""
@@ -62,7 +62,7 @@ def main(
             case Stage.denoiser:
                 denoiser.train(
                     drawn, words, known, runs / "denoiser",
-                    steps=denoiser_steps, cooldown=cooldown, batch=batch, start=start, stop_after=stop_after,
+                    steps=denoiser_steps, cooldown=cooldown, batch=batch, start=weights, stop_after=stop_after,
                 )  # fmt: skip
             case Stage.folder:
                 folder.write_folder(runs, SHIPPED)
