@@ -73,6 +73,7 @@ def test_shipped_plans_are_in_order(intarsia, name):
 
 def test_lists(intarsia):
     assert "emoji" in intarsia("list", "models")[1]
+    assert {"emoji-fast", "inherit"} <= set(intarsia("list")[1].split())
     assert "inherit" in intarsia("list", "planners")[1]
     assert "emoji-fast" in intarsia("list", "plans")[1]
 

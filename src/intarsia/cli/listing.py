@@ -1,8 +1,12 @@
 """`intarsia list`: what there is."""
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class What(StrEnum):
@@ -12,9 +16,16 @@ class What(StrEnum):
     modules = "modules"
 
 
-def listing(what: What = typer.Argument(..., help="Which kind of thing.")) -> None:
+def listing(what: What | None = typer.Argument(None, help="Which kind of thing; all if none is named.")) -> None:
     """List the models, plans, planners and modules that come with intarsia."""
     from rich.console import Console
+
+    for kind in [what] if what else What:
+        Console().print(table_of(kind))
+
+
+def table_of(what: What) -> "Table":
+    """What there is of a kind, a row each."""
     from rich.table import Table
 
     from ..lighten import LOOKING, PLANNERS
@@ -46,4 +57,4 @@ def listing(what: What = typer.Argument(..., help="Which kind of thing.")) -> No
             table = Table("planner", "what it does", "source")
             for planner in (*PLANNERS, *LOOKING):
                 table.add_row(planner.name, planner.summary, planner.source)
-    Console().print(table)
+    return table

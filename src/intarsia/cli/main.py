@@ -43,22 +43,22 @@ app = typer.Typer(
     "happens there. Planners write plans; [bold]show[/bold] draws them, [bold]price[/bold] says what they "
     "cost, [bold]run[/bold] makes pictures under them.",
 )
-app.command("run")(run.run)
+LOOK, LESS, SENSES, TASKS = "Plans and models", "A smaller model", "New senses", "A small model for each task"
 planning_models.add_to(planning.app)
-app.add_typer(planning.app, name="plan")
-app.command("show")(show.show)
-app.command("price")(price.price)
-app.command("check")(check.check)
-app.command("outline")(outline.outline)
-app.command("assemble")(assemble.assemble)
-app.command("distill")(distill.distill)
-app.command("train-module")(train_module.train_module)
-app.command("export")(export.export)
-app.command("meter")(meter.meter)
-app.command("fulfil")(fulfil.fulfil)
-app.command("detect")(detect.detect)
-app.command("frontier")(frontier.frontier)
+app.command("run")(run.run)
 app.command("list")(listing.listing)
+app.add_typer(planning.app, name="plan", rich_help_panel=LOOK)
+for panel, verbs in {
+    LOOK: {
+        "show": show.show, "price": price.price, "check": check.check, "outline": outline.outline,
+        "export": export.export,
+    },
+    LESS: {"assemble": assemble.assemble, "distill": distill.distill},
+    SENSES: {"train-module": train_module.train_module},
+    TASKS: {"meter": meter.meter, "fulfil": fulfil.fulfil, "detect": detect.detect, "frontier": frontier.frontier},
+}.items():  # fmt: skip
+    for verb, act in verbs.items():
+        app.command(verb, rich_help_panel=panel)(act)
 
 
 @app.callback(invoke_without_command=True)

@@ -47,9 +47,7 @@ def run(
     ),
     device: str | None = typer.Option(None, help="cpu or cuda; cuda where there is one, if not given."),
 ) -> None:
-    """Draw pictures. With references or plans, also a contact sheet; with plans, also the drawn plans and a report
-    of MACs, seconds and drift.
-    """
+    """Draw pictures; with plans or references also a contact sheet, with plans a report of MACs, seconds and drift."""
     from ..errors import PlanError
     from ..plan import load_plan
     from ..saving import new_folder, refuse_existing
