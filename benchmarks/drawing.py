@@ -9,7 +9,9 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-GUIDANCE, BATCH = 3.0, 32
+from intarsia.shipped import GUIDANCE
+
+BATCH = 32
 
 
 def processes() -> PartialState:

@@ -17,10 +17,10 @@ from PIL import Image
 from benchmarks.base_model import distances
 from benchmarks.base_model.exam import held_out
 from benchmarks.base_model.judge import returned
-from benchmarks.drawing import GUIDANCE, draw, processes
+from benchmarks.drawing import draw, processes
 from benchmarks.results import at_least, write_result
 from intarsia.hosts.pipelines import load_pipeline
-from intarsia.shipped import model_folder
+from intarsia.shipped import GUIDANCE, model_folder
 
 STEPS = 25
 TARGETS = {"concept top-5": 0.6, "subgroup": 0.7, "style": 0.8}  # shares of the ceiling

@@ -18,7 +18,7 @@ from intarsia.cli.contact import page_of
 from intarsia.connect import shown
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.saving import new_file, refuse_existing
-from intarsia.shipped import model_folder, modules_of
+from intarsia.shipped import GUIDANCE, model_folder, modules_of
 from recipes.base.captions import article
 from recipes.modules.changed import recoloured
 from recipes.modules.senses import ENCODERS
@@ -44,7 +44,7 @@ def main(
 
     def drawn(*names: str) -> list[Image.Image]:
         seeded = [torch.Generator().manual_seed(seed + number) for number in range(rows)]
-        settings = {"num_inference_steps": steps, "guidance_scale": 3.0, "generator": seeded}
+        settings = {"num_inference_steps": steps, "guidance_scale": GUIDANCE, "generator": seeded}
         if not names:
             return pipe(prompts, **settings).images
         with shown(pipe, {name: references[name] for name in names}):

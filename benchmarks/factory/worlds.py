@@ -39,6 +39,10 @@ class World:
         loss: Of a model for one task, on so many pictures that are drawn: what rivals learn from.
         probe: For the first stage, if concepts are not answers.
         steps: Of both stages.
+        kept: For shares of the MACs, the share of the dense model's marks that should be kept.
+        apart: Points by which a task's own units should be above others at low budgets; None where tasks are so alike
+            that units may serve all of them.
+        fastest: The share of the dense model's seconds that the fastest one should reach at most.
     """
 
     name: str
@@ -54,6 +58,9 @@ class World:
     std: float
     probe: Callable[[TimmSupernet], factory.Probe] | None
     steps: tuple[int, int]
+    kept: Mapping[float, float]
+    apart: float | None = None
+    fastest: float | None = None
 
     def kit(self, out: Path, steps: tuple[int, int], seed: int, *, blind: bool = False) -> factory.Kit:
         """Train a kit.
@@ -126,6 +133,7 @@ def mosaic_world(data: Path, shown: int) -> World:
         "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, 384), questions.split(),
         choosing(lesson), mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD,
         lambda host: factory.Probe(host, mosaics.CELL_LAYER, 10, questions.CELLS), (1_500, 12_000),
+        {0.15: 0.93, 0.3: 0.97}, apart=5.0,
     )  # fmt: skip
 
 
@@ -156,7 +164,7 @@ def fashion_world(data: Path, shown: int) -> World:
         {"seen": [task for task in pairs if task not in held], "unseen": held},
         choosing(lesson),
         factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD, None,
-        (3_000, 6_000),
+        (3_000, 6_000), {0.3: 0.97},
     )  # fmt: skip
 
 
@@ -178,5 +186,5 @@ def sprite_world(data: Path, shown: int) -> World:
     return World(
         "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, 48, finding.TASKS), sprites.split(),
         seeking(cells_of(finding.supernet()), sprites.SPACE, lesson), sprites.exam_of(held, shown), finding.LOWEST,
-        1.0, backbone.MEAN, backbone.STD, None, (3_000, 4_000),
+        1.0, backbone.MEAN, backbone.STD, None, (3_000, 4_000), {0.5: 0.95}, fastest=0.25,
     )  # fmt: skip

@@ -25,7 +25,7 @@ from benchmarks import rivals
 from benchmarks.base_model.exam import Exam
 from benchmarks.base_model.judge import trained
 from benchmarks.base_model.world import taught_world
-from benchmarks.drawing import GUIDANCE, draw, processes
+from benchmarks.drawing import draw, processes
 from benchmarks.inherit_quality.arms import SPEEDUPS_IN_MACS, Arm, arms
 from benchmarks.results import Claim, at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
@@ -34,7 +34,7 @@ from intarsia.graphs.exporting import digest_of
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.search import watch
 from intarsia.plan.text import write_plan
-from intarsia.shipped import model_folder
+from intarsia.shipped import GUIDANCE, model_folder
 
 SEED = 10_000
 WATCHED = ("a fox in noto style", "a red apple in 3d style", "a guitar in high contrast style", "a tree in flat style")

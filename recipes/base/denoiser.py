@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from intarsia.shipped import GUIDANCE
 from intarsia.train import Schedule, fit
 from intarsia.train.noising import noised
 
@@ -180,7 +181,7 @@ def train(
         pipe = pipeline_of(unet, AutoencoderKL.from_pretrained(latents / "autoencoder"))
         pipe.set_progress_bar_config(disable=True)
         images = []
-        for guidance in (1.0, 3.0):
+        for guidance in (1.0, GUIDANCE):
             seeded = [torch.Generator().manual_seed(seed) for seed in range(len(SHOWN))]
             images += pipe(list(SHOWN), num_inference_steps=20, guidance_scale=guidance, generator=seeded).images
         sheet = Image.new("RGB", (16 * 64, 2 * 64))

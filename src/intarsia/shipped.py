@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 MODELS = HERE / "models"
 PLANS = HERE / "plans"
 BORROWS = "borrows.json"
+GUIDANCE = 3.0  # how strongly words lead, unless a person says otherwise
 PICKLES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth")
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..shipped import GUIDANCE
+
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
@@ -28,7 +30,7 @@ def distill(
         None, help="Without pictures: a file with a prompt a line, which the teacher draws."
     ),
     drawings: int = typer.Option(256, min=1, help="Without pictures: how many the teacher draws."),
-    guidance: float = typer.Option(3.0, help="How strongly words lead what the teacher draws."),
+    guidance: float = typer.Option(GUIDANCE, help="How strongly words lead what the teacher draws."),
     steps: int = typer.Option(1000, min=1, help="Training steps."),
     batch: int = typer.Option(16, min=1, help="Pictures a step and process."),
     rate: float = typer.Option(3e-4, help="Learning rate."),

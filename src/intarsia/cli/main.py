@@ -1,6 +1,7 @@
 """`intarsia`: the verbs, and what happens when one of them refuses."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 from rich.console import Console
@@ -43,22 +44,27 @@ app = typer.Typer(
     "happens there. Planners write plans; [bold]show[/bold] draws them, [bold]price[/bold] says what they "
     "cost, [bold]run[/bold] makes pictures under them.",
 )
-LOOK, LESS, SENSES, TASKS = "Plans and models", "A smaller model", "New senses", "A small model for each task"
 planning_models.add_to(planning.app)
-app.command("run")(run.run)
-app.command("list")(listing.listing)
-app.add_typer(planning.app, name="plan", rich_help_panel=LOOK)
-for panel, verbs in {
-    LOOK: {
-        "show": show.show, "price": price.price, "check": check.check, "outline": outline.outline,
-        "export": export.export,
-    },
-    LESS: {"assemble": assemble.assemble, "distill": distill.distill},
-    SENSES: {"train-module": train_module.train_module},
-    TASKS: {"meter": meter.meter, "fulfil": fulfil.fulfil, "detect": detect.detect, "frontier": frontier.frontier},
-}.items():  # fmt: skip
-    for verb, act in verbs.items():
-        app.command(verb, rich_help_panel=panel)(act)
+PLANS, LESS, SENSES, TASKS = "Plans and models", "A smaller model", "New senses", "A small model for each task"
+VERBS: list[tuple[str | None, str, Callable[..., None]]] = [
+    (None, "run", run.run),
+    (None, "list", listing.listing),
+    (PLANS, "show", show.show),
+    (PLANS, "price", price.price),
+    (PLANS, "check", check.check),
+    (PLANS, "outline", outline.outline),
+    (PLANS, "export", export.export),
+    (LESS, "assemble", assemble.assemble),
+    (LESS, "distill", distill.distill),
+    (SENSES, "train-module", train_module.train_module),
+    (TASKS, "meter", meter.meter),
+    (TASKS, "fulfil", fulfil.fulfil),
+    (TASKS, "detect", detect.detect),
+    (TASKS, "frontier", frontier.frontier),
+]
+for panel, verb, act in VERBS:
+    app.command(verb, rich_help_panel=panel)(act)
+app.add_typer(planning.app, name="plan", rich_help_panel=PLANS)
 
 
 @app.callback(invoke_without_command=True)

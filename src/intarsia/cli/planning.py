@@ -1,9 +1,12 @@
 """`intarsia plan`: run a planner and write a plan."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
 import typer
+
+from ..shipped import GUIDANCE
 
 WATCHED = (
     "a fox in noto style",
@@ -89,7 +92,7 @@ def search(
         [0], help="Which feature to inherit, as DeepCache numbers them: 0 computes the least. Say it again to choose."
     ),
     steps: int = typer.Option(20, min=2, help="Sampler steps."),
-    guidance: float = typer.Option(3.0, help="How strongly words lead."),
+    guidance: float = typer.Option(GUIDANCE, help="How strongly words lead."),
     prompt: list[str] = typer.Option(list(WATCHED), help="What to draw while watching; say it again for more."),
     seed: int = typer.Option(1000, help="Same seed, same plan."),
     model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline."),
@@ -137,8 +140,12 @@ def search(
         found = search_among(host, [branch_site(host.outline, one) for one in branch], run, rows, macs or 0.0)
     for name, distance in sorted(found.tried.items(), key=lambda item: item[1]):
         typer.echo(f"{name}: mean squared distance of the latents {distance:.3g}")
-    typer.echo(draw(resolve(found.plan, host.outline)))
-    save_plan(found.plan, out)
+    watched: dict[str, str | int | float | bool] = {
+        "model": model, "pictures": len(prompt), "guidance": guidance, "seed": seed, "macs": round(macs or 0.0, 4),
+    }  # fmt: skip
+    plan = replace(found.plan, made_by={**found.plan.made_by, **watched})
+    typer.echo(draw(resolve(plan, host.outline)))
+    save_plan(plan, out)
     typer.echo(f"wrote {out}")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from ..shipped import GUIDANCE
 from .planning import WATCHED
 
 
@@ -29,7 +30,7 @@ def assemble(
     model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline."),
     prompt: list[str] = typer.Option(list(WATCHED), help="What to draw while watching; say it again for more."),
     steps: int = typer.Option(10, min=1, help="Sampler steps of the runs whose calls are watched."),
-    guidance: float = typer.Option(3.0, help="How strongly words lead."),
+    guidance: float = typer.Option(GUIDANCE, help="How strongly words lead."),
     seed: int = typer.Option(0, help="Of the pictures watched."),
     out: Path = typer.Option(..., "--out", "-o", help="Where to write the plan."),
 ) -> None:
@@ -83,7 +84,7 @@ def switch(
     model: str = typer.Option("emoji", help="The model that answers the other calls."),
     prompt: list[str] = typer.Option(list(WATCHED), help="What to draw while searching; say it again for more."),
     steps: int = typer.Option(20, min=1, help="Sampler steps."),
-    guidance: float = typer.Option(3.0, help="How strongly words lead."),
+    guidance: float = typer.Option(GUIDANCE, help="How strongly words lead."),
     seed: int = typer.Option(0, help="Of the pictures searched with."),
     out: Path = typer.Option(..., "--out", "-o", help="Where to write the plan."),
 ) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..shipped import GUIDANCE
+
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
@@ -39,7 +41,7 @@ def run(
     steps: int | None = typer.Option(
         None, min=1, help="Sampler steps; what the plan was made for, or 20, if not given."
     ),
-    guidance: float = typer.Option(3.0, help="How strongly words lead."),
+    guidance: float = typer.Option(GUIDANCE, help="How strongly words lead."),
     seed: int = typer.Option(0, help="Same seed, same pictures."),
     rounds: int = typer.Option(3, min=1, help="How often each column is timed; the median ratio is reported."),
     backend: str | None = typer.Option(
