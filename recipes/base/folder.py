@@ -32,12 +32,6 @@ def say_single_precision(config: Path) -> None:
     config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 
 
-def seconds_of(run: Path) -> float:
-    """Training seconds of a run, over all its sessions."""
-    path = run / "checkpoint" / "progress.json"
-    return json.loads(path.read_text())["seconds"] if path.exists() else 0.0
-
-
 def prompts_of(listed: Path) -> list[str]:
     """One prompt for each concept that was taught, in one of the styles that it was taught in."""
     known = json.loads(listed.read_text())
@@ -64,9 +58,7 @@ def write_folder(runs: Path, out: Path) -> None:
         say_single_precision(part / "text_encoder/config.json")
         (part / "prompts.txt").write_text("\n".join(prompts_of(runs / "pictures/cells.json")) + "\n")
         save_outline(outline, part / "outline.json")
-        autoencoder_seconds = seconds_of(runs / "autoencoder") + seconds_of(runs / "decoder")
         write_card(CARD, part, {
-            "autoencoder_hours": f"{autoencoder_seconds / 3600:.1f}",
             "denoiser_hours": f"{progress['seconds'] / 3600:.1f}",
             "steps": f"{progress['step']:,}",
         })  # fmt: skip
