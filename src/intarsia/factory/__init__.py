@@ -5,13 +5,13 @@ from .audit import audit as audit
 from .audit import table as table
 from .budget import Budget as Budget
 from .clocks import MacsClock as MacsClock
+from .clocks import RuntimeClock as RuntimeClock
 from .clocks import WallClock as WallClock
 from .course import Lessons as Lessons
 from .course import choice_lessons as choice_lessons
 from .course import learned as learned
 from .device import Device as Device
 from .device import load_device as load_device
-from .device import meter_device as meter_device
 from .device import save_device as save_device
 from .exams import Exam as Exam
 from .exams import Marks as Marks
@@ -27,9 +27,12 @@ from .kit import save_kit as save_kit
 from .learning import Concepts as Concepts
 from .learning import Customising as Customising
 from .learning import Probe as Probe
+from .metering import meter_device as meter_device
 from .ranking import Grounds as Grounds
 from .ranking import Ranking as Ranking
 from .refreshing import refreshed as refreshed
+from .remote import export_subnets as export_subnets
+from .remote import read_times as read_times
 from .seeking import Naming as Naming
 from .seeking import Seeking as Seeking
 from .shipping import rebuild as rebuild
