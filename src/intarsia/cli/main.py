@@ -18,6 +18,7 @@ from . import (
     listing,
     meter,
     outline,
+    pack,
     planning,
     planning_models,
     price,
@@ -56,6 +57,7 @@ app.command("train-module")(train_module.train_module)
 app.command("export")(export.export)
 app.command("meter")(meter.meter)
 app.command("fulfil")(fulfil.fulfil)
+app.command("pack")(pack.pack)
 app.command("detect")(detect.detect)
 app.command("frontier")(frontier.frontier)
 app.command("list")(listing.listing)

@@ -28,6 +28,10 @@ from .learning import Concepts as Concepts
 from .learning import Customising as Customising
 from .learning import Probe as Probe
 from .metering import meter_device as meter_device
+from .pack import Pack as Pack
+from .pack import load_pack as load_pack
+from .pack import packed as packed
+from .pack import save_pack as save_pack
 from .ranking import Grounds as Grounds
 from .ranking import Ranking as Ranking
 from .refreshing import refreshed as refreshed

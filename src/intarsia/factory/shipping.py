@@ -180,7 +180,7 @@ def built_of(recipe: Mapping[str, Any], host: TimmSupernet, model: nn.Module) ->
     """A model with all that a recipe says about it."""
     return Built(
         model.eval(), tuple(recipe["answers"]), host.size, tuple(recipe["mean"]), tuple(recipe["std"]),
-        tuple(tuple(group) for group in recipe.get("groups", ())),
+        tuple(tuple(group) for group in recipe.get("groups") or ()),
     )  # fmt: skip
 
 
