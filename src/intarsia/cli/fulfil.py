@@ -14,6 +14,7 @@ TIMES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
 class Format(StrEnum):
     onnx = "onnx"
     openvino = "openvino"
+    executorch = "executorch"
 
 
 def amount(text: str) -> float:
@@ -39,7 +40,7 @@ def fulfil(
         None, help="A file that 'intarsia meter' wrote. Without one, this machine is measured once and remembered."
     ),
     to: list[Format] = typer.Option(
-        [], help="Write it for this runtime too, compared with PyTorch: onnx, openvino."
+        [], help="Write it for this runtime too, compared with PyTorch: onnx, openvino, executorch."
     ),
     int8: Path | None = typer.Option(
         None, help="Write it in 8 bits too (ONNX Runtime); a folder with a subfolder of pictures for each answer."
