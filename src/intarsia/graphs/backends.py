@@ -162,10 +162,14 @@ def executorch_convert(program: Program, path: Path, dtype: torch.dtype) -> None
 def executorch_ready(path: Path, dtype: torch.dtype) -> Ready:
     from executorch.runtime import Runtime
 
-    method = Runtime.get().load_program(path).load_method("forward")
-    assert method is not None
-    # What it answers lies in memory of its own, which the next call writes over.
-    return lambda tensors: [value.clone() for value in method.execute([one.contiguous() for one in tensors])]
+    program = Runtime.get().load_program(path)  # held below: its memory is the method's
+
+    def run(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        method = program.load_method("forward")  # loaded once
+        assert method is not None
+        return method.execute([value.contiguous() for value in tensors])
+
+    return run
 
 
 BACKENDS = {
