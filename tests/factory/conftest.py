@@ -29,6 +29,21 @@ def kit():
 
 
 @pytest.fixture(scope="session")
+def thing_kit():
+    """Of a detector."""
+    torch.manual_seed(0)
+    names = ("square", "bar", "red", "blue")
+    host = timm_supernet.create(
+        "anchor_free_detector", (3, 64, 64), grain=4, backbone="test_efficientnet", num_classes=4, width=16, depth=1
+    )
+    torch.nn.init.normal_(host.module.names.bias)  # scores from all over
+    space = factory.Space(names, groups=(names[:2], names[2:]), things=True)
+    assembler = factory.Assembler(len(names), len(factory.Grounds.of(host.outline, host.answers).site_of)).eval()
+    torch.nn.init.normal_(assembler.scores.bias)
+    return factory.Kit(host, assembler, space, 0.55, (0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.fixture(scope="session")
 def labelled(tmp_path_factory):
     """A folder of six plain pictures of each colour, brighter and darker."""
     root = tmp_path_factory.mktemp("labelled")

@@ -59,9 +59,14 @@ def test_graphs_answer_as_the_live_plan_does(host, name):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow if name == "compile" else ()) for name in BACKENDS if name != "torch"],
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("compile", "executorch") else ())
+        for name in BACKENDS
+        if name != "torch"
+    ],
 )
 def test_every_backend_agrees_and_converts_a_kind_once(host, name, tmp_path):
+    pytest.importorskip(BACKENDS[name].package)
     plan = PLANS["branch 0, held"]
     with rig.applied(plan, host):
         live = run_through(host)

@@ -8,8 +8,11 @@ SHORT = 480  # pixels: smaller pictures are drawn larger, so that scores can be 
 
 
 def detect(
-    model: Path = typer.Argument(..., help="The folder of a detector that 'intarsia fulfil --detect' wrote."),
+    model: Path = typer.Argument(
+        ..., help="The folder of a detector that 'intarsia fulfil --detect' wrote; or a pack, with --scenario."
+    ),
     picture: Path = typer.Argument(..., help="A picture of any size."),
+    scenario: str | None = typer.Option(None, help="Of a pack: which of its models."),
     least: float = typer.Option(0.3, min=0, max=1, help="The score below which nothing is said."),
     out: Path = typer.Option(..., "--out", "-o", help="The picture to write, with boxes drawn; must not exist."),
 ) -> None:
@@ -23,11 +26,11 @@ def detect(
     from PIL import Image, UnidentifiedImageError
 
     from ..errors import CardError
-    from ..factory import rebuild
+    from ..factory import load_pack, rebuild
     from ..factory.detecting import detect as found
     from ..factory.detecting import drawn
 
-    built = rebuild(model)
+    built = rebuild(model) if scenario is None else load_pack(model).cut(scenario)
     try:
         with Image.open(picture) as opened:
             shown = opened.convert("RGB")

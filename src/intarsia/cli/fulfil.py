@@ -14,6 +14,7 @@ TIMES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
 class Format(StrEnum):
     onnx = "onnx"
     openvino = "openvino"
+    executorch = "executorch"
 
 
 def amount(text: str) -> float:
@@ -30,7 +31,7 @@ def fulfil(
         None, help="What to tell apart: 'shoe, bag, coat', 'all', or 'all but shirt, coat'."
     ),
     detect: str | None = typer.Option(None, help="What to find, of a kit for things: 'red sword', or 'potion'."),
-    milliseconds: float | None = typer.Option(None, help="Of one call on this machine, at most."),
+    milliseconds: float | None = typer.Option(None, help="Of one call on the device, at most."),
     macs: float | None = typer.Option(None, parser=amount, help="Multiply-accumulates of one call, at most: 3M."),
     params: float | None = typer.Option(None, parser=amount, help="Parameters, at most: 250k."),
     size: float | None = typer.Option(None, "--bytes", parser=amount, help="Bytes of weights, at most: 1M."),
@@ -38,7 +39,9 @@ def fulfil(
     device: Path | None = typer.Option(
         None, help="A file that 'intarsia meter' wrote. Without one, this machine is measured once and remembered."
     ),
-    to: list[Format] = typer.Option([], help="Write it for this runtime too, compared with PyTorch: onnx, openvino."),
+    to: list[Format] = typer.Option(
+        [], help="Write it for this runtime too, compared with PyTorch: onnx, openvino, executorch."
+    ),
     int8: Path | None = typer.Option(
         None, help="Write it in 8 bits too (ONNX Runtime); a folder with a subfolder of pictures for each answer."
     ),
@@ -84,7 +87,8 @@ def fulfil(
     costs = done.costs
     said = [f"{count(costs['macs'])}MACs", f"{count(costs['params'])}parameters", f"{count(costs['bytes'])}B"]
     if "seconds" in costs:
-        said += [f"{costs['seconds'] * 1000:.3g} ms measured", f"{count(costs['memory'])}B of memory"]
+        how = "predicted, to be measured there by time_models.py" if on is not None and on.remote else "measured"
+        said += [f"{costs['seconds'] * 1000:.3g} ms {how}", f"{count(costs['memory'])}B of memory"]
     typer.echo(", ".join(said))
     if judged is not None:
         eight = json.loads((out / "report.json").read_text())["int8"]

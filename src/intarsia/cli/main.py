@@ -19,6 +19,7 @@ from . import (
     listing,
     meter,
     outline,
+    pack,
     planning,
     planning_models,
     price,
@@ -59,6 +60,7 @@ VERBS: list[tuple[str | None, str, Callable[..., None]]] = [
     (SENSES, "train-module", train_module.train_module),
     (TASKS, "meter", meter.meter),
     (TASKS, "fulfil", fulfil.fulfil),
+    (TASKS, "pack", pack.pack),
     (TASKS, "detect", detect.detect),
     (TASKS, "frontier", frontier.frontier),
 ]

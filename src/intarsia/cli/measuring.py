@@ -2,24 +2,38 @@
 
 import hashlib
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import typer
 
-from ..factory import Device, Kit, WallClock, load_device, meter_device, save_device
+from ..factory import Device, Kit, RuntimeClock, WallClock, export_subnets, load_device, meter_device, save_device
+from ..factory.runtimes import TORCH
 from ..saving import cache_folder
 
 
-def measured(kit: Kit, subnets: int, threads: int | None = None) -> Device:
+def measured(kit: Kit, subnets: int, threads: int | None = None, runtime: str = TORCH) -> Device:
     """A device, measured now."""
-    import torch
     from rich.console import Console
     from rich.progress import Progress
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    wall = WallClock(threads=threads)
+    with Progress(console=Console(stderr=True), transient=True) as progress, TemporaryDirectory() as kept:
         task = progress.add_task("measuring this machine", total=2 * subnets)
-        return meter_device(kit.host, subnets=subnets, tell=lambda done: progress.update(task, completed=done))
+        clock = wall if runtime == TORCH else RuntimeClock(runtime, wall, Path(kept))
+        return meter_device(
+            kit.host, subnets=subnets, clock=clock, tell=lambda done: progress.update(task, completed=done)
+        )
+
+
+def exported(kit: Kit, subnets: int, out: Path) -> None:
+    """Subnets for another machine, written now."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("writing models", total=subnets)
+        export_subnets(kit.host, out, subnets=subnets, tell=lambda done: progress.update(task, completed=done))
 
 
 def this_machine(kit: Kit) -> Device:

@@ -1,33 +1,59 @@
-"""`intarsia meter`: what a kit's models will cost on this machine."""
+"""`intarsia meter`: what a kit's models will cost on a machine, this one or another."""
 
+from enum import StrEnum
 from pathlib import Path
 
 import typer
 
 
+class Runtime(StrEnum):
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
+
+
 def meter(
     kit: Path = typer.Argument(..., help="A kit's folder: a trained supernet and its assembler."),
-    device: Path = typer.Option(..., "--device", "-o", help="The device file to write."),
+    device: Path | None = typer.Option(None, "--device", "-o", help="The device file to write."),
     subnets: int = typer.Option(60, help="Models to measure, spread over all sizes; 50 to 64 are enough."),
     threads: int | None = typer.Option(None, min=1, help="Threads that models will run with; as torch has them."),
+    runtime: Runtime = typer.Option(Runtime.torch, help="What models will run on: torch, onnx or openvino."),
+    export: Path | None = typer.Option(
+        None, help="For another machine: a folder to write, with models and the script that times them there."
+    ),
+    times: Path | None = typer.Option(None, help="The times.json that came back from there."),
 ) -> None:
     """Measure models of a kit on this machine, so that orders can ask for seconds. Leave the machine alone meanwhile.
 
-    The file keeps the machine, threads, versions and input size, and is refused where they differ. It also says how
-    well models were predicted that the fit had not seen.
+    The file keeps the machine, runtime, threads, versions and input size, and is refused where they differ. It also
+    says how well models were predicted that the fit had not seen. A machine that has no PyTorch takes the folder that
+    --export writes, runs its time_models.py, and gives back times.json for --times.
     """
     from ..saving import refuse_existing
 
-    refuse_existing(device)
+    if (device is None) == (export is None) or (export and times):
+        raise typer.BadParameter("name one thing to write: --device FILE, also with --times, or --export FOLDER.")
+    for out in (device, export):
+        if out is not None:
+            refuse_existing(out)
 
     from .. import factory
-    from .measuring import measured
+    from ..rig.machine import processors
+    from .measuring import exported, measured
 
-    found = measured(factory.load_kit(kit), subnets, threads)
-    factory.save_device(found, device)
-    for name, score in found.scores.items():
+    if threads is not None and threads > processors():
+        raise typer.BadParameter(f"--threads {threads}: this machine has {processors()} processors.")
+    found = factory.load_kit(kit)
+    if export is not None:
+        exported(found, subnets, export)
+        typer.echo(f"wrote {export}; there: python {export.name}/time_models.py --threads N")
+        return
+    assert device is not None
+    made = measured(found, subnets, threads, runtime) if times is None else factory.read_times(times, found.host)
+    factory.save_device(made, device)
+    for name, score in made.scores.items():
         typer.echo(
             f"{name}: rank correlation {score.spearman:.3f}, 95% within {score.error_95:.1%}, {score.within_10:.0%} "
-            f"within 10%, on {found.held_out} models that the fit has not seen"
+            f"within 10%, on {made.held_out} models that the fit has not seen"
         )
     typer.echo(f"wrote {device}")

@@ -2,15 +2,21 @@
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import FitError
+from ..graphs.exporting import digest_of
 from ..rig import count_macs
-from ..rig.machine import machine
+from ..rig.machine import machine, processors, with_threads
+from .runtimes import TIMED, TORCH, backend_of, convert
 
 Machine = Mapping[str, str | int]
 
@@ -30,30 +36,87 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class WallClock:
-    """The median of several calls, after others that warm up.
+    """The median of several calls by PyTorch, after others that warm up.
 
     Attributes:
         calls: That are timed; more are made until `least` seconds have gone by.
+        threads: That calls run with; as torch has them, if None.
     """
 
     calls: int = 20
     warmups: int = 3
     least: float = 0.02
+    threads: int | None = None
 
     @property
     def machine(self) -> Machine:
-        return machine()
+        with with_threads(self.threads):
+            return machine()
 
     @torch.inference_mode()
     def seconds(self, model: nn.Module, inputs: Tensor) -> float:
+        with with_threads(self.threads):
+            return self.median(lambda: model(inputs))
+
+    def median(self, call: Callable[[], object]) -> float:
+        """Seconds of anything that can be called."""
         for _ in range(self.warmups):
-            model(inputs)
+            call()
         taken: list[float] = []
         while len(taken) < self.calls or sum(taken) < self.least:
             began = time.perf_counter()
-            model(inputs)
+            call()
             taken.append(time.perf_counter() - began)
         return statistics.median(taken)
+
+
+@dataclass(frozen=True)
+class RuntimeClock:
+    """A wall clock for models as another runtime runs them: each is converted first.
+
+    Attributes:
+        runtime: `onnx` or `openvino`.
+        wall: How many calls, with how many threads.
+        kept: A folder of one supernet's converted models, so that none is converted twice; None to keep none.
+
+    Raises:
+        FitError: models are not timed on that runtime.
+        RigError: from its methods: the runtime is not installed.
+    """
+
+    runtime: str
+    wall: WallClock = WallClock()
+    kept: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.runtime not in TIMED:
+            raise FitError(f"models are timed on {TORCH}, {' and '.join(TIMED)}, not on {self.runtime!r}.")
+
+    @property
+    def machine(self) -> Machine:
+        return {**self.wall.machine, "runtime": backend_of(self.runtime).version()}
+
+    def seconds(self, model: nn.Module, inputs: Tensor) -> float:
+        backend = backend_of(self.runtime)
+        with nullcontext(self.kept) if self.kept is not None else TemporaryDirectory() as folder:
+            path = Path(folder) / f"{digest_of(model)}{backend.suffix}"
+            if not path.exists():
+                convert(model, inputs, self.runtime, path)
+            with with_threads(self.wall.threads):
+                run = backend.ready(path, torch.float32)
+                return self.wall.median(lambda: run([inputs]))
+
+
+def clock_for(machine: Machine) -> "WallClock | RuntimeClock":
+    """What measures as that machine was measured: on its runtime, with its threads, or all that there are here.
+
+    Raises:
+        FitError: it names a runtime that models are not timed on.
+    """
+    threads = machine.get("threads")
+    wall = WallClock(threads=min(threads, processors()) if isinstance(threads, int) and threads > 0 else None)
+    runtime = str(machine.get("runtime", TORCH)).partition(" ")[0]
+    return wall if runtime == TORCH else RuntimeClock(runtime, wall)
 
 
 @dataclass(frozen=True)

@@ -4,24 +4,24 @@ model.safetensors   weights; the same order gives the same bytes
 recipe.json         what timm builds, which units of it, what the answers are called; the same order, the same bytes
 plan.yaml           the units as a plan of the supernet
 report.json         what it costs, and what measured it
-model.onnx, .xml    for ONNX Runtime and OpenVINO, each compared with PyTorch before it is kept
+model.onnx, .xml, .pte    for ONNX Runtime, OpenVINO and ExecuTorch, each compared with PyTorch before it is kept
 model.int8.onnx     in 8 bits; the report tells its accuracy and seconds
+time_models.py      for a remote device: there, `python time_models.py model.onnx` measures what is only predicted here
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import CardError, FitError, RigError
-from ..graphs.backends import BACKENDS, Program
+from ..errors import CardError
 from ..hosts import timm_supernet
+from ..hosts.timm_supernet import TimmSupernet
 from ..plan import Keep
 from ..plan.text import write_plan
 from ..plan.units import read_units, write_units
@@ -31,10 +31,11 @@ from ..tensors import load_into
 from .fulfil import Fulfilled, Order
 from .int8 import int8_of
 from .kit import Kit
+from .remote import copy_script
+from .runtimes import backend_of, export
 
 FORMAT = "recipe/1"
 WEIGHTS, RECIPE, PLAN, REPORT = "model.safetensors", "recipe.json", "plan.yaml", "report.json"
-NEAR = 1e-4  # of the largest answer: what another runtime may differ by
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def ship(
     """Write a model and everything about it into a new folder.
 
     Args:
-        formats: Of `onnx` and `openvino`.
+        formats: Of `onnx`, `openvino` and `executorch`.
         int8: Pictures (count, channels, height, width), normalised, and outputs of the supernet that are right (count):
             an ONNX model in 8 bits is written too, its ranges taken from some, its accuracy told of the others.
 
@@ -100,10 +101,10 @@ def ship(
         FitError: an unknown format, or too few pictures for 8 bits.
         RigError: another runtime answers otherwise than PyTorch, or is not installed; nothing is written.
     """
-    known = [name for name, backend in BACKENDS.items() if backend.convert is not None]
-    if strange := [name for name in formats if name not in known]:
-        raise FitError(f"there is no format {strange[0]!r}. Known: {', '.join(known)}.")
-    formats = [*formats, *({"onnx"} - set(formats) if int8 is not None else ())]
+    for name in formats:
+        backend_of(name)
+    remote = order.device is not None and order.device.remote
+    formats = [*formats, *({"onnx"} - set(formats) if remote or int8 is not None else ())]
     with new_folder(out) as part:
         weights = {name: value.contiguous() for name, value in done.model.state_dict().items()}
         save_file(weights, part / WEIGHTS)
@@ -111,11 +112,15 @@ def ship(
         recipe = recipe_of(order, done, kit) | {"sha256": sha256_of(part / WEIGHTS)}
         (part / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n")
         (part / PLAN).write_text(write_plan(done.plan))
-        differs = {name: export(done.model, kit.host.size, name, part) for name in formats}
+        things = kit.space.things
+        differs = {name: export(done.model, kit.host.size, name, part, things=things) for name in formats}
+        on = machine() if order.device is None else order.device.machine
         report = {
             "costs": done.costs, "predicted": done.predicted, "models_measured": done.measured, "took": done.took,
-            "machine": machine(), "differs_from_pytorch": differs,
+            "machine": dict(on), "remote": remote, "differs_from_pytorch": differs,
         }  # fmt: skip
+        if remote:
+            copy_script(part)
         if int8 is not None:
             report["int8"] = asdict(int8_of(part, order.task, *int8))
         (part / REPORT).write_text(json.dumps(report, indent=1) + "\n")
@@ -124,7 +129,59 @@ def ship(
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256_of_bytes(path.read_bytes())
+
+
+def sha256_of_bytes(content: bytes) -> str:
+    """The SHA-256 of what a file would hold."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """The recipe of a shipped model.
+
+    Raises:
+        CardError: the folder holds none.
+    """
+    path = folder / RECIPE
+    try:
+        recipe: dict[str, Any] = json.loads(path.read_text())
+        if recipe["intarsia"] != FORMAT:
+            raise KeyError(recipe["intarsia"])
+    except FileNotFoundError:
+        raise CardError(f"{folder}: no {RECIPE} in it, so it is no model that was shipped.") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise CardError(f"{path}: not a recipe ({error}).") from None
+    return recipe
+
+
+def host_of(recipe: Mapping[str, Any]) -> TimmSupernet:
+    """The supernet that a recipe narrows, with fresh weights."""
+    channels, height, width = recipe["size"]
+    return timm_supernet.create(
+        recipe["architecture"], (channels, height, width), grain=recipe["grain"], **recipe["arguments"]
+    )
+
+
+def kept_of(recipe: Mapping[str, Any], host: TimmSupernet) -> dict[str, tuple[int, ...]]:
+    """The units that a recipe keeps, by site.
+
+    Raises:
+        KeyError: the supernet has no such site, or no such unit in it.
+    """
+    keep = {site: read_units(units) for site, units in recipe["keep"].items()}
+    for site, units in keep.items():
+        if site not in host.units or units[-1] >= host.units[site].count:
+            raise KeyError(f"{site}: {recipe['keep'][site]}")
+    return keep
+
+
+def built_of(recipe: Mapping[str, Any], host: TimmSupernet, model: nn.Module) -> Built:
+    """A model with all that a recipe says about it."""
+    return Built(
+        model.eval(), tuple(recipe["answers"]), host.size, tuple(recipe["mean"]), tuple(recipe["std"]),
+        tuple(tuple(group) for group in recipe.get("groups") or ()),
+    )  # fmt: skip
 
 
 def rebuild(folder: Path) -> Built:
@@ -133,54 +190,14 @@ def rebuild(folder: Path) -> Built:
     Raises:
         CardError: the recipe or the weights are not whole.
     """
-    path = folder / RECIPE
+    recipe = read_recipe(folder)
     try:
-        recipe = json.loads(path.read_text())
-        if recipe["intarsia"] != FORMAT:
-            raise KeyError(recipe["intarsia"])
-        channels, height, width = recipe["size"]
-        host = timm_supernet.create(
-            recipe["architecture"], (channels, height, width), grain=recipe["grain"], **recipe["arguments"]
-        )
-        keep = {site: read_units(units) for site, units in recipe["keep"].items()}
-        if strange := keep.keys() - host.units.keys():
-            raise KeyError(sorted(strange)[0])
-        model, _ = host.narrowed(keep)
-        built = Built(
-            model.eval(), tuple(recipe["answers"]), host.size, tuple(recipe["mean"]), tuple(recipe["std"]),
-            tuple(tuple(group) for group in recipe.get("groups", ())),
-        )  # fmt: skip
+        host = host_of(recipe)
+        built = built_of(recipe, host, host.narrowed(kept_of(recipe, host))[0])
         wanted = recipe["sha256"]
-    except FileNotFoundError:
-        raise CardError(f"{folder}: no {RECIPE} in it, so it is no model that was shipped.") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CardError(f"{path}: not a recipe ({error}).") from None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CardError(f"{folder / RECIPE}: not a recipe ({error}).") from None
     if (folder / WEIGHTS).exists() and sha256_of(folder / WEIGHTS) != wanted:
         raise CardError(f"{folder / WEIGHTS}: not the weights of this recipe, or not whole. Ship the model again.")
     load_into(built.model, folder / WEIGHTS)
     return built
-
-
-def export(model: nn.Module, size: tuple[int, int, int], name: str, folder: Path) -> float:
-    """Write a model for another runtime, and compare its answers with PyTorch's.
-
-    Returns:
-        The largest difference on random pictures, of the largest answer.
-
-    Raises:
-        RigError: it differs by more than `NEAR`, or the runtime is not installed.
-    """
-    backend = BACKENDS[name]
-    backend.version()
-    assert backend.convert is not None
-    pictures = torch.randn(1, *size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        program = Program(torch.export.export(model, (pictures,), strict=False), ["pictures"], ["answers"])
-        path = folder / f"model{backend.suffix}"
-        backend.convert(program, path, torch.float32)
-        wanted: Tensor = model(pictures)
-        (found,) = backend.ready(path, torch.float32)([pictures])
-    differs = float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-6))
-    if not differs <= NEAR:
-        raise RigError(f"{name} answers otherwise than PyTorch, by {differs:.2g} of the largest answer; not kept.")
-    return differs

@@ -37,6 +37,7 @@ class Backend:
         convert: Write a program to a file.
         ready: A function from a program, or from the file of one.
         package: What must be installed.
+        extra: Of ours that installs it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Backend:
     convert: Callable[[Program, Path, torch.dtype], None] | None
     ready: Callable[[Any, torch.dtype], Ready]
     package: str = "torch"
+    extra: str = "export"
 
     def version(self) -> str:
         """Name and version, for keys of what is kept.
@@ -58,7 +60,7 @@ class Backend:
         except PackageNotFoundError as error:
             raise RigError(
                 f"the backend {self.name!r} needs the package {self.package!r}. "
-                "Install it with: pip install 'intarsia[export]'"
+                f"Install it with: pip install 'intarsia[{self.extra}]'"
             ) from error
 
 
@@ -149,6 +151,27 @@ def openvino_ready(path: Path, dtype: torch.dtype) -> Ready:
     return run
 
 
+def executorch_convert(program: Program, path: Path, dtype: torch.dtype) -> None:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    lowered = to_edge_transform_and_lower(program.exported, partitioner=[XnnpackPartitioner()])
+    path.write_bytes(lowered.to_executorch().buffer)
+
+
+def executorch_ready(path: Path, dtype: torch.dtype) -> Ready:
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(path)  # held below: its memory is the method's
+
+    def run(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        method = program.load_method("forward")  # loaded once
+        assert method is not None
+        return method.execute([value.contiguous() for value in tensors])
+
+    return run
+
+
 BACKENDS = {
     backend.name: backend
     for backend in (
@@ -156,5 +179,6 @@ BACKENDS = {
         Backend("compile", "", None, compiled_ready),
         Backend("onnx", ".onnx", onnx_convert, onnx_ready, "onnxruntime"),
         Backend("openvino", ".xml", openvino_convert, openvino_ready, "openvino"),
+        Backend("executorch", ".pte", executorch_convert, executorch_ready, "executorch", "phones"),
     )
 }

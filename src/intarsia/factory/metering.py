@@ -1,0 +1,147 @@
+"""How a device is measured: a few dozen subnets, spread over total MACs, and fits that a third of them judge.
+
+Source: NN-Factory (Xu et al. 2023) profiles thousands of subnets for each device; see `fitting` for what differs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..errors import FitError
+from ..hosts.timm_supernet import TimmSupernet
+from ..rig import bake, peak_bytes
+from .clocks import Clock, Machine, WallClock
+from .device import COUNTED, Device
+from .fitting import Array, fit_line, score_of
+from .ranking import Grounds, Ranking
+
+LEAST, MOST = 24, 512  # subnets that a fit can be made from, and that anyone would wait for
+
+
+def refuse_number(subnets: int) -> None:
+    """Raise `FitError` for too few subnets for a fit, or more than anyone would wait for."""
+    if not LEAST <= subnets <= MOST:
+        raise FitError(f"{subnets} subnets: a device is measured from {LEAST} to {MOST}.")
+
+
+@dataclass(frozen=True)
+class Subnets:
+    """Random subnets of a supernet whose MACs are spread evenly from the least there is to the whole.
+
+    Attributes:
+        rankings, lengths: Each is a beginning of a ranking.
+    """
+
+    host: TimmSupernet
+    rankings: tuple[Ranking, ...]
+    lengths: tuple[int, ...]
+
+    @classmethod
+    def stratified(cls, host: TimmSupernet, count: int, seed: int = 0) -> "Subnets":
+        """Draw them; the same seed, the same subnets.
+
+        Raises:
+            FitError: too few for a fit, or more than anyone would wait for.
+        """
+        refuse_number(count)
+        grounds, draws = Grounds.of(host.outline, host.answers), np.random.default_rng(seed)
+        rankings, lengths = [], []
+        for place in range(count):
+            # One number a site makes it wide or narrow as a whole, one a unit mixes the order within.
+            scores = draws.normal(size=len(grounds.sites))[grounds.site_of] + draws.normal(size=len(grounds.site_of))
+            ranking = Ranking.by_score(grounds, scores, grounds.every_answer)
+            macs = ranking.costs["macs"]
+            wanted = macs[0] + (macs[-1] - macs[0]) * (place + draws.random()) / count
+            rankings.append(ranking)
+            lengths.append(ranking.cut(macs <= wanted) or ranking.least)
+        return cls(host, tuple(rankings), tuple(lengths))
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(subnets, sites): units of each site that each keeps."""
+        pairs = zip(self.rankings, self.lengths, strict=True)
+        return np.stack([ranking.counts[length - ranking.least] for ranking, length in pairs])
+
+    def made(self, number: int) -> nn.Module:
+        """One of them as a model, in evaluation mode."""
+        return bake(self.rankings[number].plan(self.lengths[number]), self.host)[0].eval()
+
+
+def picture_for(host: TimmSupernet, seed: int = 0) -> Tensor:
+    """What subnets are measured on: noise, (1, channels, height, width)."""
+    return torch.randn(1, *host.size, generator=torch.Generator().manual_seed(seed))
+
+
+def meter_device(
+    host: TimmSupernet,
+    *,
+    subnets: int = 64,
+    clock: Clock | None = None,
+    seed: int = 0,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Device:
+    """Measure subnets of a supernet on this machine, and fit what all others will cost.
+
+    Subnets are spread evenly over total MACs, with shapes drawn at random; a third of them, spread likewise, is held
+    out. They are measured twice, there and back, and the faster time counts: a busy moment passes.
+
+    Args:
+        subnets: 50 to 64 are enough.
+        clock: Of the wall and PyTorch, if not given; a `RuntimeClock` for another runtime.
+        tell: Told how many measurements have been made, of twice the subnets.
+
+    Raises:
+        FitError: too few subnets for a fit, or more than anyone would wait for.
+        RigError: the clock's runtime is not installed.
+    """
+    clock = clock or WallClock()
+    drawn, inputs = Subnets.stratified(host, subnets, seed), picture_for(host, seed)
+    seconds = np.full(subnets, np.inf)
+    memory = np.zeros(subnets)
+    for done, subnet in enumerate([*range(subnets), *reversed(range(subnets))], start=1):
+        model = drawn.made(subnet)
+        seconds[subnet] = min(seconds[subnet], clock.seconds(model, inputs))
+        if not memory[subnet]:
+            memory[subnet] = peak_bytes(model, inputs)
+        tell(done)
+    return fitted(host, drawn.counts, seconds, memory, clock.machine)
+
+
+def fitted(
+    host: TimmSupernet,
+    counts: NDArray[np.int64],
+    seconds: Array,
+    memory: Array,
+    machine: Machine,
+    *,
+    remote: bool = False,
+) -> Device:
+    """A device from subnets that have been measured; a third of them, spread over total MACs, judges the fits.
+
+    Args:
+        counts: (subnets, sites): units of each site that each keeps; of answers, all.
+        seconds, memory: (subnets).
+
+    Raises:
+        FitError: too few subnets for a fit, or more than anyone would wait for.
+    """
+    refuse_number(len(counts))
+    grounds = Grounds.of(host.outline, host.answers)
+    costs = grounds.costs(counts, len(grounds.every_answer))
+    shares = counts / grounds.units
+    hidden = np.zeros(len(counts), bool)
+    hidden[np.argsort(costs["macs"])[1::3]] = True
+    lines, scores = {}, {}
+    for name, measured in (("seconds", seconds), ("memory", memory)):
+        counted = costs[COUNTED[name]].astype(float)
+        lines[name] = fit_line(counted[~hidden], shares[~hidden], measured[~hidden])
+        scores[name] = score_of(lines[name].predict(counted[hidden], shares[hidden]), measured[hidden])
+    return Device(
+        machine=dict(machine), host=host.outline.shape_hash, inputs=dict(host.outline.inputs), sites=grounds.sites,
+        seconds=lines["seconds"], memory=lines["memory"], subnets=len(counts), held_out=int(hidden.sum()),
+        scores=scores, remote=remote,
+    )  # fmt: skip

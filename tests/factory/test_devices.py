@@ -1,0 +1,186 @@
+"""Devices of several runtimes, here and elsewhere; models that answer there as they do here."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from intarsia import CardError, FitError, OverBudget, RigError, factory
+from intarsia.factory import Budget, Order, RuntimeClock, WallClock, metering, runtimes
+from intarsia.factory.boxes import BOX
+from intarsia.factory.clocks import clock_for
+from intarsia.graphs.backends import BACKENDS
+
+from .conftest import CLOCK, call, kit_of
+
+QUICK = WallClock(calls=3, warmups=1, least=0, threads=1)
+FEW = 6  # subnets: enough to see that they are measured, not for a fit of any use
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(metering, "LEAST", FEW)
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory):
+    """A folder with numpy and ONNX Runtime, and nothing else, to import from."""
+    place = tmp_path_factory.mktemp("bare")
+    for package in (np, onnxruntime):
+        origin = Path(package.__file__).parent
+        for folder in (origin, origin.with_name(f"{origin.name}.libs")):
+            if folder.exists():
+                (place / folder.name).symlink_to(folder)
+    return place
+
+
+def alone(bare, *words, script=True):
+    """Run Python without what is installed here."""
+    words = [sys.executable, "-S", *([] if script else ["-c"]), *map(str, words)]
+    return subprocess.run(words, env={"PYTHONPATH": str(bare)}, capture_output=True, text=True, cwd=bare)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_models_are_measured_on_the_runtime_of_the_device(kit, device, runtime, monkeypatch):
+    called = []
+
+    def ready(path, dtype, ours=BACKENDS[runtime].ready):
+        called.append(torch.get_num_threads())
+        return ours(path, dtype)
+
+    monkeypatch.setitem(BACKENDS, runtime, dataclasses.replace(BACKENDS[runtime], ready=ready))
+    there = dataclasses.replace(device, machine=RuntimeClock(runtime, QUICK).machine)
+    assert clock_for(there.machine) == RuntimeClock(runtime, WallClock(threads=1))
+    task = kit.space.read("red, blue")
+    done = factory.fulfil(Order(task, Budget(seconds=10), there), kit)
+    assert called == [1] * done.measured
+    assert 0 < done.costs["seconds"] <= 10
+
+    with pytest.raises(FitError, match=rf"with runtime '{runtime} .*', here it is 'torch'"):
+        factory.fulfil(Order(task, Budget(seconds=10), there), kit, clock=QUICK)
+    with pytest.raises(FitError, match=rf"with runtime 'torch', here it is '{runtime} "):
+        here = dataclasses.replace(there, machine=QUICK.machine)
+        factory.fulfil(Order(task, Budget(seconds=10), here), kit, clock=RuntimeClock(runtime, QUICK))
+    old = dataclasses.replace(there, machine={**there.machine, "runtime": f"{runtime} 0.1"})
+    with pytest.raises(FitError, match=rf"with runtime '{runtime} 0.1', here it is '{runtime} "):
+        factory.fulfil(Order(task, Budget(seconds=10), old), kit)
+    with pytest.raises(FitError, match="not on 'abacus'"):
+        factory.fulfil(Order(task, Budget(seconds=10), dataclasses.replace(old, machine={"runtime": "abacus 1"})), kit)
+
+
+def test_threads_are_the_devices_and_only_while_measuring():
+    before = torch.get_num_threads()
+    assert WallClock(threads=before + 1).machine["threads"] == before + 1
+    assert clock_for({"threads": 10**6}).threads < 10**6
+    seen = []
+    WallClock(calls=1, least=0, threads=before + 1).seconds(lambda _: seen.append(torch.get_num_threads()), None)
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+
+
+def test_a_runtime_is_metered_and_converts_each_subnet_once(folder, few, monkeypatch, tmp_path):
+    converted = []
+
+    def convert(program, path, dtype, ours=BACKENDS["openvino"].convert):
+        converted.append(path)
+        ours(program, path, dtype)
+
+    monkeypatch.setitem(BACKENDS, "openvino", dataclasses.replace(BACKENDS["openvino"], convert=convert))
+    words = ("--runtime", "openvino", "--threads", 1, "--subnets", FEW, "--device", tmp_path / "d.yaml")
+    code, out, refusal = call("meter", folder, *words)
+    assert code == 0, refusal
+    assert "on 2 models that the fit has not seen" in out
+    assert len(set(converted)) == len(converted) == FEW
+    assert not any(path.exists() for path in converted)
+    found = factory.load_device(tmp_path / "d.yaml")
+    assert found.machine == {**QUICK.machine, "runtime": BACKENDS["openvino"].version()}
+    assert not found.remote
+
+
+def test_a_machine_without_pytorch_is_metered_by_a_script(folder, kit, few, bare, tmp_path):
+    there, times, device = tmp_path / "there", tmp_path / "there/times.json", tmp_path / "phone.yaml"
+    assert alone(bare, "import torch", script=False).returncode != 0
+    assert alone(bare, "import intarsia", script=False).returncode != 0
+    assert call("meter", folder, "--export", there, "--subnets", FEW)[0] == 0
+    ran = alone(bare, there / "time_models.py", "--threads", 1)
+    assert ran.returncode == 0, ran.stderr
+    assert "nothing was measured" in alone(bare, there / "time_models.py").stderr
+    code, out, refusal = call("meter", folder, "--times", times, "--device", device)
+    assert code == 0, refusal
+    assert "on 2 models that the fit has not seen" in out
+
+    found = factory.load_device(device)
+    assert found.remote
+    assert found.machine["runtime"] == f"onnx {onnxruntime.__version__}"
+    with pytest.raises(FitError, match="Export its own"):
+        factory.read_times(times, kit_of("test_efficientnet").host)
+    read = json.loads(times.read_text())
+    for damage in ({"seconds": read["seconds"][1:]}, {"seconds": [0] * FEW}, {"more": 1}, {"of": {}}):
+        (tmp_path / "bad.json").write_text(json.dumps(read | damage))
+        with pytest.raises(CardError, match=r"bad\.json: "):
+            factory.read_times(tmp_path / "bad.json", kit.host)
+    assert "name one thing" in call("meter", folder)[1]
+
+
+def test_seconds_elsewhere_are_promised_with_caution(kit, device, bare, tmp_path):
+    score = dataclasses.replace(device.scores["seconds"], error_95=0.1)
+    phone = dataclasses.replace(
+        device, remote=True, machine={"device": "phone", "threads": 4, "runtime": "onnx 1.0"},
+        scores={**device.scores, "seconds": score},
+    )  # fmt: skip
+    task = kit.space.read("red, blue")
+    order = Order(task, Budget(seconds=0.0038), phone)
+    done = factory.fulfil(order, kit)
+    assert done.costs["seconds"] == pytest.approx(1.1 * done.predicted["seconds"])
+    assert done.costs["seconds"] <= 0.0038
+    near = factory.fulfil(Order(task, Budget(seconds=0.0038), device), kit, clock=CLOCK)
+    assert done.costs["macs"] < near.costs["macs"]
+    with pytest.raises(OverBudget, match=r"costs .* s and not 0\.0001"):
+        factory.fulfil(Order(task, Budget(seconds=1e-4), phone), kit)
+    with pytest.raises(FitError, match="measured for the supernet"):
+        factory.fulfil(dataclasses.replace(order, device=dataclasses.replace(phone, host="abc")), kit)
+
+    factory.ship(order, done, kit, tmp_path / "out")
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert (report["remote"], report["machine"]["device"]) == (True, "phone")
+    ran = alone(bare, tmp_path / "out/time_models.py", tmp_path / "out/model.onnx", "--threads", 1)
+    assert ran.stdout.endswith(" ms\n"), ran.stderr
+
+
+@pytest.mark.parametrize("runtime", runtimes.FORMATS)
+def test_boxes_and_scores_are_the_same_on_every_runtime(thing_kit, runtime, tmp_path):
+    pytest.importorskip(BACKENDS[runtime].package)
+    order = Order(thing_kit.space.read("red bar"), Budget(macs=0.8 * thing_kit.host.outline.macs))
+    done = factory.fulfil(order, thing_kit)
+    factory.ship(order, done, thing_kit, tmp_path / "out", [runtime])
+    assert json.loads((tmp_path / "out/report.json").read_text())["differs_from_pytorch"][runtime] <= 1e-3
+    run = BACKENDS[runtime].ready(tmp_path / f"out/model{BACKENDS[runtime].suffix}", torch.float32)
+    for pictures in torch.randn(3, 1, *thing_kit.host.size):
+        (found,), wanted = run([pictures]), done.model(pictures)
+        assert (found[..., :BOX] - wanted[..., :BOX]).abs().max() <= 1e-3  # pixels
+        assert (found[..., BOX:].sigmoid() - wanted[..., BOX:].sigmoid()).abs().max() <= 1e-3
+
+
+def test_what_answers_otherwise_is_not_kept(thing_kit, tmp_path, monkeypatch):
+    def ready(path, dtype, ours=BACKENDS["openvino"].ready):
+        run = ours(path, dtype)
+        return lambda tensors: [run(tensors)[0] + 0.01]
+
+    monkeypatch.setitem(BACKENDS, "openvino", dataclasses.replace(BACKENDS["openvino"], ready=ready))
+    order = Order(thing_kit.space.read("bar"), Budget(macs=1e12))
+    with pytest.raises(RigError, match=r"openvino answers otherwise than PyTorch, by 0\.01 in pixels"):
+        factory.ship(order, factory.fulfil(order, thing_kit), thing_kit, tmp_path / "out", ["openvino"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_threads_than_there_are_cannot_be_metered(folder, tmp_path):
+    code, out, _ = call("meter", folder, "--threads", 10**6, "-o", tmp_path / "d.yaml")
+    assert code == 2
+    assert "processors" in out
+    assert not (tmp_path / "d.yaml").exists()
