@@ -48,15 +48,19 @@ def trained(runs: Path, world: World, *, steps: int | None = None) -> Judge:
             raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
         probe.train(world.pictures, world.cells, judge.concept, out, steps=steps // state.num_processes)
     if not style_probe.load(judge.style, out):
-        rows = world.rows("train") + world.rows("concept")
-        wanted = np.array([styles.index(world.cells[row]["style"]) for row in rows])
-        real = world.pictures[rows]
-        back = returned(AutoencoderKL.from_pretrained(model_folder("emoji") / "vae"), real)
-        style_probe.train(judge.style, (real, back), wanted, probe.shaken, out)
+        style_probe.train(judge.style, *styled(world), probe.shaken, out)
     state.wait_for_everyone()
     probe.load(out, judge.concept)
     style_probe.load(judge.style, out)
     return judge
+
+
+def styled(world: World) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """All real pictures but the held-out cells, as they are and as the model's autoencoder gives them back; styles."""
+    rows = world.rows("train") + world.rows("concept")
+    real = world.pictures[rows]
+    back = returned(AutoencoderKL.from_pretrained(model_folder("emoji") / "vae"), real)
+    return (real, back), np.array([world.styles.index(world.cells[row]["style"]) for row in rows])
 
 
 @torch.no_grad()

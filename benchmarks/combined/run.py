@@ -109,7 +109,7 @@ def main(
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     hosts_of = {id(pipe): hosts.of(pipe.unet, **sizes) for pipe in (whole, light)}
 
-    exam = held_out(base, repeats=1 if quick else repeats, every=60 if quick else 1)
+    exam = held_out(base, repeats=1 if quick else repeats, every=120 if quick else 1)
 
     rows: list[dict] = []
     raced: dict[str, Callable[[], object]] = {}
