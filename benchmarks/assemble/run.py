@@ -105,7 +105,14 @@ def main(
             at_most("with experts, Fréchet distance of that without", distance["ours"] / distance[plain], 1.0),
             at_most("with experts, seconds of that without", experts_overhead(seconds), 1.02),
         ]
-    settings = {"quick": quick, "plan": plan, "minutes": minutes, "pictures": len(exam.wanted), "sampler steps": STEPS}
+    settings = {
+        "quick": quick,
+        "plan": plan,
+        "minutes": minutes,
+        "pictures": len(exam.wanted),
+        "sampler steps": STEPS,
+        "frechet of real training pictures": exam.floor(),
+    }
     write_result("assemble", rows, claims, settings)
 
 

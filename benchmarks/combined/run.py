@@ -133,7 +133,13 @@ def main(
     seconds = rig.measure_seconds(raced, rounds=1 if quick else rounds)
     for row in rows:
         row |= {"speedup": seconds.speedup(row["arm"]), "seconds ratio": seconds.ratio(row["arm"])}
-    settings = {"quick": quick, "student": student, "pictures": len(exam.wanted), "steps": steps}
+    settings = {
+        "quick": quick,
+        "student": student,
+        "pictures": len(exam.wanted),
+        "steps": steps,
+        "frechet of real training pictures": exam.floor(),
+    }
     write_result("combined", rows, [] if quick else claims_of(rows), settings)
 
 
