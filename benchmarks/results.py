@@ -4,13 +4,14 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 from intarsia.rig.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy")
+BESIDE = ("timm", "torch-pruning", "DeepCache", "tgate", "tomesd", "openvino", "onnxruntime")  # told where installed
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ def at_most(name: str, value: float, target: float) -> Claim:
     return Claim(name, value, f"at most {target}", value <= target)
 
 
+def versions() -> dict[str, str]:
+    """What a figure may depend on, rivals included."""
+    known = {found.name for found in distributions()}
+    return {library: version(library) for library in (*LIBRARIES, *(one for one in BESIDE if one in known))}
+
+
 def write_result(
     name: str, rows: Sequence[Mapping[str, object]], claims: Sequence[Claim], settings: Mapping[str, object]
 ) -> Path:
@@ -42,7 +49,7 @@ def write_result(
         "benchmark": name,
         "device": here["device"],
         "threads": here["threads"],
-        "versions": {library: version(library) for library in LIBRARIES},
+        "versions": versions(),
         "commit": commit.stdout.strip(),
         "settings": dict(settings),
         "claims": [asdict(claim) for claim in claims],

@@ -57,6 +57,15 @@ class Exam:
         """The scores of the real pictures."""
         return self.scores(self.real, [self.world.cells[row] for row in self.near])
 
+    def floor(self) -> float | None:
+        """The Fréchet distance of real training pictures, as many as are drawn: nearer than this is no merit."""
+        known = self.world.rows("train")
+        count = min(len(self.wanted), len(known))
+        if count < FEWEST:
+            return None
+        some = np.sort(np.random.default_rng(0).choice(known, count, replace=False))
+        return distances.frechet(self.judge(self.world.pictures[some])["features"], self.real["features"])
+
     def row(self, drawn: np.ndarray, whole: np.ndarray | None = None) -> dict[str, float | None]:
         """Scores, and distances to real pictures and to those of the whole model."""
         judged, enough = self.judge(drawn), len(drawn) >= FEWEST

@@ -55,11 +55,7 @@ def trained(runs: Path, world: World, *, steps: int | None = None) -> Judge:
     if not probe.load(out, judge.concept):
         probe.train(world.pictures, world.cells, judge.concept, out, steps=steps // state.num_processes)
     if not style_probe.load(judge.style, out):
-        rows = world.rows("train") + world.rows("concept")
-        wanted = np.array([styles.index(world.cells[row]["style"]) for row in rows])
-        real = world.pictures[rows]
-        back = returned(AutoencoderKL.from_pretrained(model_folder("emoji") / "vae"), real)
-        style_probe.train(judge.style, (real, back), wanted, probe.shaken, out)
+        style_probe.train(judge.style, *styled(world), probe.shaken, out)
     if state.is_main_process:
         keep(out)
     state.wait_for_everyone()
@@ -74,6 +70,14 @@ def keep(found: Path) -> None:
         weights = load_file(path).items()
         save_file({name: value.half() if value.is_floating_point() else value for name, value in weights}, part)
         part.replace(KEPT / path.name)
+
+
+def styled(world: World) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """All real pictures but the held-out cells, as they are and as the model's autoencoder gives them back; styles."""
+    rows = world.rows("train") + world.rows("concept")
+    real = world.pictures[rows]
+    back = returned(AutoencoderKL.from_pretrained(model_folder("emoji") / "vae"), real)
+    return (real, back), np.array([world.styles.index(world.cells[row]["style"]) for row in rows])
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 *Gain* is how far a figure went from words alone to what real pictures reach. *Retention* is the figure assembled over
 the figure alone. A way that has no effect keeps all of it, so whatever gains less than a tenth alone counts as nothing
-kept where ways are compared, and gains are told beside.
+kept in what is claimed, and gains are told beside.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -92,8 +92,7 @@ class Assembly:
     def means(self, way: str) -> tuple[float, float]:
         """Over all measures and assemblies: retention, none counted where there was no effect, and gain."""
         told = [one for names in self.assembled(way) for one in self.kept(way, names).values()]
-        kept = [one["retention"] if one["gain alone"] >= EFFECT else 0.0 for one in told]
-        return float(np.mean(kept)), float(np.mean([one["gain together"] for one in told]))
+        return float(np.mean([counted(one) for one in told])), float(np.mean([one["gain together"] for one in told]))
 
     def cross_talk(self) -> dict[str, dict[str, float]]:
         """For each sense whose reference is exchanged, how far other measures move, in parts of how far its own do."""
@@ -143,7 +142,7 @@ class Assembly:
         for names in self.assembled(OURS):
             for measure, found in self.kept(OURS, names).items():
                 said = f"{' + '.join(names)}, retention of {measure}"
-                claims.append(at_least(said, found["retention"], PAIR if len(names) == 2 else TRIPLE))
+                claims.append(at_least(said, counted(found), PAIR if len(names) == 2 else TRIPLE))
         worst = max(max(others.values()) for others in self.cross_talk().values())
         claims.append(at_most("cross-talk, of the own effect, at its worst", worst, CROSSED))
         for way in RIVALS:
@@ -153,6 +152,11 @@ class Assembly:
                 ):
                     claims.append(at_least(f"mean {what} above {way}", float(ahead), 0.0))
         return claims
+
+
+def counted(kept: Kept) -> float:
+    """Retention, and nothing where there was no effect to keep."""
+    return kept["retention"] if kept["gain alone"] >= EFFECT else 0.0
 
 
 def told(figures: Figures) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Do modules that were trained apart work together? Each alone, every pair and all three, beside everything else.
 
-    python -m benchmarks.connect.run             512 pictures a row, DDIM 25; 44 rows, hours
+    python -m benchmarks.connect.run             512 pictures a row, DDIM 25; 45 rows, hours
     python -m benchmarks.connect.run --quick     a rehearsal of a few pictures, with whatever is trained; claims nothing
     torchrun --nproc-per-node 2 -m benchmarks.connect.run
 

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.base_model import style_probe
+from benchmarks.base_model.judge import styled
 from benchmarks.base_model.probe import shaken
 from benchmarks.base_model.world import World
+from benchmarks.drawing import processes
 
 CHANNELS = (24, 48, 64, 96)
 
@@ -60,8 +62,7 @@ def trained(world: World, out: Path, *, steps: int) -> Strokes:
     """The network, trained now on all real pictures but the held-out cells if it is not yet; resumes."""
     strokes = Strokes(len(world.styles))
     if not style_probe.load(strokes, out):
-        rows = world.rows("train") + world.rows("concept")
-        wanted = np.array([world.styles.index(world.cells[row]["style"]) for row in rows])
-        style_probe.train(strokes, world.pictures[rows], wanted, shaken, out, steps=steps)
+        style_probe.train(strokes, *styled(world), shaken, out, steps=steps)
+        processes().wait_for_everyone()
         style_probe.load(strokes, out)
     return strokes.eval()

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import typer
 
-from benchmarks.inherit_speed.run import by_plan, drawer, pipeline
+from benchmarks.inherit_speed.run import by_plan, drawer, pipeline, random_unet
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import hosts
 from intarsia.graphs import Kinds, applied_as_graphs
@@ -41,10 +41,7 @@ def main(
     """Convert, time, compare, claim."""
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
-    pipe = pipeline()
-    size = 32
-    if quick:
-        pipe.unet, size = pico.unet(cross_attention_dim=768).to(torch.bfloat16), 16
+    pipe, size = pipeline(pico.unet(cross_attention_dim=768) if quick else random_unet()), 16 if quick else 32
     draw = drawer(pipe, size, STEPS)
     host = hosts.of(pipe.unet, batch=2, height=size, width=size)
     rows = []

@@ -93,7 +93,14 @@ def main(
         at_least(f"dB of the searched order above '{rival}', the best fixed one, mean over shares",
                  by_order("searched") - by_order(rival), 0.0)
     ]  # fmt: skip
-    settings = {"quick": quick, "small": small, "pictures": len(exam.wanted), "steps": steps, "shares": list(SHARES)}
+    settings = {
+        "quick": quick,
+        "small": small,
+        "pictures": len(exam.wanted),
+        "steps": steps,
+        "shares": list(SHARES),
+        "frechet of real training pictures": exam.floor(),
+    }
     write_result("switch", found, claims, settings)
 
 

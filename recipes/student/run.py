@@ -20,7 +20,7 @@ from intarsia.shipped import BORROWS, model_folder, plan_file
 from recipes.base.captions import TOKENS
 from recipes.shipping import shipped_folder, write_card
 
-from .ways import WAYS, student_of, train
+from .ways import BATCH, WAYS, student_of, train
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parents[1] / "src/intarsia/models/emoji-light"
@@ -32,6 +32,7 @@ def main(
     steps: int = typer.Option(6000, help="Training steps in all."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps what it made."),
     runs: Path = typer.Option(Path("runs/student"), help="Where training is kept."),
+    out: Path = typer.Option(SHIPPED, help="Where the finished student goes."),
     hours: float | None = typer.Option(None, help="Stop after so long; it resumes next time."),
 ) -> None:
     """Train the student; when all steps are done, write its folder."""
@@ -40,12 +41,13 @@ def main(
     teacher = load_pipeline(model_folder("emoji"), device="cpu").unet
     stop_after = None if hours is None else hours * 3600
     student, done = train(way, teacher, chosen, base, runs / plan, steps=steps, stop_after=stop_after)
-    if not PartialState(cpu=not torch.cuda.is_available()).is_main_process or not done.finished:
+    state = PartialState(cpu=not torch.cuda.is_available())
+    if not state.is_main_process or not done.finished:
         return
     _, pairs, donors = student_of(teacher, chosen, way)
     outline = rig.outline_of(hosts.of(student), tokens=TOKENS)
     parameters = sum(value.numel() for value in student.parameters())
-    with shipped_folder(SHIPPED, limit_mb=LIMIT_MB) as part:
+    with shipped_folder(out, limit_mb=LIMIT_MB) as part:
         with quiet():
             student.half().save_pretrained(part / "unet", safe_serialization=True)
         (part / BORROWS).write_text(json.dumps({"intarsia": "borrows/1", "from": "emoji"}, indent=2) + "\n")
@@ -53,6 +55,7 @@ def main(
         save_outline(outline, part / "outline.json")
         write_card(HERE / "CARD.md", part, {
             "hours": f"{done.seconds / 3600:.1f}", "steps": f"{steps:,}", "plan": plan,
+            "batch": f"{BATCH * state.num_processes}",
             "parameters": f"{parameters / 1e6:.1f}", "macs": f"{outline.macs / 1e6:.0f}",
         })  # fmt: skip
 

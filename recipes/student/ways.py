@@ -18,6 +18,7 @@ from intarsia.train import Schedule
 from recipes.base.denoiser import NOISE, batches, channel_weights
 
 EVEN = Weights()
+BATCH = 32  # pictures a step and process
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def train(
     out: Path,
     *,
     steps: int,
-    batch: int = 32,
+    batch: int = BATCH,
     rate: float = 4e-4,
     stop_after: float | None = None,
 ) -> tuple[UNet2DConditionModel, Taught]:

@@ -57,6 +57,13 @@ def test_a_way_without_effect_cannot_win(assembly):
     assert all(claim.holds for claim in claims.values())
 
 
+def test_modules_that_do_nothing_keep_nothing():
+    idle = assembly_of(SENSES, SCALES, ["modules"], (), lambda *_: figures(0.2, 10.0))
+    kept = [claim for claim in idle.claims("words", alone=False) if "retention" in claim.name]
+    assert len(kept) == 2
+    assert not any(claim.holds for claim in kept)
+
+
 def test_cross_talk_is_in_parts_of_the_own_effect(assembly):
     crossed = assembly.cross_talk()
     assert crossed["palette"]["style told"] == pytest.approx(0.03 / 0.8 / 0.8)

@@ -122,7 +122,7 @@ def learned(
     assembler = assembler or Assembler(len(space.names), len(grounds.site_of))
     first = Naming(host, lowest) if space.things else Concepts(host, lowest, probe)
     schedule = Schedule(concepts, rate, cooldown=concepts // 3)
-    fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)
+    begun = fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)
     second: nn.Module
     if space.things:
         second = Seeking(host, assembler, space.groups_of(space.names), lowest, highest=highest)
@@ -132,7 +132,7 @@ def learned(
     done = fit(second, lessons.tasks, schedule, out / "customising", seed=seed, stop_after=stop_after)
     wear_average(second, out / "customising")
     channels = host.size[0]
-    told = {**(card or {}), "steps": [concepts, int(done["step"])]}
+    told = {**(card or {}), "steps": [int(begun["step"]), int(done["step"])]}
     kit = Kit(host, assembler.eval(), space, lowest, mean or (0.0,) * channels, std or (1.0,) * channels, told, highest)
     # The averaged weights never met the statistics, and these are of a mixture of models, as in training.
     with torch.no_grad(), statistics_anew(host.module):
