@@ -14,7 +14,8 @@ from intarsia.cli import main as command
 from intarsia.shipped import MODELS, plan_names
 
 VERBS = ("", "run", "plan", "plan inherit", "plan search", "plan assemble", "plan switch", "show", "price", "check",
-         "outline", "assemble", "distill", "train-module", "export", "list", "meter", "fulfil", "pack", "detect", "frontier")  # fmt: skip
+         "outline", "assemble", "distill", "train-module", "export", "list", "meter", "fulfil", "pack",
+         "detect", "frontier")  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)
