@@ -6,7 +6,7 @@ picture is layout, which one thing's styles share; where noise is low it is stro
 style's things share. So at high noise a caption sometimes names another style than the picture's, and at low noise
 another thing: every pair of words is met at both ends, whether or not there is a picture of it.
 
-Styles pay for it: most of what makes a style is settled at high noise too. Once things are known, few captions name
+Styles pay for it: much of what makes a style is settled at high noise too. Once things are known, few captions name
 another style; the share was .7 at first, then .3.
 """
 

@@ -48,7 +48,7 @@ NOISE = {
 WORDLESS = 0.1  # share of captions dropped, so that guidance has something to guide away from
 AS_DRAWN = 0.3  # share of pictures that were not shaken
 WORD_NOISE = 0.25  # of the deviation of token states: that no caption is known by heart, and neighbours help each other
-# Resampled from less than half of the noise, held-out pictures keep their style; what is lost is lost above it.
+# Less than 1: held-out pictures that were noised to half way and drawn on lost less of their style than above it.
 LATE = 0.6
 WORDING_WEIGHTS = np.array([0.3, 0.2, 0.15, 0.15, 0.1, 0.1])
 SHOWN = (
