@@ -1,8 +1,8 @@
 """How good is the shipped model? Generated pictures beside real ones, under one judge.
 
-    python -m benchmarks.base_model.run            2,241 pictures of held-out cells (an hour)
+    python -m benchmarks.base_model.run            2,241 pictures of held-out cells; an hour
     python -m benchmarks.base_model.run --quick    a rehearsal in under a minute
-    torchrun --nproc-per-node 2 -m benchmarks.base_model.run    the same, by two processes
+    torchrun --nproc-per-node 2 -m benchmarks.base_model.run --half    by two processes in bfloat16: minutes
 
 Needs the pictures of `recipes.base.run pictures` and `pip install -e '.[recipes,eval]'`.
 """

@@ -2,7 +2,10 @@
 
 import time
 
+import pytest
 import torch
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from intarsia import rig
 
@@ -33,3 +36,12 @@ def test_candidates_take_turns():
     assert 1 < low <= median <= high
     assert seconds.speedup("b") == 1 / median
     assert seconds.ratio("a") == (1, 1, 1)
+
+
+@pytest.mark.parametrize("kernels", [[SDPBackend.MATH], [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]])
+@pytest.mark.parametrize("keys", [64, 24])
+def test_whichever_kernel_a_processor_has_for_attention_is_counted(kernels, keys):
+    query, key = torch.randn(2, 4, 64, 32), torch.randn(2, 4, keys, 32)
+    with torch.no_grad(), sdpa_kernel(kernels), rig.count_macs() as macs:
+        F.scaled_dot_product_attention(query, key, key)
+    assert macs.total == macs.attention_products == 2 * (2 * 4 * 64 * keys * 32)
