@@ -7,10 +7,13 @@ Weights are random: seconds do not depend on them. Every run is 20 DDIM steps wi
 overhead is what a reuse call takes beyond the live modules alone, called by hand on tensors that are at hand.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
 
 import torch
 import typer
@@ -20,7 +23,7 @@ from rich.progress import track
 from torch.utils._pytree import tree_leaves
 
 from benchmarks import rivals
-from benchmarks.results import at_least, at_most, write_result
+from benchmarks.results import at_least, at_most, kept_row, write_result
 from intarsia import Extrapolate, Outline, Plan, hosts, price, resolve, rig
 from intarsia.lighten import branch_site, inherit
 from intarsia.rig.answering import first_tensor
@@ -74,6 +77,7 @@ def drawer(pipe: StableDiffusionPipeline, size: int, steps: int) -> Callable[...
 
 def by_plan(pipe: StableDiffusionPipeline, plan: Plan, draw: Callable) -> Callable:
     host = hosts.of(pipe.unet)
+    assert host.outline  # made now: its trial run on the meta device is not what is metered
 
     def call() -> torch.Tensor:
         with rig.applied(plan, host):
@@ -103,7 +107,7 @@ def bytes_of_deepcache(pipe: StableDiffusionPipeline, branch: int, every: int, d
         helper.disable()
 
 
-def others(pipe: StableDiffusionPipeline, draw: Callable, steps: int, outline: Outline, rounds: int) -> list[dict]:
+def others(pipe: StableDiffusionPipeline, draw: Callable, steps: int, outline: Outline, rounds: int) -> dict:
     """Other ways to the same end, beside two plans of ours: seconds and MACs as shares of the whole run's."""
     site = branch_site(outline, 0)
     candidates = {
@@ -123,13 +127,13 @@ def others(pipe: StableDiffusionPipeline, draw: Callable, steps: int, outline: O
             call()
         macs[name] = counted.total
     seconds = rig.measure_seconds(candidates, rounds=rounds)
-    return [
-        {"what": name, "seconds_ratio": seconds.ratio(name), "macs_ratio": macs[name] / macs["whole"]}
+    return {
+        name: {"seconds_ratio": seconds.ratio(name), "macs_ratio": macs[name] / macs["whole"]}
         for name in list(candidates)[1:]
-    ]
+    }
 
 
-def overhead(pipe: StableDiffusionPipeline, branch: int, size: int, rounds: int) -> float:
+def overhead(pipe: StableDiffusionPipeline, branch: int, size: int, rounds: int) -> dict:
     """Seconds of a reuse call beyond those of its live modules alone, as a share of these: median over rounds.
 
     Before either is timed the whole model runs, so that neither finds its weights at hand.
@@ -183,53 +187,66 @@ def overhead(pipe: StableDiffusionPipeline, branch: int, size: int, rounds: int)
         began = time.perf_counter()
         by_hand()
         ratios.append(ours / (time.perf_counter() - began))
-    return statistics.median(ratios) - 1
+    return {"branch": branch, "overhead": statistics.median(ratios) - 1, "ratios": ratios}
+
+
+def point(
+    pipe: StableDiffusionPipeline, draw: Callable, outline: Outline, where: tuple, steps: int, pairs: int
+) -> dict:
+    """Ours beside DeepCache at the same plan, pair by pair; the whole model a third as often."""
+    branch, every = where
+    plan = inherit(steps, every=every, sites=branch_site(outline, branch))
+    theirs, ours = by_rival(rivals.deepcache, draw, pipe, branch, every), by_plan(pipe, plan, draw)
+    same = bool(torch.equal(theirs(), ours()))
+    seconds = rig.measure_seconds({"DeepCache": theirs, "intarsia": ours}, rounds=pairs, warmups=0)
+    wholes = rig.measure_seconds({"whole": draw}, rounds=math.ceil(pairs / 3), warmups=0)
+    whole = statistics.median(taken for (taken,) in wholes.rounds)
+    bill = price(resolve(plan, outline))
+    pairwise = [times[0] / times[1] for times in seconds.rounds]
+    return {
+        "branch": branch,
+        "every": every,
+        "macs_ratio": bill.macs_ratio,
+        "kept_bytes": bill.peak_bytes,
+        "DeepCache bytes": bytes_of_deepcache(pipe, branch, every, draw),
+        "seconds_ratio": statistics.median(times[1] for times in seconds.rounds) / whole,
+        "DeepCache seconds_ratio": statistics.median(times[0] for times in seconds.rounds) / whole,
+        "DeepCache seconds over ours": statistics.median(pairwise),
+        "spread": [min(pairwise), max(pairwise)],
+        "same latents": same,
+        "rounds": seconds.rounds,
+        "rounds, whole": wholes.rounds,
+    }
 
 
 def main(
     quick: bool = typer.Option(False, help="A rehearsal."),
     pairs: int = typer.Option(7, help="Interleaved rounds at each point."),
     threads: int = typer.Option(2, help="Threads of torch."),
+    keep: Path = typer.Option(Path("runs/inherit_speed"), help="Where rows are kept: a killed run goes on."),
 ) -> None:
     """Time, compare, claim."""
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     pipe = pipeline(random_unet(block_out_channels=NARROW) if quick else random_unet())
-    steps = 6 if quick else STEPS
+    steps, pairs = (6, 1) if quick else (STEPS, pairs)
+    keep = keep / f"{'quick' if quick else 'full'}-{pairs}-{threads}"
     rows = []
     for size in (32,) if quick else (32, 64):
         draw = drawer(pipe, size, steps)
         outline = rig.outline_of(hosts.of(pipe.unet), batch=2, height=size, width=size)
-        for branch, every in track(POINTS, description=f"{size * 8} px"):
-            plan = inherit(steps, every=every, sites=branch_site(outline, branch))
-            candidates = {
-                "whole": draw,
-                "DeepCache": by_rival(rivals.deepcache, draw, pipe, branch, every),
-                "intarsia": by_plan(pipe, plan, draw),
-            }
-            seconds = rig.measure_seconds(candidates, rounds=1 if quick else pairs)
-            pairwise = [times[1] / times[2] for times in seconds.rounds]
-            bill = price(resolve(plan, outline))
-            row = {
-                "pixels": size * 8,
-                "branch": branch,
-                "every": every,
-                "macs_ratio": bill.macs_ratio,
-                "kept_bytes": bill.peak_bytes,
-                "DeepCache bytes": bytes_of_deepcache(pipe, branch, every, draw),
-                "seconds_ratio": seconds.ratio("intarsia"),
-                "DeepCache seconds_ratio": seconds.ratio("DeepCache"),
-                "DeepCache seconds over ours": statistics.median(pairwise),
-                "same latents": bool(torch.equal(candidates["DeepCache"](), candidates["intarsia"]())),
-                "rounds": seconds.rounds,
-            }
-            rows.append(row)
-            print({key: value for key, value in row.items() if key != "rounds"})
-        rows += [{"pixels": size * 8, **row} for row in others(pipe, draw, steps, outline, rounds=1 if quick else 3)]
-        for branch in (0, 1, 2):
-            beyond = overhead(pipe, branch, size, 1 if quick else pairs)
-            rows.append({"pixels": size * 8, "branch": branch, "overhead": beyond})
-            print(rows[-1])
+        todo: dict[str, Callable[[], dict]] = {
+            f"branch{where[0]}-every{where[1]}": partial(point, pipe, draw, outline, where, steps, pairs)
+            for where in POINTS
+        }
+        todo |= {
+            f"overhead{branch}": partial(overhead, pipe, branch, size, 1 if quick else 5 * pairs)
+            for branch in (0, 1, 2)
+        }
+        todo["others"] = partial(others, pipe, draw, steps, outline, rounds=1 if quick else 3)
+        for name, make in track(todo.items(), description=f"{size * 8} px"):
+            rows.append({"pixels": size * 8, **kept_row(keep / f"{size * 8}px-{name}.json", make)})
+            print({key: value for key, value in rows[-1].items() if "rounds" not in key})
     timed = [row for row in rows if "every" in row]
     worst = min(row["DeepCache seconds over ours"] for row in timed)
     claims = [at_least("DeepCache's seconds over ours at the same plan, worst point", worst, 1.0)]
