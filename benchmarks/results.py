@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import distributions, version
 from pathlib import Path
@@ -36,16 +36,6 @@ def versions() -> dict[str, str]:
     """What a figure may depend on, rivals included."""
     known = {found.name for found in distributions()}
     return {library: version(library) for library in (*LIBRARIES, *(one for one in BESIDE if one in known))}
-
-
-def kept_row(path: Path, make: Callable[[], dict[str, object]]) -> dict[str, object]:
-    """A row of an earlier run that was killed, or one made now and kept there; remove the file to see it anew."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(make(), indent=1) + "\n")
-        part.replace(path)
-    return json.loads(path.read_text())
 
 
 def write_result(

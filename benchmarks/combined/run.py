@@ -20,6 +20,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from benchmarks.base_model.exam import held_out
 from benchmarks.drawing import draw
 from benchmarks.inherit_quality.run import WATCHED
+from benchmarks.keeping import drawn_by, kept_pictures
 from benchmarks.results import Claim, at_least, at_most, write_result
 from intarsia import Plan, PlanError, hosts, price, resolve, rig
 from intarsia.eval import psnr
@@ -27,6 +28,7 @@ from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten import branch_site
 from intarsia.lighten.search import choose_keys, keys_within, plan_of, watch
 from intarsia.lighten.switch import last, switch
+from intarsia.plan.text import write_plan
 from intarsia.shipped import model_folder
 
 WHOLE_STEPS = 50
@@ -34,6 +36,9 @@ TIMED = 8  # pictures drawn at once while seconds are taken
 SHARES = (0.5, 0.33, 0.25, 0.2)
 FEWER = (25, 17, 12, 10, 8)
 POINTS, DISTANCE, SPEED = 3.0, 1.1, 4.0
+
+
+AFRESH = 50_000  # seeds of the pictures that are claimed
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ def main(
     repeats: int = typer.Option(2, help="Pictures of each held-out cell."),
     rounds: int = typer.Option(5, help="Interleaved rounds of timing."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
+    keep: Path = typer.Option(Path("runs/combined"), help="Where drawn pictures are kept: a killed run goes on."),
 ) -> None:
     """Search, draw, judge, time."""
     torch.set_grad_enabled(False)
@@ -111,28 +117,41 @@ def main(
 
     exam = held_out(base, repeats=1 if quick else repeats, every=120 if quick else 1)
 
-    rows: list[dict] = []
-    raced: dict[str, Callable[[], object]] = {}
-    reference: np.ndarray | None = None
     full = hosts_of[id(whole)].outline.macs * hosts.rows(whole.scheduler, steps)
-    for arm in arms_of(whole, light, hosts_of, steps):
-        host = hosts_of[id(arm.pipe)]
-        with arm.worn(host):
-            drawn = draw(arm.pipe, exam.prompts, steps=arm.steps)
-        reference = drawn if reference is None else reference
-        bill = price(resolve(arm.plan, host.outline, arm.others), {n: one.outline for n, one in arm.others.items()})
-        rows.append({
-            "arm": arm.family,
-            "macs_ratio": bill.total / full,
-            "median PSNR": float(np.median([psnr(one, two) for one, two in zip(drawn, reference, strict=True)]))
-            if drawn is not reference else None,
-            **exam.row(drawn),
-        })  # fmt: skip
-        raced[arm.family] = timing_of(arm, host, exam.prompts[:TIMED])
+    weights = [drawn_by(pipe) for pipe in (whole, light)]
+
+    def pictures(arm: Arm, seed: int) -> np.ndarray:
+        def make() -> np.ndarray:
+            with arm.worn(hosts_of[id(arm.pipe)]):
+                return draw(arm.pipe, exam.prompts, steps=arm.steps, seed=seed)
+
+        return kept_pictures(keep, [weights, arm.family, arm.steps, write_plan(arm.plan), seed, *exam.prompts], make)
+
+    def judged(arm: Arm, seed: int = 0) -> dict:
+        drawn = pictures(arm, seed)
+        near = [psnr(one, two) for one, two in zip(drawn, pictures(arms[0], seed), strict=True)]
+        return {"median PSNR": float(np.median(near)) if arm is not arms[0] else None, **exam.row(drawn)}
+
+    arms = list(arms_of(whole, light, hosts_of, steps))
+    rows: list[dict] = []
+    for arm in arms:
+        others = {name: host.outline for name, host in arm.others.items()}
+        bill = price(resolve(arm.plan, hosts_of[id(arm.pipe)].outline, arm.others), others)
+        rows.append({"arm": arm.family, "macs_ratio": bill.total / full, **judged(arm)})
         print(rows[-1])
-    seconds = rig.measure_seconds(raced, rounds=1 if quick else rounds)
+
+    def raced(some: list[Arm]) -> rig.meter.Seconds:
+        calls = {arm.family: timing_of(arm, hosts_of[id(arm.pipe)], exam.prompts[:TIMED]) for arm in some}
+        return rig.measure_seconds(calls, rounds=1 if quick else rounds)
+
+    seconds = raced(arms)
     for row in rows:
         row |= {"speedup": seconds.speedup(row["arm"]), "seconds ratio": seconds.ratio(row["arm"])}
+    best = chosen(rows)
+    # The best arm was chosen by these pictures and seconds, so both are taken once more, and only these are claimed.
+    again = [arm for arm in arms if arm.family in (arms[0].family, best)]
+    seconds = raced(again)
+    afresh = [{"arm": arm.family, "speedup": seconds.speedup(arm.family), **judged(arm, AFRESH)} for arm in again]
     settings = {
         "quick": quick,
         "student": student,
@@ -140,7 +159,8 @@ def main(
         "steps": steps,
         "frechet of real training pictures": exam.floor(),
     }
-    write_result("combined", rows, [] if quick else claims_of(rows), settings)
+    rows += [{**row, "afresh": True, "rounds": seconds.rounds} for row in afresh]
+    write_result("combined", rows, [] if quick else claims_of(*afresh), settings)
 
 
 def timing_of(arm: Arm, host: rig.Host, prompts: list[str]) -> Callable[[], object]:
@@ -153,23 +173,29 @@ def timing_of(arm: Arm, host: rig.Host, prompts: list[str]) -> Callable[[], obje
     return call
 
 
-def claims_of(rows: list[dict]) -> list[Claim]:
-    """The fastest arm whose pictures are good enough, fewer steps alone left aside."""
-    whole = rows[0]
+def lost(row: dict, whole: dict) -> float:
+    """Points of concept accuracy."""
+    return 100 * (whole["concept top-1"] - row["concept top-1"])
 
-    def lost(row: dict) -> float:
-        return 100 * (whole["concept top-1"] - row["concept top-1"])
 
-    def farther(row: dict) -> float:
-        return row["frechet to real"] / whole["frechet to real"]
+def farther(row: dict, whole: dict) -> float:
+    """Fréchet distance to real pictures, of the whole model's."""
+    return row["frechet to real"] / whole["frechet to real"] if whole["frechet to real"] else 1.0
 
-    ours = [row for row in rows[1:] if not row["arm"].startswith("fewer")]
-    good = [row for row in ours if lost(row) <= POINTS and farther(row) <= DISTANCE]
-    best = max(good or ours, key=lambda row: row["speedup"] if good else -farther(row))
+
+def chosen(rows: list[dict]) -> str:
+    """The fastest arm whose pictures are good enough, fewer steps alone left aside; if none is, the nearest."""
+    whole, ours = rows[0], [row for row in rows[1:] if not row["arm"].startswith("fewer")]
+    good = [row for row in ours if lost(row, whole) <= POINTS and farther(row, whole) <= DISTANCE]
+    return max(good or ours, key=lambda row: row["speedup"] if good else -farther(row, whole))["arm"]
+
+
+def claims_of(whole: dict, best: dict) -> list[Claim]:
+    """Of the chosen arm."""
     return [
         at_least(f"times as fast as the whole model: '{best['arm']}'", best["speedup"], SPEED),
-        at_most("points of concept accuracy that it loses", lost(best), POINTS),
-        at_most("its Fréchet distance, of the whole model's", farther(best), DISTANCE),
+        at_most("points of concept accuracy that it loses", lost(best, whole), POINTS),
+        at_most("its Fréchet distance, of the whole model's", farther(best, whole), DISTANCE),
     ]
 
 

@@ -16,7 +16,8 @@ import typer
 from diffusers import DDIMScheduler
 
 from benchmarks.drawing import draw
-from benchmarks.inherit_quality.run import WATCHED, Arm, drawn_by, exam_of, pictures_of, reported_prompts
+from benchmarks.inherit_quality.run import WATCHED, Arm, exam_of, pictures_of, reported_prompts
+from benchmarks.keeping import drawn_by
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.hosts.pipelines import load_pipeline

@@ -8,10 +8,8 @@ and the fits watch (`WATCHED`) is disjoint from what is reported.
 """
 
 import functools
-import hashlib
 import random
 import statistics
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +25,10 @@ from benchmarks.base_model.judge import trained
 from benchmarks.base_model.world import taught_world
 from benchmarks.drawing import draw, processes
 from benchmarks.inherit_quality.arms import SPEEDUPS_IN_MACS, Arm, arms
+from benchmarks.keeping import drawn_by, kept_pictures
 from benchmarks.results import Claim, at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.eval import psnr
-from intarsia.graphs.exporting import digest_of
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.search import watch
 from intarsia.plan.text import write_plan
@@ -61,31 +59,16 @@ def pictures_of(pipe, host, arm: Arm, cells: list[dict], steps: int, keep: Path,
     calls = arm.steps or steps
     plan = arm.plan or Plan(hosts.rows(pipe.scheduler, calls))
     prompts = [cell["prompt"] for cell in cells]
-    words = [weights, dict(pipe.scheduler.config), calls, arm.gate, GUIDANCE, SEED, write_plan(plan), *prompts]
-    path = keep / f"{hashlib.sha256(repr(words).encode()).hexdigest()[:20]}.npy"
-    if not path.exists():
+
+    def make() -> np.ndarray:
         if arm.gate is None:
             with rig.applied(plan, host):
-                drawn = draw(pipe, prompts, steps=calls, seed=SEED)
-        else:
-            with rivals.tgate(pipe, arm.gate) as by_gate:
-                drawn = draw(by_gate, prompts, steps=calls, seed=SEED)
-        if processes().is_main_process:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part.npy")
-            np.save(part, drawn)
-            part.replace(path)
-    processes().wait_for_everyone()
-    return np.load(path)
+                return draw(pipe, prompts, steps=calls, seed=SEED)
+        with rivals.tgate(pipe, arm.gate) as by_gate:
+            return draw(by_gate, prompts, steps=calls, seed=SEED)
 
-
-def drawn_by(pipe) -> str:
-    """A fingerprint of everything that draws: weights, the code that runs plans, diffusers."""
-    code = Path(rig.__file__).parents[1]
-    sources = sorted([*code.glob("rig/*.py"), *code.glob("plan/*.py"), *code.glob("hosts/*.py")])
-    text = "".join(path.read_text() for path in sources) + version("diffusers")
-    models = (pipe.unet, pipe.vae, pipe.text_encoder)
-    return hashlib.sha256((text + "".join(digest_of(model) for model in models)).encode()).hexdigest()
+    told = [weights, dict(pipe.scheduler.config), calls, arm.gate, GUIDANCE, SEED, write_plan(plan), *prompts]
+    return kept_pictures(keep, told, make)
 
 
 def ssim(drawn: np.ndarray, whole: np.ndarray) -> float:

@@ -23,7 +23,8 @@ from rich.progress import track
 from torch.utils._pytree import tree_leaves
 
 from benchmarks import rivals
-from benchmarks.results import at_least, at_most, kept_row, write_result
+from benchmarks.keeping import kept_row
+from benchmarks.results import at_least, at_most, write_result
 from intarsia import Extrapolate, Outline, Plan, hosts, price, resolve, rig
 from intarsia.lighten import branch_site, inherit
 from intarsia.rig.answering import first_tensor

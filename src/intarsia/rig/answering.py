@@ -12,7 +12,7 @@ from ..errors import RigError
 from ..plan import Table
 from ..plan.liveness import Flow
 from .contract import Host
-from .dead import Dead, first_dead, overlooked
+from .dead import dead, first_dead, overlooked
 
 Wearing = Callable[[Any], Any]  # from the forward that stands at a module to the one that stands in for it
 
@@ -88,11 +88,11 @@ def like_output(tensor: Tensor, kwargs: Mapping[str, Any]) -> Any:
 def placeholder(shape: torch.Size, like: Tensor) -> Tensor:
     """Stands where a value that nobody reads would be.
 
-    A compiler sees one number at every place, whose use it then removes; without one it is a `Dead` tensor.
+    A compiler sees one number at every place, whose use it then removes; without one it is a dead tensor.
     """
     if torch.compiler.is_compiling():
         return torch.zeros((), dtype=like.dtype, device=like.device).expand(shape)
-    return Dead(shape, like)
+    return dead(shape, like.dtype, like.device)
 
 
 def touched_sites(table: Table) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ reach a layer with weights or the host's output, a reader was overlooked, and th
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -23,8 +24,8 @@ class Dead(Tensor):
     """A tensor without values."""
 
     @staticmethod
-    def __new__(cls, shape: Sequence[int], like: Tensor) -> "Dead":
-        return torch.Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=like.dtype, device=like.device)
+    def __new__(cls, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> "Dead":
+        return torch.Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=dtype, device=device)
 
     @classmethod
     def __torch_function__(
@@ -42,6 +43,12 @@ class Dead(Tensor):
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         return first_dead([*args, *(kwargs or {}).values()])
+
+
+@lru_cache(maxsize=1024)
+def dead(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Dead:
+    """The dead tensor of a shape. Nothing can be done to it, so one serves everybody."""
+    return Dead(shape, dtype, device)
 
 
 def overlooked(reader: str) -> RigError:

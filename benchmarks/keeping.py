@@ -1,0 +1,46 @@
+"""What a benchmark keeps while it runs, so that a killed run goes on where it was."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from diffusers import DiffusionPipeline
+
+from benchmarks.drawing import processes
+from intarsia.graphs.exporting import digest_of
+
+
+def kept_row(path: Path, make: Callable[[], dict[str, object]]) -> dict[str, object]:
+    """A row of an earlier run, or one made now; remove the file to see it anew."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(make(), indent=1) + "\n")
+        part.replace(path)
+    return json.loads(path.read_text())
+
+
+def kept_pictures(folder: Path, told: object, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Pictures of an earlier run that was told the same, or drawn now. Under `torchrun` every process must call this.
+
+    Args:
+        told: All that the pictures depend on, with a `repr` that says so.
+    """
+    path = folder / f"{hashlib.sha256(repr(told).encode()).hexdigest()[:20]}.npy"
+    if not path.exists():
+        drawn = make()
+        if processes().is_main_process:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part.npy")
+            np.save(part, drawn)
+            part.replace(path)
+    processes().wait_for_everyone()
+    return np.load(path)
+
+
+def drawn_by(pipe: DiffusionPipeline) -> str:
+    """A fingerprint of a pipeline's weights and its library. That a plan means the same as before is for the tests."""
+    return " ".join([version("diffusers"), *(digest_of(model) for model in (pipe.unet, pipe.vae, pipe.text_encoder))])
