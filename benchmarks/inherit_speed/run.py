@@ -1,16 +1,17 @@
 """Seconds under a plan, beside DeepCache 0.1.1 at the same plan, on a UNet of Stable Diffusion 1.5's shape.
 
-    python -m benchmarks.inherit_speed.run             256 px and 512 px latents, nine points, seven pairs; an hour
+    python -m benchmarks.inherit_speed.run             256 px and 512 px latents, nine points; 1.5 hours
     python -m benchmarks.inherit_speed.run --quick     a UNet a tenth as wide, one pair a point, in about a minute
 
 Weights are random: seconds do not depend on them. Every run is 20 DDIM steps with guidance in one batch. The
 overhead is what a reuse call takes beyond the live modules alone, called by hand on tensors that are at hand.
 """
 
+import copy
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -60,6 +61,38 @@ def pipeline(unet: UNet2DConditionModel) -> StableDiffusionPipeline:
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def twin(pipe: StableDiffusionPipeline) -> StableDiffusionPipeline:
+    """The same weights in modules of their own, so that two ways can stand side by side."""
+    return pipeline(copy.deepcopy(pipe.unet, {id(value): value for value in pipe.unet.parameters()}))
+
+
+@torch.no_grad()
+def in_step(pipes: Mapping[str, StableDiffusionPipeline], size: int, steps: int, late: bool) -> tuple[dict, dict]:
+    """One run of each, taking turns call by call, so that what else the machine does falls on all alike.
+
+    Args:
+        late: Who comes first within a step changes from step to step; this says who begins.
+
+    Returns:
+        The seconds of each run, and its latents.
+    """
+    words = torch.zeros(2, 77, 768, dtype=torch.bfloat16)
+    start = torch.randn(1, 4, size, size, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    seconds, latents = dict.fromkeys(pipes, 0.0), dict.fromkeys(pipes, start)
+    for pipe in pipes.values():
+        pipe.scheduler.set_timesteps(steps)
+    for step in range(steps):
+        for name, pipe in list(pipes.items())[:: -1 if (step + late) % 2 else 1]:
+            began = time.perf_counter()
+            at = pipe.scheduler.timesteps[step]
+            both = pipe.unet(torch.cat([latents[name]] * 2), at, encoder_hidden_states=words, return_dict=False)[0]
+            without, with_words = both.chunk(2)
+            guided = without + 7.5 * (with_words - without)
+            latents[name] = pipe.scheduler.step(guided, at, latents[name], return_dict=False)[0]
+            seconds[name] += time.perf_counter() - began
+    return seconds, latents
 
 
 def drawer(pipe: StableDiffusionPipeline, size: int, steps: int) -> Callable[..., torch.Tensor]:
@@ -191,38 +224,41 @@ def overhead(pipe: StableDiffusionPipeline, branch: int, size: int, rounds: int)
     return {"branch": branch, "overhead": statistics.median(ratios) - 1, "ratios": ratios}
 
 
-def point(
-    pipe: StableDiffusionPipeline, draw: Callable, outline: Outline, where: tuple, steps: int, pairs: int
-) -> dict:
-    """Ours beside DeepCache at the same plan, pair by pair; the whole model a third as often."""
+def point(pipe: StableDiffusionPipeline, size: int, outline: Outline, where: tuple, steps: int, pairs: int) -> dict:
+    """Ours beside DeepCache at the same plan, in step; the whole model's run a third as often."""
     branch, every = where
     plan = inherit(steps, every=every, sites=branch_site(outline, branch))
-    theirs, ours = by_rival(rivals.deepcache, draw, pipe, branch, every), by_plan(pipe, plan, draw)
-    same = bool(torch.equal(theirs(), ours()))
-    seconds = rig.measure_seconds({"DeepCache": theirs, "intarsia": ours}, rounds=pairs, warmups=0)
-    wholes = rig.measure_seconds({"whole": draw}, rounds=math.ceil(pairs / 3), warmups=0)
-    whole = statistics.median(taken for (taken,) in wholes.rounds)
-    bill = price(resolve(plan, outline))
-    pairwise = [times[0] / times[1] for times in seconds.rounds]
+    pipes = {"DeepCache": twin(pipe), "intarsia": twin(pipe)}
+    host, rounds, same = hosts.of(pipes["intarsia"].unet), [], []
+    for number in range(pairs + 1):  # the first is not counted
+        with rivals.deepcache(pipes["DeepCache"], branch, every), rig.applied(plan, host):
+            seconds, latents = in_step(pipes, size, steps, late=bool(number % 2))
+        rounds.append(list(seconds.values()))
+        same.append(bool(torch.equal(*latents.values())))
+    del rounds[0]
+    wholes = [in_step({"whole": pipe}, size, steps, late=False)[0]["whole"] for _ in range(math.ceil(pairs / 3))]
+    whole, (theirs, ours) = statistics.median(wholes), map(statistics.median, zip(*rounds, strict=True))
+    bill, pairwise = price(resolve(plan, outline)), [times[0] / times[1] for times in rounds]
     return {
         "branch": branch,
         "every": every,
         "macs_ratio": bill.macs_ratio,
         "kept_bytes": bill.peak_bytes,
-        "DeepCache bytes": bytes_of_deepcache(pipe, branch, every, draw),
-        "seconds_ratio": statistics.median(times[1] for times in seconds.rounds) / whole,
-        "DeepCache seconds_ratio": statistics.median(times[0] for times in seconds.rounds) / whole,
+        "DeepCache bytes": bytes_of_deepcache(pipe, branch, every, drawer(pipe, size, steps)),
+        "seconds_ratio": ours / whole,
+        "DeepCache seconds_ratio": theirs / whole,
         "DeepCache seconds over ours": statistics.median(pairwise),
         "spread": [min(pairwise), max(pairwise)],
-        "same latents": same,
-        "rounds": seconds.rounds,
-        "rounds, whole": wholes.rounds,
+        "same latents": all(same),
+        "rounds": rounds,
+        "rounds, whole": wholes,
     }
 
 
 def main(
     quick: bool = typer.Option(False, help="A rehearsal."),
-    pairs: int = typer.Option(7, help="Interleaved rounds at each point."),
+    pairs: int = typer.Option(7, help="Interleaved rounds at each point at 256 px."),
+    wide_pairs: int = typer.Option(3, help="The same at 512 px, where a round takes five times as long."),
     threads: int = typer.Option(2, help="Threads of torch."),
     keep: Path = typer.Option(Path("runs/inherit_speed"), help="Where rows are kept: a killed run goes on."),
 ) -> None:
@@ -237,7 +273,9 @@ def main(
         draw = drawer(pipe, size, steps)
         outline = rig.outline_of(hosts.of(pipe.unet), batch=2, height=size, width=size)
         todo: dict[str, Callable[[], dict]] = {
-            f"branch{where[0]}-every{where[1]}": partial(point, pipe, draw, outline, where, steps, pairs)
+            f"branch{where[0]}-every{where[1]}": partial(
+                point, pipe, size, outline, where, steps, pairs if size == 32 else wide_pairs
+            )
             for where in POINTS
         }
         todo |= {
