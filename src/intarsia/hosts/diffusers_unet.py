@@ -13,6 +13,7 @@ Source: the levels block, layer and unit are A-SDM's (Zhu et al. 2024); their ma
 modules is ours. Pairs and the last stage are what BK-SDM removes.
 """
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -22,6 +23,7 @@ from typing import Any
 from diffusers import UNet2DConditionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ..errors import FitError
 from ..plan import Outline, Site
@@ -176,6 +178,25 @@ class UNetHost:
         control = kwargs.get("down_block_additional_residuals") is not None
         old_adapter = control and kwargs.get("mid_block_additional_residual") is None
         return free_u or old_adapter or kwargs.get("down_intrablock_additional_residuals") is not None
+
+    def before_words(self) -> tuple[str, ...]:
+        if str(self.module.config.addition_embed_type).startswith("text"):  # words are in the time embedding
+            return ("conv_in",)
+        found, block = ["conv_in", "down_blocks.0.resnets.0"], self.module.down_blocks[0]
+        if getattr(block, "attentions", None):
+            inside = ["proj_in"]
+            if not block.attentions[0].transformer_blocks[0].only_cross_attention:
+                inside.append("transformer_blocks.0.attn1")
+            found += [f"down_blocks.0.attentions.0.{name}" for name in inside]
+        return tuple(found)
+
+    def without_words(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Tensor]:
+        names = ["sample", "timestep", "timestep_cond", "class_labels", "attention_mask"]
+        if self.module.config.addition_embed_type is not None:
+            names.append("added_cond_kwargs")
+        call = inspect.signature(type(self.module).forward).bind(self.module, *args, **kwargs).arguments
+        leaves = tree_leaves([call.get(name) for name in names])
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.numel() > 1]
 
     def misfit(self, other: Host) -> str | None:
         if not isinstance(other.module, UNet2DConditionModel):

@@ -6,6 +6,7 @@ from .contract import Gate as Gate
 from .contract import Host as Host
 from .contract import UnitHost as UnitHost
 from .gating import gated as gated
+from .guidance import guidance_shared as guidance_shared
 from .lineage import Lineage as Lineage
 from .live import Live as Live
 from .live import applied as applied

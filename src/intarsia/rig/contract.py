@@ -145,6 +145,14 @@ class Host(Protocol):
         """Whether this call may edit the outputs of sites in place, so that remembered ones need guarding."""
         ...
 
+    def before_words(self) -> tuple[str, ...]:
+        """The modules that run before words are first read, the cheap ones left out."""
+        ...
+
+    def without_words(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Tensor]:
+        """The batches in a call that these modules depend on."""
+        ...
+
     def misfit(self, other: "Host") -> str | None:
         """Why another model cannot answer a call in this one's place, or None."""
         ...
