@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    UNet2DConditionModel,
+)
 
 from intarsia import FitError, Plan, Rule, Skip, Use, hosts, rig
 from intarsia.hosts import pico
@@ -64,6 +71,24 @@ def test_ready_made_plans_fit_the_models_that_they_are_for(config, name, share):
 
     bill = price(resolve(load_plan(plan_file(name)), on_meta(config).outline))
     assert bill.macs_ratio == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps"),
+    [
+        (DDIMScheduler(), 25), (EulerDiscreteScheduler(), 25), (DPMSolverMultistepScheduler(), 25),
+        (PNDMScheduler(skip_prk_steps=True), 24),
+    ],
+    ids=["ddim", "euler", "dpm", "pndm"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["sd-fast", "sd-faster", "sdxl-fast", "sdxl-faster"])
+def test_ready_made_plans_are_for_the_steps_that_they_name(name, sampler, steps):
+    from intarsia import load_plan
+    from intarsia.shipped import plan_file
+
+    plan = load_plan(plan_file(name))
+    assert hosts.rows(sampler, steps) == plan.rows
+    assert str(steps) in str(plan.made_by["for"])
 
 
 def test_the_cost_of_sd_xl():
