@@ -234,3 +234,11 @@ def test_strangers_are_refused():
 def test_attention_down_blocks_are_followed():
     host = UNetHost(pico.unet(down_block_types=("AttnDownBlock2D",) * 4, up_block_types=("AttnUpBlock2D",) * 4))
     assert host.outline.macs > 0
+
+
+@pytest.mark.parametrize("kind", ["image", "text_image"])
+def test_unets_that_are_told_pictures_in_place_of_words_are_refused(kind):
+    """Kandinsky's, which the README says are not among those that plans are for."""
+    host = hosts.of(pico.unet(addition_embed_type=kind, encoder_hid_dim_type=f"{kind}_proj", encoder_hid_dim=8))
+    with pytest.raises(FitError, match="we do not know what such a UNet is called with"):
+        _ = host.outline

@@ -1,4 +1,4 @@
-"""Stable Diffusion's UNet, in every shape that diffusers builds: SD 1.x, 2.x, XL and their relatives.
+"""Stable Diffusion's UNet: SD 1.x, 2.x, XL and their relatives that are told words, so not Kandinsky's.
 
 Sites, from coarse to fine:
 
