@@ -18,9 +18,13 @@ from .pages import PAGES, commands_of, run, walk
 PAGE = PAGES["senses.md"]
 
 
+def changed(line):
+    return line.replace("--steps 1000", "--steps 2 --batch 2").replace("intarsia run", "intarsia run --rounds 1")
+
+
 def test_the_page_runs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    found = walk("senses.md", monkeypatch, lambda line: line.replace("--steps 1000", "--steps 2 --batch 2"))
+    found = walk("senses.md", monkeypatch, changed)
     assert len(list((tmp_path / "rows").glob("*.png"))) == 64
     assert (tmp_path / "out/mood/contact-sheet.png").exists()
     assert (tmp_path / "out/fast/report.md").exists()

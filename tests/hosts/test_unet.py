@@ -61,8 +61,8 @@ SD_2 = SD_15 | {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 2
 @pytest.mark.parametrize(
     ("config", "name", "share"),
     [
-        (SD_15, "sd-fast", 0.558), (SD_15, "sd-faster", 0.411), (SD_2, "sd-fast", 0.56), (SD_2, "sd-faster", 0.41),
-        (SD_XL, "sdxl-fast", 0.535), (SD_XL, "sdxl-faster", 0.38),
+        (SD_15, "sd-fast", 0.558), (SD_15, "sd-faster", 0.410), (SD_2, "sd-fast", 0.558), (SD_2, "sd-faster", 0.410),
+        (SD_XL, "sdxl-fast", 0.527), (SD_XL, "sdxl-faster", 0.369),
     ],
 )  # fmt: skip
 def test_ready_made_plans_fit_the_models_that_they_are_for(config, name, share):
@@ -70,25 +70,7 @@ def test_ready_made_plans_fit_the_models_that_they_are_for(config, name, share):
     from intarsia.shipped import plan_file
 
     bill = price(resolve(load_plan(plan_file(name)), on_meta(config).outline))
-    assert bill.macs_ratio == pytest.approx(share, abs=0.02)
-
-
-@pytest.mark.parametrize(
-    ("sampler", "steps"),
-    [
-        (DDIMScheduler(), 25), (EulerDiscreteScheduler(), 25), (DPMSolverMultistepScheduler(), 25),
-        (PNDMScheduler(skip_prk_steps=True), 24),
-    ],
-    ids=["ddim", "euler", "dpm", "pndm"],
-)  # fmt: skip
-@pytest.mark.parametrize("name", ["sd-fast", "sd-faster", "sdxl-fast", "sdxl-faster"])
-def test_ready_made_plans_are_for_the_steps_that_they_name(name, sampler, steps):
-    from intarsia import load_plan
-    from intarsia.shipped import plan_file
-
-    plan = load_plan(plan_file(name))
-    assert hosts.rows(sampler, steps) == plan.rows
-    assert str(steps) in str(plan.made_by["for"])
+    assert bill.macs_ratio == pytest.approx(share, abs=0.001)
 
 
 def test_the_cost_of_sd_xl():
@@ -242,3 +224,21 @@ def test_unets_that_are_told_pictures_in_place_of_words_are_refused(kind):
     host = hosts.of(pico.unet(addition_embed_type=kind, encoder_hid_dim_type=f"{kind}_proj", encoder_hid_dim=8))
     with pytest.raises(FitError, match="we do not know what such a UNet is called with"):
         _ = host.outline
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps"),
+    [
+        (DDIMScheduler(), 25), (EulerDiscreteScheduler(), 25), (DPMSolverMultistepScheduler(), 25),
+        (PNDMScheduler(skip_prk_steps=True), 24),
+    ],
+    ids=["ddim", "euler", "dpm", "pndm"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["sd-fast", "sd-faster", "sdxl-fast", "sdxl-faster"])
+def test_ready_made_plans_are_for_the_steps_that_they_name(name, sampler, steps):
+    from intarsia import load_plan
+    from intarsia.shipped import plan_file
+
+    plan = load_plan(plan_file(name))
+    assert hosts.rows(sampler, steps) == plan.rows
+    assert str(steps) in str(plan.made_by["for"])
