@@ -19,7 +19,7 @@ PAGE = PAGES["senses.md"]
 
 
 def changed(line):
-    return line.replace("--steps 1000", "--steps 2 --batch 2").replace("intarsia run", "intarsia run --rounds 1")
+    return line.replace("--steps 200", "--steps 2 --batch 2").replace("intarsia run", "intarsia run --rounds 1")
 
 
 def test_the_page_runs(monkeypatch, tmp_path):
