@@ -15,10 +15,14 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", README, re.S))
 
 
-def test_the_faster_example_runs(capsys):
-    exec(compile(EXAMPLES["faster"], "README: faster", "exec"), {})
+def test_the_faster_example_runs_and_the_server_goes_on_from_there(capsys):
+    names = {}
+    exec(compile(EXAMPLES["faster"], "README: faster", "exec"), names)
     assert "host" in capsys.readouterr().out
-    assert EXAMPLES.keys() == {"faster", "senses", "factory"}, "test_senses_walk.py runs the one that is not run here"
+    exec(compile(EXAMPLES["server"], "README: server", "exec"), names)
+    assert names["pipe"].unet.is_cache_enabled
+    others = EXAMPLES.keys() - {"faster", "server", "factory"}
+    assert others == {"senses"}, "test_senses_walk.py runs the one that is not run here"
 
 
 def test_the_factory_example_runs(monkeypatch, tmp_path):
