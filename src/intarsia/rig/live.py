@@ -20,6 +20,7 @@ from ..plan import Plan, Skip, Table, Use, resolve
 from ..plan.liveness import Flow
 from .answering import Row, Wearing, answer, first_tensor, refuse_dead, wearing, worn
 from .clock import CallClock
+from .compiled import refuse_compiled
 from .contract import Host
 from .idle import block_answer, watch_of
 from .memory import Memory
@@ -209,7 +210,7 @@ def applied(
 
     Raises:
         PlanError, FitError: before anything is touched.
-        RigError: the host is under a plan already.
+        RigError: the host is under a plan already, or compiled.
     """
     others = dict(others or {})
     module = host.module
@@ -230,6 +231,7 @@ def applied(
             )
 
     def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        refuse_compiled(module)
         live.begin(args, kwargs)
 
     def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
@@ -241,6 +243,7 @@ def applied(
         forwards = {"": graphs(live)}
     if any(live.table.answering):
         forwards |= {"": switch(live, others, forwards.get(""))}
+    refuse_compiled(module, {"", *forwards})
     handles = (module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after))
     UNDER_PLAN.add(module)
     try:
