@@ -112,7 +112,7 @@ def test_a_factor_is_met_or_said_to_lie_between_two_rungs(pico_outline, rows, fa
     assert measured == timed(plan)
     assert len(asked) == len({str(plan.rules) for plan in asked}), "no plan is timed twice"
     if near:
-        assert abs(measured / factor - 1) <= 0.1
+        assert measured == nearest or abs(measured / factor - 1) < speed.CLOSE
         assert not said
         return
     assert measured == nearest

@@ -123,7 +123,7 @@ def plan_at_speed(
     Args:
         timed: How many times faster than the whole model a plan is, measured now.
         say: Hears of it if no rung is within a tenth of the factor.
-        tries: How many plans are timed by the pace, before those beside the nearest are.
+        tries: How many plans are timed where the pace points, before those beside the nearest are.
 
     Returns:
         The plan that came nearest, and its measured factor.
@@ -151,7 +151,7 @@ def plan_at_speed(
         measured[rung] = timed(rungs[rung])
         aim *= factor / measured[rung]
         rung = rung if off(rung) < CLOSE else reaching(aim)
-    while off(rung := min(measured, key=off)) > NEAR:
+    while off(rung := min(measured, key=off)) > CLOSE:
         beside = toward(rung)
         if beside in measured or beside not in range(rows - 1):
             break
