@@ -1,6 +1,7 @@
 """The command, as a person would use it and misuse it."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -202,16 +203,22 @@ def test_a_search_writes_a_plan_within_its_budget(intarsia):
     assert intarsia("run", "a fox", "--plan", "p.yaml", "-o", "out", "--rounds", 1)[0] == 0
 
 
+@pytest.mark.alone
 def test_speed_is_asked_for_in_seconds(intarsia, monkeypatch, tmp_path_factory):
     monkeypatch.setenv("INTARSIA_CACHE", str(tmp_path_factory.mktemp("cache")))
-    words = ["run", "a fox in noto style", "--steps", 10, "--rounds", 2]
-    code, _, err = intarsia(*words, "--speed", "1.5x", "-o", "out")
-    assert code == 0, err
-    assert "measuring this machine's pace" in err
-    assert "asked for 1.5x, measured" in err
-    code, _, err = intarsia(*words, "--speed", "1.3", "-o", "again")
-    assert code == 0, err
-    assert "measuring" not in err
+    off = []
+    while len(off) < 2 or (min(off) > 0.1 and len(off) < 4):  # what else the machine does can make a turn miss
+        words = ["run", "a fox in noto style", "--steps", 10, "--speed", "1.5x", "-o", f"out{len(off)}"]
+        code, _, err = intarsia(*words)
+        assert code == 0, err
+        assert ("measuring this machine's pace" in err) == (not off)
+        chosen, measured = (
+            float(re.search(rf"{said} ([\d.]+)x", err)[1]) for said in ("calls whole:", "asked for 1.5x, measured")
+        )
+        between = "is the nearest" in err  # two plans, neither of which is within a tenth
+        assert between or abs(chosen / 1.5 - 1) < 0.105
+        off.append(0 if between else abs(measured / 1.5 - 1))
+    assert min(off) <= 0.1
 
 
 def test_speed_that_cannot_be(intarsia, monkeypatch, tmp_path, tmp_path_factory):

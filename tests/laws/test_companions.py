@@ -7,14 +7,14 @@ from diffusers import (
     EulerDiscreteScheduler,
     StableDiffusionControlNetPipeline,
     StableDiffusionInpaintPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
 )
 
 from intarsia import hosts, rig
 from intarsia.errors import FitError, RigError
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
+
+from .conftest import xl_pipeline
 
 STEPS = 6
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -110,23 +110,6 @@ def test_a_sampler_of_sigmas():
 def test_without_guidance():
     pipe = pico.pipeline()
     holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **settings(guidance_scale=1.0)).images)
-
-
-def xl_pipeline():
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=16, block_out_channels=(16, 32), layers_per_block=2, cross_attention_dim=pico.WIDTH,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2), attention_head_dim=4, norm_num_groups=8, use_linear_projection=True,
-        addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=32,
-    )  # fmt: skip
-    parts = pico.pipeline().components
-    pipe = StableDiffusionXLPipeline(
-        vae=parts["vae"], text_encoder=None, text_encoder_2=None, tokenizer=None, tokenizer_2=None,
-        unet=unet.eval().requires_grad_(False), scheduler=EulerDiscreteScheduler(),
-    )  # fmt: skip
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def test_xl_base_and_a_run_that_ends_early():

@@ -129,6 +129,16 @@ class UNetHost:
         time = args[1] if len(args) > 1 else kwargs["timestep"]
         return float(time.flatten()[0]) if isinstance(time, Tensor) else float(time)
 
+    def step_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        """Pipelines pass the elements of `scheduler.timesteps`, which `set_timesteps` makes anew."""
+        time = args[1] if len(args) > 1 else kwargs["timestep"]
+        if not isinstance(time, Tensor) or time.dim():
+            return None
+        return time if time.untyped_storage().nbytes() > time.element_size() else None
+
+    def words_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        return args[2] if len(args) > 2 else kwargs.get("encoder_hidden_states")
+
     def sample_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         return args[0] if args else kwargs["sample"]
 
