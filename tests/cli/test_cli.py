@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from intarsia import __version__
 from intarsia.cli import main as command
+from intarsia.hosts import pico
 from intarsia.shipped import MODELS, plan_names
 
 VERBS = ("", "run", "plan", "plan inherit", "plan search", "plan assemble", "plan switch", "show", "price", "check",
@@ -109,6 +111,33 @@ def test_assemble_writes_a_pipeline(intarsia, tmp_path):
     code, _, err = intarsia("assemble", "base.yaml", "-o", "small")
     assert code == 0, err
     assert intarsia("run", "a fox", "--model", "small", "-o", "out", "--steps", 2)[0] == 0
+
+
+def test_graphs_of_openvino_draw_what_pytorch_draws(intarsia, tmp_path):
+    """The smallest UNet, which borrows all else, from words to pictures and through a plan."""
+    pico.unet(
+        in_channels=16, out_channels=16, sample_size=8, cross_attention_dim=384, layers_per_block=1,
+        block_out_channels=(16,), mid_block_type=None,
+        down_block_types=("CrossAttnDownBlock2D",), up_block_types=("UpBlock2D",),
+    ).save_pretrained(tmp_path / "small/unet")  # fmt: skip
+    (tmp_path / "small/borrows.json").write_text('{"from": "emoji"}')
+    planned = ["plan", "inherit", "--rows", 4, "--every", 2, "--sites", "down_blocks.0", "-o", "halved.yaml"]
+    drawn = ["run", "a fox in noto style", "--model", "small", "--plan", "halved.yaml", "--backend", "openvino"]
+    for asked in (planned, [*drawn, "--rounds", 1, "-o", "out"]):
+        code, _, err = intarsia(*asked)
+        assert code == 0, err
+    assert err.count("converting for openvino, once: a row that computes") == 3
+    assert "| whole on openvino |" in (tmp_path / "out/report.md").read_text()
+    whole, converted, halved = (pixels(tmp_path / "out", name) for name in ("whole", "whole-on-openvino", "halved"))
+    assert np.abs(converted - whole).max() <= 1
+    assert np.abs(halved - whole).max() > 1
+
+
+def pixels(folder, column):
+    """The one picture of a run in a column."""
+    [file] = folder.glob(f"*style-{column}.png")
+    with Image.open(file) as picture:
+        return np.asarray(picture).astype(int)
 
 
 THREE_MISTAKES = """\

@@ -46,16 +46,25 @@ def sd_15():
     return on_meta(SD_15)
 
 
-def test_the_cost_of_sd_15(sd_15):
-    with rig.count_macs() as macs:
-        sd_15.module(**sd_15.inputs())
-    assert round(macs.total / 1e9, 1) == 401.6
-    assert round(macs.without_attention_products / 1e9, 1) == 338.6
-    assert sd_15.outline.macs == macs.total
-    assert round(sd_15.outline.params / 1e6, 2) == 859.52
-
-
 SD_2 = SD_15 | {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
+COSTS = {  # millions of parameters, and billions of MACs with and without the products in attention
+    "SD 1.5": (SD_15, 859.52, 401.6, 338.6),
+    "SD 2.1 base": (SD_2, 865.91, 402.1, 339.1),
+    "SD 2.1": (SD_2 | {"sample_size": 96}, 865.91, 1074.6, 760.5),
+    "SD XL": (SD_XL, 2567.46, 3380.6, 2988.7),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_what_a_call_costs(name):
+    config, params, gmacs, without_products = COSTS[name]
+    host = on_meta(config)
+    with rig.count_macs() as macs:
+        host.module(**host.inputs())
+    assert round(macs.total / 1e9, 1) == gmacs
+    assert round(macs.without_attention_products / 1e9, 1) == without_products
+    assert host.outline.macs == macs.total
+    assert round(host.outline.params / 1e6, 2) == params
 
 
 @pytest.mark.parametrize(
@@ -71,12 +80,6 @@ def test_ready_made_plans_fit_the_models_that_they_are_for(config, name, share):
 
     bill = price(resolve(load_plan(plan_file(name)), on_meta(config).outline))
     assert bill.macs_ratio == pytest.approx(share, abs=0.001)
-
-
-def test_the_cost_of_sd_xl():
-    outline = on_meta(SD_XL).outline
-    assert round(outline.macs / 1e9, 1) == 3380.6
-    assert round(outline.params / 1e6, 2) == 2567.46
 
 
 @pytest.mark.parametrize(("branch", "share"), [(0, 0.079), (1, 0.224), (2, 0.380), (3, 0.470), (4, 0.564), (5, 0.673)])

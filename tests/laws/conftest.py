@@ -12,6 +12,10 @@ from intarsia.hosts import pico
 from intarsia.lighten import PLANNERS
 
 ROWS = 7
+TINY = {
+    "block_out_channels": (16, 16), "sample_size": 8,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ CASES = (
 )  # fmt: skip
 
 
-def inputs_of(host, time, seed=0, batch=2):
+def inputs_of(host, time, seed=0, batch=2, **size):
     """Real tensors of the shapes that the host asks for."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -53,7 +57,7 @@ def inputs_of(host, time, seed=0, batch=2):
             return {key: real(inner) for key, inner in value.items()}
         return torch.randn(value.shape, generator=generator) if value.is_floating_point() else torch.tensor(time)
 
-    return {key: real(value) for key, value in host.inputs(batch=batch, tokens=pico.TOKENS).items()}
+    return {key: real(value) for key, value in host.inputs(batch=batch, tokens=pico.TOKENS, **size).items()}
 
 
 def xl_pipeline():
@@ -96,6 +100,14 @@ def plans_for(host):
 def host(request):
     made = request.param.make(**request.param.changes)
     made.outline = rig.outline_of(made, batch=2, tokens=pico.TOKENS)
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The smallest host of all, for what is asked very often."""
+    made = pico.host(**TINY)
+    made.outline = rig.outline_of(made, tokens=pico.TOKENS)
     return made
 
 
