@@ -1,12 +1,15 @@
 """Where modules ship: a file each beside their model, and one card for all."""
 
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from intarsia.connect import Modality
 from intarsia.connect.files import read
 from intarsia.connect.modality import DOCUMENT
+from intarsia.parts.gated_perceiver import Gate
 from recipes.shipping import write_card
 
 CARD = Path(__file__).with_name("CARD.md")
@@ -25,6 +28,15 @@ def write_module(module: Modality, out: Path, training: Mapping[str, Any]) -> No
     part.replace(path)
     write_card(CARD, out, {"modules": "\n".join(map(line_of, sorted(out.glob("*.safetensors"))))})
     print(f"wrote {path}: {size:.1f} MB; {dict(training)}")
+
+
+def scaled(module: Modality, scale: float) -> Modality:
+    """The same module with another fixed scale of its gates; its card says so."""
+    made, gating = copy.deepcopy(module), replace(module.gating, scale=scale)
+    for part in made.modules():
+        if isinstance(part, (Modality, Gate)):
+            part.gating = gating
+    return made
 
 
 def line_of(path: Path) -> str:

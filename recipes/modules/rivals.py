@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from intarsia.connect import Connector
 from intarsia.connect.connector import as_they_are
-from intarsia.train.noising import noised
+from intarsia.train.noising import errors_of, noised
 
 TOLD = 8  # tokens that stand for a reference
 HEADS, LAYERS = 8, 2
@@ -121,12 +121,19 @@ class Rivalry(nn.Module):
     """The loss of adapters in training, as `intarsia.connect.Learning` has it for modules."""
 
     def __init__(
-        self, adapters: Mapping[str, Adapter], unet: UNet2DConditionModel, connector: Connector, noise: Any
+        self,
+        adapters: Mapping[str, Adapter],
+        unet: UNet2DConditionModel,
+        connector: Connector,
+        noise: Any,
+        *,
+        late: float = 1.0,
+        channels: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.adapters = nn.ModuleDict(dict(adapters))
         self.frozen = [(unet, connector)]  # in a list: neither trained nor saved
-        self.noise = noise
+        self.noise, self.late, self.channels = noise, late, channels
 
     def forward(self, batch: tuple[Tensor, Tensor, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         latents, words, features = batch
@@ -134,8 +141,8 @@ class Rivalry(nn.Module):
         adapters: dict[str, Any] = dict(self.adapters.items())
         unshown = (torch.rand(len(latents)) < UNSHOWN).to(latents.device)[:, None, None]
         shown = {name: torch.where(unshown, 0.0, value) for name, value in features.items()}
-        noisy, times, wanted = noised(self.noise, latents)
+        noisy, times, wanted = noised(self.noise, latents, late=self.late)
         tokens = connector(words, times, as_they_are)
         with wired(unet, adapters):
             found = unet(noisy, times, **called_with(tokens, adapters, shown)).sample
-        return {"loss": (found.float() - wanted).square().mean()}
+        return {"loss": errors_of(found, wanted, self.channels).mean()}

@@ -19,15 +19,16 @@ import typer
 from accelerate import PartialState
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor
 
 from intarsia.connect import Learning, Modality, TextCarrier, measure_gap
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.shipped import model_folder
 from intarsia.train import fit, wear_average
-from recipes.base.denoiser import NOISE
+from recipes.base.denoiser import LATE, NOISE, channel_weights
 
 from .cells import Cells
-from .folder import write_module
+from .folder import scaled, write_module
 from .rates import STEPS, chosen_rate, schedule_of
 from .senses import ENCODERS, Batch, batches
 from .ways import Ground, Way, born, objective_of, run_name
@@ -53,6 +54,7 @@ def main(
     out: Path = typer.Option(model_folder("emoji") / "modules", help="Where a finished module goes."),
     hours: float | None = typer.Option(None, help="Stop after so long; it resumes next time."),
     save_every: int = typer.Option(500, help="Steps between checkpoints."),
+    scale: float = typer.Option(1.0, help="Of the gates in the written file: above 1 it speaks louder than it learnt."),
     every: int = typer.Option(1, help="Learn from every so many cells only: for rehearsals."),
 ) -> None:
     """Train; when all steps of a module are done, write its file."""
@@ -61,7 +63,7 @@ def main(
     state = PartialState(cpu=not torch.cuda.is_available())
     with state.main_process_first():
         batch_at = batches(names, Cells.read(base, every), base, runs, batch)
-    ground = ground_of(load_pipeline(model_folder("emoji"), device="cpu"))
+    ground = ground_of(load_pipeline(model_folder("emoji"), device="cpu"), channel_weights(base / "latents"))
     ground.unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
     called = run_name(way, names)
     if rate is None:
@@ -80,17 +82,21 @@ def main(
     if not (ships and isinstance(module, Modality) and isinstance(learning, Learning)):
         return
     wear_average(learning, runs / called)
-    write_module(module, out, {
+    write_module(scaled(module, scale), out, {
         **found_of(learning, batch_at, module.name), "steps": steps, "batch": batch * state.num_processes,
         "rate": rate, "hours": round(done["seconds"] / 3600, 2),
     })  # fmt: skip
 
 
-def ground_of(pipe: StableDiffusionPipeline) -> Ground:
-    """The emoji model, frozen, and what its senses look at."""
+def ground_of(pipe: StableDiffusionPipeline, channels: Tensor | None = None) -> Ground:
+    """The emoji model, frozen, and what its senses look at.
+
+    Args:
+        channels: What each latent channel counts in training, as it did when the model itself was trained.
+    """
     pipe.unet.eval().requires_grad_(False)
     features = {name: encoder().features for name, encoder in ENCODERS.items()}
-    return Ground(pipe.unet, TextCarrier.of(pipe), DDIMScheduler(**NOISE), features, INNER)
+    return Ground(pipe.unet, TextCarrier.of(pipe), DDIMScheduler(**NOISE), features, INNER, LATE, channels)
 
 
 def found_of(learning: Learning, batch_at: Callable[[int], Batch], name: str) -> dict[str, float]:

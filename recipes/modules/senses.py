@@ -22,7 +22,7 @@ from .cells import STYLED, THING, Cells
 Batch = tuple[Tensor, Tensor, dict[str, Tensor]]
 ENCODERS: dict[str, Callable[[], Encoder]] = {"style": Texture, "silhouette": Silhouette, "palette": Palette}
 # Shares of captions with thing and style, with the thing alone, and without words.
-WORDS = {"style": (0.1, 0.8, 0.1), "silhouette": (0.5, 0.25, 0.25), "palette": (0.5, 0.35, 0.15)}
+WORDS = {"style": (0.1, 0.8, 0.1), "silhouette": (0.3, 0.6, 0.1), "palette": (0.3, 0.6, 0.1)}
 CHANGED = 0.7  # share of pictures that were moved or recoloured
 CHANGES = {"silhouette": changed.moved, "palette": changed.recoloured}
 

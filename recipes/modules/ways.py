@@ -42,6 +42,8 @@ class Ground:
         noise: The scheduler that the UNet learnt with.
         features: What each sense looks at.
         inner: The width that parts work in.
+        late: Less than 1 dwells on time steps of much noise, where senses are settled.
+        channels: What each latent channel counts in the loss; all alike if None.
     """
 
     unet: UNet2DConditionModel
@@ -49,6 +51,8 @@ class Ground:
     noise: Any
     features: Mapping[str, Features]
     inner: int
+    late: float = 1.0
+    channels: Tensor | None = None
 
 
 class InTurn(Stack):
@@ -82,9 +86,10 @@ def objective_of(ground: Ground, parts: Parts) -> nn.Module:
     """What parts learn from, all together."""
     modules = [part for part in parts.values() if isinstance(part, Modality)]
     if modules:
-        return Learning(Stack(ground.connector, modules), hosts.of(ground.unet), ground.noise)
+        stack, host = Stack(ground.connector, modules), hosts.of(ground.unet)
+        return Learning(stack, host, ground.noise, late=ground.late, channels=ground.channels)
     adapters = {name: part for name, part in parts.items() if isinstance(part, Adapter)}
-    return Rivalry(adapters, ground.unet, ground.connector, ground.noise)
+    return Rivalry(adapters, ground.unet, ground.connector, ground.noise, late=ground.late, channels=ground.channels)
 
 
 def trained(ground: Ground, way: Way, names: Sequence[str], runs: Path) -> Parts:

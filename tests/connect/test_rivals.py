@@ -1,10 +1,13 @@
 """What benchmarks set beside modules: heard inside their block, together too, and gone after it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from intarsia.connect import Stack
 from intarsia.hosts import pico
+from recipes.modules.folder import scaled
 from recipes.modules.rates import chosen_rate
 from recipes.modules.ways import Ground, InTurn, Way, born, heard, objective_of
 
@@ -58,6 +61,29 @@ def test_only_the_parts_learn(way):
         objective(training_batch(connector))["loss"].backward()
     assert all(value.grad is not None for value in objective.parameters() if value.requires_grad)
     assert all(value.grad is None for value in (*unet.parameters(), *connector.parameters()))
+
+
+@pytest.mark.parametrize("way", list(Way))
+def test_all_ways_learn_at_the_same_noise_and_from_the_same_channels(way):
+    """A channel that counts nothing has no gradient, and time steps dwell where the ground says."""
+    unet, connector = pico.unet(), make_carrier()
+    ground = replace(ground_of(unet, connector), late=0.05, channels=torch.zeros(4))
+    objective, called = objective_of(ground, born(ground, way, NAMES)), []
+    handle = unet.register_forward_pre_hook(lambda _unet, args: called.append(args[1]))
+    with torch.enable_grad():
+        found = objective(training_batch(connector))
+    handle.remove()
+    assert found["loss"] == 0
+    assert called[0].float().mean() > 900
+
+
+def test_a_louder_module_is_one_of_a_greater_weight():
+    carrier = make_carrier()
+    module = spoken("style", carrier)
+    words, given = words_for(carrier), {"style": seen()}
+    louder = told(Stack(carrier, [scaled(module, 1.5)]), words, **given)
+    assert torch.allclose(louder, told(Stack(carrier, [module], {"style": 1.5}), words, **given), atol=1e-5)
+    assert scaled(module, 1.5).gating.scale == 1.5 != module.gating.scale
 
 
 def test_in_turn_a_module_hears_what_was_said_before_it():
