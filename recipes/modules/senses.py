@@ -64,7 +64,8 @@ def batches(
             references["style"] = torch.from_numpy(features[cells.others_of_style(chosen)]).float()
         wordings = np.random.choice([STYLED, THING, -1], len(chosen), p=WORDS[leading])
         said = cells.said(chosen, wordings, colours="palette" not in names)
-        return torch.from_numpy(target.astype(np.float32)), said, references
+        latents = torch.from_numpy(target.astype(np.float32)).contiguous(memory_format=torch.channels_last)
+        return latents, said, references
 
     return batch_at
 

@@ -20,6 +20,7 @@ from intarsia.train import wear_average
 
 from . import rivals
 from .rivals import Adapter, Rivalry, Telling
+from .training import ended
 
 Parts = Mapping[str, Modality | Adapter]  # by sense, all of one kind
 
@@ -96,11 +97,10 @@ def trained(ground: Ground, way: Way, names: Sequence[str], runs: Path) -> Parts
     """Parts as their training left them, frozen.
 
     Raises:
-        SystemExit: they were not trained.
+        SystemExit: they were not trained to the end.
     """
     run = runs / run_name(way, names)
-    if not (run / "checkpoint").exists():
-        raise SystemExit(f"{run}: there is no such training; train '{' '.join(names)}' with --way {way} first.")
+    ended(run)
     parts = born(ground, way, names)
     wear_average(objective_of(ground, parts), run)
     for part in parts.values():

@@ -106,9 +106,13 @@ def test_the_rate_that_learns_is_chosen_and_kept(tmp_path):
         begun.append(1)
         return objective_of(ground, born(ground, Way.decoupled, NAMES))
 
-    def chosen():
-        return chosen_rate(begin, lambda _draw: training_batch(connector), tmp_path, steps=4, rates=(1e-9, 1e-2))
+    def chosen(steps=4):
+        return chosen_rate(
+            begin, lambda _draw: training_batch(connector), tmp_path, steps=steps, batch=4, rates=(1e-9, 1e-2)
+        )
 
     assert chosen() == 1e-2
     assert chosen() == 1e-2
     assert len(begun) == 2
+    with pytest.raises(SystemExit, match="begun with other settings: steps 4, now 2"):
+        chosen(steps=2)

@@ -117,5 +117,5 @@ def test_a_world_trains_resumes_and_draws(tmp_path):
     assert folded(plain).shape[1:] == (SHAPE["in_channels"], 16, 16)
     for way, names, joint in ((Way.modules, SENSES, False), (Way.decoupled, SENSES, False), (Way.modules, JOINT, True)):
         assert not torch.equal(pictures(again.parts(way, names, joint=joint)), plain)
-    with pytest.raises(SystemExit, match="train 'style' with --way ungated first"):
+    with pytest.raises(SystemExit, match="ungated-style: there is no such training"):
         again.parts(Way.ungated, ("style",))
