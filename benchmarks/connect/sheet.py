@@ -14,6 +14,7 @@ import typer
 from PIL import Image
 
 from benchmarks.base_model.world import taught_world
+from benchmarks.connect.trials import showable
 from intarsia.cli.contact import page_of
 from intarsia.connect import shown
 from intarsia.hosts.pipelines import load_pipeline
@@ -63,10 +64,10 @@ def asked(base: Path, count: int, seed: int) -> tuple[list[str], dict[str, list[
     """Prompts of different things, and for each a reference of every sense."""
     world, rng = taught_world(base), np.random.default_rng(seed)
     np.random.seed(seed)
-    things = {world.cells[row]["concept"]: row for row in world.rows("cell")}
+    things = {world.cells[row]["concept"]: row for row in showable(world, world.rows("cell"))}
     chosen = [things[thing] for thing in rng.choice(sorted(things), count, replace=False)]
     pictures = {
-        "style": world.pictures[rng.choice(world.rows("concept"), count, replace=False)],
+        "style": world.pictures[rng.choice(showable(world, world.rows("concept")), count, replace=False)],
         "silhouette": world.pictures[chosen],
         "palette": recoloured(world.pictures[chosen[1:] + chosen[:1]]),
     }

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from intarsia import hosts
 from intarsia.connect import Connector, Features, Learning, Modality, Stack, attached
 from intarsia.connect.stack import Voice
-from intarsia.connect.weights import Weighed
 from intarsia.parts.gated_perceiver import Gating
 from intarsia.train import wear_average
 
@@ -114,23 +113,23 @@ def heard(
     parts: Parts,
     features: Mapping[str, Tensor],
     *,
-    weights: Mapping[str, Weighed] | None = None,
+    weights: Mapping[str, float] | None = None,
     in_turn: bool = False,
 ) -> Iterator[None]:
     """The UNet, called with both halves of guidance, hears references inside the block, a row for each sample.
 
     Args:
         parts: Of one way; with none, the connector alone is heard.
-        weights: Of modules, 1 where nothing is said.
+        weights: 1 where nothing is said; concatenation has no dial.
         in_turn: Modules speak one after the other.
     """
     modules = [part for part in parts.values() if isinstance(part, Modality)]
     adapters = {name: part for name, part in parts.items() if isinstance(part, Adapter)}
-    stack = (InTurn if in_turn else Stack)(ground.connector, modules, weights)
+    stack = (InTurn if in_turn else Stack)(ground.connector, modules, weights if modules else None)
     with attached(hosts.of(ground.unet), stack, guided=True) as senses:
         if not adapters:
             senses.give(**features)
             yield
             return
-        with rivals.attached(ground.unet, adapters, features):
+        with rivals.attached(ground.unet, adapters, features, weights):
             yield

@@ -52,6 +52,23 @@ def test_a_way_is_heard_and_leaves_nothing(way, make):
     assert not pipe.unet._forward_pre_hooks
 
 
+def test_decoupled_adapters_can_be_turned_down():
+    """At weight 0 only the words are heard."""
+    pipe, connector = pico.pipeline(), make_carrier()
+    ground = ground_of(pipe.unet, connector)
+    parts = {name: stirred(part, 1) for name, part in born(ground, Way.decoupled, NAMES).items()}
+
+    def drawn(*loud):
+        with heard(ground, parts, dict.fromkeys(NAMES, seen(1)), weights=dict(zip(NAMES, loud, strict=True))):
+            return draw(pipe, connector)
+
+    with heard(ground, {}, {}):
+        stock = draw(pipe, connector)
+    assert torch.allclose(drawn(0.0, 0.0), stock, atol=1e-5)
+    assert not torch.allclose(drawn(0.0, 0.7), stock, atol=1e-3)
+    assert not torch.allclose(drawn(0.7, 0.0), drawn(0.0, 0.7), atol=1e-4)
+
+
 @pytest.mark.parametrize("way", list(Way))
 def test_only_the_parts_learn(way):
     unet, connector = pico.unet(), make_semantic()
