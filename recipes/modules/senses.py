@@ -1,7 +1,7 @@
 """The three senses that ship, and what each learns from: a batch of latents, words and references.
 
-A caption leaves out what the reference is to say, but for a share of them: who hears the words as well learns that
-words lead.
+Most captions leave out what the reference is to say, and where colours are shown none is said. No reference is the
+target itself: a style is another thing's; an outline and colours are of the target moved a little, or of its middle.
 """
 
 from collections.abc import Callable, Sequence
@@ -80,13 +80,12 @@ class Changes:
     encoder: Encoder
 
     def batch(self, cells: Cells, chosen: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        """Latents of some cells, most of them changed, and of each what the encoder sees of the picture itself."""
+        """Latents of some cells, most of them changed, and what the encoder sees of each picture, moved a little."""
         variant, other = np.random.randint(len(self.pictures), size=len(chosen)), np.random.random(len(chosen))
         changed_way = (other < CHANGED)[:, None, None, None]
         shown = np.where(changed_way, self.pictures[variant, chosen], cells.pictures[chosen])
         target = np.where(changed_way, self.latents[variant, chosen], cells.latents[chosen])
-        shown = changed.nudged(shown) if self.name == "silhouette" else shown
-        references = [Image.fromarray(one) for one in shown]
+        references = [Image.fromarray(one) for one in changed.nudged(shown)]
         if self.name == "palette":
             references = [middle(one) if np.random.random() < 0.5 else one for one in references]
         return target, self.encoder(references)

