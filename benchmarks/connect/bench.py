@@ -45,6 +45,7 @@ class Bench:
         modules: Where the modules that ship are.
         out: Where judges and pictures are kept.
         crossing: How many pictures cross-talk is measured on.
+        part: Of which cells trials are; see `Trials.of`.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class Bench:
         pictures: int,
         crossing: int,
         quick: bool,
+        part: str = "cell",
     ) -> None:
         self.pipe: StableDiffusionPipeline = load_pipeline(model_folder("emoji"))
         self.ground: Ground = ground_of(self.pipe)
         self.senses, self.base, self.runs, self.modules, self.out, self.quick = senses, base, runs, modules, out, quick
         self.steps = 4 if quick else 25
-        self.counts = pictures, crossing
+        self.counts, self.part = (pictures, crossing), part
         self.untrained: set[str] = set()
         self.shown: list[np.ndarray] = []
 
@@ -78,7 +80,7 @@ class Bench:
                 hues.trained(world, self.out / "hues", steps=400),
             )  # fmt: skip
         encoders = {name: ENCODERS[name]() for name in self.senses}
-        few, many = (Trials.of(self.base, encoders, *judges, count) for count in self.counts)
+        few, many = (Trials.of(self.base, encoders, *judges, count, self.part) for count in self.counts)
         return few, many
 
     @property

@@ -62,15 +62,26 @@ class Trials:
 
     @classmethod
     def of(
-        cls, base: Path, encoders: Mapping[str, Encoder], strokes: Strokes | None, aside: Probe | None, count: int
+        cls,
+        base: Path,
+        encoders: Mapping[str, Encoder],
+        strokes: Strokes | None,
+        aside: Probe | None,
+        count: int,
+        part: str = "cell",
     ) -> "Trials":
-        """So many trials, of held-out cells in turn; judges that are None stay untrained."""
-        exam = held_out(base)
-        near = showable(exam.world, exam.near)
-        rows = [near[number % len(near)] for number in range(count)]
+        """So many trials, of held-out cells in turn; judges that are None stay untrained.
+
+        Args:
+            part: "train" for trials on which something may be chosen, for they are of cells that were learnt from.
+        """
+        exam = held_out(base, part=part)
         world, rng = exam.world, np.random.default_rng(0)
+        near, others = showable(world, exam.near), "concept" if part == "cell" else part
+        step = max(1, len(near) // count)
+        rows = [near[number * step % len(near)] for number in range(count)]
         exam = Exam(world, exam.judge, [world.cells[row] for row in rows], rows)
-        shown = rng.choice(showable(world, world.rows("concept")), count)
+        shown = rng.choice(showable(world, world.rows(others)), count)
         outlines = world.pictures[rows]
         np.random.seed(0)
         return cls(

@@ -61,7 +61,7 @@ def main(
     out: Path = typer.Option(model_folder("emoji") / "modules", help="Where a finished module goes."),
     hours: float | None = typer.Option(None, help="Stop after so long; it resumes next time."),
     save_every: int = typer.Option(500, help="Steps between checkpoints."),
-    scale: float = typer.Option(1.0, help="Of the gates in the written file: above 1 it speaks louder than it learnt."),
+    scale: float = typer.Option(1.0, help="Of the gates in the written file; see benchmarks.connect.loudness."),
     every: int = typer.Option(1, help="Learn from every so many cells only: for rehearsals."),
 ) -> None:
     """Train; when all steps of a module are done, write its file."""
