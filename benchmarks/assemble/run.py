@@ -1,5 +1,6 @@
 """Ways to a smaller UNet, all trained for equal seconds: from scratch, on the task, as BK-SDM does, ours.
 
+    export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE ACCELERATE_MIXED_PRECISION=bf16
     torchrun --nproc-per-node 2 -m benchmarks.assemble.run      20 minutes an arm, 996 pictures an arm; hours
     python -m benchmarks.assemble.run --quick                   a rehearsal in under a minute; claims nothing
 
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
+from accelerate import Accelerator
 
 from benchmarks.base_model.exam import held_out
 from benchmarks.drawing import draw, processes
@@ -109,6 +111,8 @@ def main(
         "quick": quick,
         "plan": plan,
         "minutes": minutes,
+        "processes": state.num_processes,
+        "training precision": Accelerator().mixed_precision,
         "pictures": len(exam.wanted),
         "sampler steps": STEPS,
         "frechet of real training pictures": exam.floor(),

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import torch
 import typer
-from accelerate import PartialState
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor
 
 from intarsia.connect import Learning, Modality, TextCarrier, measure_gap
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.shipped import model_folder
-from intarsia.train import fit, wear_average
+from intarsia.train import fit, processes, wear_average
 from recipes.base.denoiser import NOISE
 
 from .cells import Cells
@@ -58,7 +57,7 @@ def main(
     """Train; when all steps of a module are done, write its file."""
     torch.set_num_threads(1)
     names = sorted(map(str, senses))
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = processes()
     with state.main_process_first():
         batch_at = batches(names, Cells.read(base, every), base, runs, batch)
     ground = ground_of(load_pipeline(model_folder("emoji"), device="cpu"))

@@ -1,8 +1,9 @@
 """The student that ships: the emoji model's UNet, smaller, with removed kernels as experts, distilled.
 
+    export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE ACCELERATE_MIXED_PRECISION=bf16
     torchrun --nproc-per-node 2 -m recipes.student.run --steps 6000      trains and writes the folder; resumes
 
-Needs what `recipes.base.run` keeps in `runs/base`, and `pip install -e '.[recipes]'`.
+Its teacher was trained in bf16 too. Needs what `recipes.base.run` keeps in `runs/base`, and `pip install -e '.[recipes]'`.
 """
 
 import json
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import torch
 import typer
-from accelerate import PartialState
+from accelerate import Accelerator
 
 from intarsia import hosts, load_plan, rig, save_outline
 from intarsia.hosts.pipelines import load_pipeline, quiet
 from intarsia.lighten.record import Assembled
 from intarsia.plan.text import write_plan
 from intarsia.shipped import BORROWS, model_folder, plan_file
+from intarsia.train import processes
 from recipes.base.captions import TOKENS
 from recipes.shipping import shipped_folder, write_card
 
@@ -37,11 +39,11 @@ def main(
 ) -> None:
     """Train the student; when all steps are done, write its folder."""
     torch.set_num_threads(1)
+    state = processes()
     way, chosen = WAYS["ours"], load_plan(plan_file(plan))
     teacher = load_pipeline(model_folder("emoji"), device="cpu").unet
     stop_after = None if hours is None else hours * 3600
     student, done = train(way, teacher, chosen, base, runs / plan, steps=steps, stop_after=stop_after)
-    state = PartialState(cpu=not torch.cuda.is_available())
     if not state.is_main_process or not done.finished:
         return
     _, pairs, donors = student_of(teacher, chosen, way)
@@ -55,7 +57,7 @@ def main(
         save_outline(outline, part / "outline.json")
         write_card(HERE / "CARD.md", part, {
             "hours": f"{done.seconds / 3600:.1f}", "steps": f"{steps:,}", "plan": plan,
-            "batch": f"{BATCH * state.num_processes}",
+            "batch": f"{BATCH * state.num_processes}", "precision": Accelerator().mixed_precision,
             "parameters": f"{parameters / 1e6:.1f}", "macs": f"{outline.macs / 1e6:.0f}",
         })  # fmt: skip
 
