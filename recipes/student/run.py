@@ -3,7 +3,8 @@
     export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE ACCELERATE_MIXED_PRECISION=bf16
     torchrun --nproc-per-node 2 -m recipes.student.run --steps 6000      trains and writes the folder; resumes
 
-Its teacher was trained in bf16 too. Needs what `recipes.base.run` keeps in `runs/base`, and `pip install -e '.[recipes]'`.
+Its teacher was trained in bf16 too. Needs what `recipes.base.run` keeps in `runs/base`, and
+`pip install -e '.[recipes]'`.
 """
 
 import json

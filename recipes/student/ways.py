@@ -15,7 +15,7 @@ from intarsia.lighten.experts import with_experts
 from intarsia.lighten.record import blocks_of
 from intarsia.lighten.teach import Taught, teach
 from intarsia.train import Schedule
-from recipes.base.denoiser import NOISE, batches, channel_weights
+from recipes.base.denoiser import LATE, NOISE, batches, channel_weights, told
 
 EVEN = Weights()
 BATCH = 32  # pictures a step and process
@@ -77,7 +77,7 @@ def train(
     rate: float = 4e-4,
     stop_after: float | None = None,
 ) -> tuple[UNet2DConditionModel, Taught]:
-    """Train one student on the base recipe's cached latents and words; resumes.
+    """Train one student as its teacher was trained, on the base recipe's cached latents and words; resumes.
 
     Args:
         base: Where the base recipe keeps what it made.
@@ -90,10 +90,10 @@ def train(
         unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
     done = teach(
         student, teacher, DDIMScheduler(**NOISE),
-        batches(base / "pictures", base / "words", base / "latents", batch), pairs,
+        batches(base / "pictures", base / "words", base / "latents", batch, cross=True), pairs,
         Schedule(steps, rate, warmup=100, cooldown=steps // 2, average=0.999), out,
         weights=way.weights, incubate=way.incubate, channel_weights=channel_weights(base / "latents"),
-        stop_after=stop_after,
+        late=LATE, tell=told, stop_after=stop_after,
     )  # fmt: skip
     for unet in (student, teacher):
         unet.set_attn_processor(AttnProcessor2_0())

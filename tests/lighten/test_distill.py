@@ -77,6 +77,28 @@ def test_features_are_counted_by_their_own_scale():
     torch.testing.assert_close(plain, sum((a - b).square().mean() for a, b in zip(ours, theirs, strict=True)))
 
 
+def test_words_may_depend_on_time_steps_which_dwell_where_they_should():
+    teacher = pico.unet()
+    asked = []
+
+    def tell(words, times):
+        asked.append(times)
+        return {"encoder_hidden_states": torch.where((times >= 500)[:, None, None], *words)}
+
+    latents, words = batch(64)
+    objective = Distilling(
+        student_of(teacher), teacher, DDIMScheduler(), block_pairs(teacher, teacher), late=0.3, tell=tell
+    )
+    torch.manual_seed(0)
+    found = objective((latents, (words, -words)))
+    (times,) = asked
+    assert times.float().mean() > 650  # evenly spread, it would be 500
+    torch.manual_seed(0)
+    noisy, times, wanted = noised(DDIMScheduler(), latents, late=0.3)
+    said = torch.where((times >= 500)[:, None, None], words, -words)
+    assert torch.equal(found["task"], (objective.student(noisy, times, said).sample - wanted).square().mean())
+
+
 def test_checkpointing_changes_nothing_but_memory():
     teacher = pico.unet()
     gradients = []
