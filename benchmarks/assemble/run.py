@@ -115,7 +115,7 @@ def main(
         "training precision": Accelerator().mixed_precision,
         "pictures": len(exam.wanted),
         "sampler steps": STEPS,
-        "frechet of real training pictures": exam.floor(),
+        "frechet of real training pictures": exam.floor,
     }
     write_result("assemble", rows, claims, settings)
 

@@ -157,7 +157,7 @@ def main(
         "student": student,
         "pictures": len(exam.wanted),
         "steps": steps,
-        "frechet of real training pictures": exam.floor(),
+        "frechet of real training pictures": exam.floor,
     }
     rows += [{**row, "afresh": True, "rounds": seconds.rounds} for row in afresh]
     write_result("combined", rows, [] if quick else claims_of(*afresh), settings)

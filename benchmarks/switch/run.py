@@ -99,7 +99,7 @@ def main(
         "pictures": len(exam.wanted),
         "steps": steps,
         "shares": list(SHARES),
-        "frechet of real training pictures": exam.floor(),
+        "frechet of real training pictures": exam.floor,
     }
     write_result("switch", found, claims, settings)
 

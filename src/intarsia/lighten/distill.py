@@ -20,7 +20,6 @@ from ..rig.answering import first_tensor
 from ..rig.listening import listening
 from ..train.noising import noised
 
-
 Tell = Callable[[Any, Tensor], Mapping[str, Any]]  # from words of a batch and its time steps to keyword arguments
 
 
