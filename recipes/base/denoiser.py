@@ -1,5 +1,6 @@
 """Stage 6: the denoiser, a UNet that predicts v at zero terminal SNR from cached latents and token states."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,7 @@ def batches(
     return batch_at
 
 
+@functools.cache
 def channel_weights(latents: Path) -> Tensor:
     """What each latent channel counts in the loss."""
     autoencoder = AutoencoderKL.from_pretrained(latents / "autoencoder").eval()

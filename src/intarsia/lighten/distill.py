@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import FitError
+from ..parts.expert_conv import ExpertConv2d
 from ..rig.answering import first_tensor
 from ..rig.listening import listening
+from ..train.groups import Group
 from ..train.noising import noised
 
 Tell = Callable[[Any, Tensor], Mapping[str, Any]]  # from words of a batch and its time steps to keyword arguments
@@ -94,6 +96,12 @@ class Distilling(nn.Module):
         weighted = sum(getattr(self.weights, name) * loss for name, loss in losses.items())
         return {"loss": torch.as_tensor(weighted), **losses}
 
+    def learning_groups(self) -> list[Group]:
+        """What mixes experts begins at nothing and has as many steps as all else: ten times the rate, and no decay."""
+        convs = [module for module in self.student.modules() if isinstance(module, ExpertConv2d)]
+        mixing = [value for conv in convs for value in (conv.scores, conv.router) if value is not None]
+        return [Group(mixing, factor=10.0, weight_decay=0.0)] if mixing else []
+
     def off(self, found: Tensor, wanted: Tensor) -> Tensor:
         """How far an answer is from what it should be."""
         channels = self.channels.to(found) if isinstance(self.channels, Tensor) else self.channels
@@ -106,7 +114,10 @@ class Distilling(nn.Module):
 
 
 def block_pairs(student: UNet2DConditionModel, teacher: UNet2DConditionModel) -> dict[str, str]:
-    """The blocks that both have, by name: what BK-SDM compares. For an assembled student, `record.blocks_of`."""
+    """The blocks that both have, by name; BK-SDM compares them but for the middle one.
+
+    For an assembled student, `record.blocks_of`.
+    """
 
     def blocks(model: UNet2DConditionModel) -> list[str]:
         found = [f"down_blocks.{number}" for number in range(len(model.down_blocks))]
