@@ -202,7 +202,7 @@ def timing_of(arm: Arm, host: rig.Host, prompts: list[str]) -> Callable[[], obje
 
     def call() -> object:
         with arm.worn(host):
-            return draw(arm.pipe, prompts, steps=arm.steps)
+            return draw(arm.pipe, prompts, steps=arm.steps, alone=True)
 
     return call
 

@@ -29,15 +29,21 @@ assert processes().num_processes == 2
 """
 
 
+def torchrun(script, *words, ends=0):
+    """Run a script in two processes, told nothing by the environment."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ACCELERATE")}
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launcher, script, *words], env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, timeout=600,
+        check=False,
+    )  # fmt: skip
+    assert bool(done.returncode) == bool(ends), done.stderr.decode()[-2000:]
+
+
 @pytest.mark.slow
 def test_two_processes_share_one_training(tmp_path):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ACCELERATE")}
     (tmp_path / "training.py").write_text(TRAINING)
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         tmp_path / "training.py", tmp_path / "run"],
-        env=environment | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
+    torchrun(tmp_path / "training.py", tmp_path / "run")
     (row,) = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert row["step"] == 4
     assert row["drawn"] == (0 + 2 + 4 + 6) / 4  # the first of two processes takes every second draw
