@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from torch import nn
 
 from intarsia.connect.learning import mean_losses
-from intarsia.train import Schedule, fit, wear_average
+from intarsia.train import Schedule, fit, processes, wear_average
 
 from .training import begin
 
@@ -53,11 +52,11 @@ def chosen_rate(
             fit(objective, batch_at, schedule_of(steps, rate), run, save_every=steps)
             wear_average(objective, run)
             losses[f"{rate:g}"] = mean_losses(objective.eval(), batch_at, draws=min(DRAWS, steps))["loss"]
-        PartialState().wait_for_everyone()
-        if PartialState().is_main_process:
+        processes().wait_for_everyone()
+        if processes().is_main_process:
             part = kept.with_suffix(".part")
             part.write_text(json.dumps({"steps": steps, "losses": losses}, indent=1) + "\n")
             part.replace(kept)
-        PartialState().wait_for_everyone()
+        processes().wait_for_everyone()
     found: dict[str, float] = json.loads(kept.read_text())["losses"]
     return float(min(found, key=lambda rate: found[rate]))

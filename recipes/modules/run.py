@@ -21,7 +21,6 @@ from pathlib import Path
 
 import torch
 import typer
-from accelerate import PartialState
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
@@ -29,7 +28,7 @@ from torch import Tensor
 from intarsia.connect import Learning, Modality, TextCarrier, measure_gap
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.shipped import model_folder
-from intarsia.train import fit, wear_average
+from intarsia.train import fit, processes, wear_average
 from recipes.base.denoiser import LATE, NOISE, channel_weights
 
 from .cells import Cells
@@ -67,7 +66,7 @@ def main(
     """Train; when all steps of a module are done, write its file."""
     torch.set_num_threads(1)
     names = sorted(map(str, senses))
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = processes()
     with state.main_process_first():
         cells = Cells.read(base, every)
         batch_at = batches(names, cells, base, runs, batch)
