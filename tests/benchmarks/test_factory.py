@@ -1,6 +1,7 @@
 """What the benchmarks of the factory say, on figures and models that were made up so that the answers are known."""
 
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.factory import devices, rivals
+from benchmarks.factory import devices, rivals, worlds
 from benchmarks.factory.claims import LARGE, of_accuracy, of_cost, of_seconds
 from benchmarks.factory.run import nearest, spread
-from intarsia.factory import Task
+from intarsia import rig
+from intarsia.factory import Grounds, Ranking, Task
 
 
 @pytest.fixture
@@ -52,6 +54,28 @@ def test_the_nearest_task_and_far_places():
     assert spread(12, 2) == [0, 11]
     assert spread(5, 3) == [0, 2, 4]
     assert spread(1, 2) == [0]
+
+
+def test_rivals_of_mosaics_begin_as_the_supernet_did_and_are_told_the_digits(monkeypatch):
+    digits = [torch.randn(3, 1, 16, 16) for _ in range(10)]
+    monkeypatch.setattr(worlds, "read", lambda _data: (digits, digits))
+    world = worlds.mosaic_world(Path(), 8)
+    host, task = world.host(), world.tasks["seen"][0]
+    assert set(world.shares) == {share for share in worlds.CHOICE_SHARES if world.lowest <= share <= world.highest}
+    grounds = Grounds.of(host.outline, host.answers)
+    ranking = Ranking.by_score(grounds, np.arange(len(grounds.site_of), dtype=float), task.answers)
+    ours = rivals.untrained(ranking.plan(ranking.cut_at_share(0.3)), world)
+    with rig.count_macs() as counted:
+        ours.eval()(torch.zeros(1, *host.size))
+    assert counted.total <= 0.3 * host.outline.macs
+    for model in (ours, rivals.pruned(host.module, host.size, 0.3 * host.outline.macs)):
+        told = []
+        for seconds in (0.0, 1e-3):  # no step, and one
+            torch.manual_seed(1)
+            rivals.taught(model, task, world, (seconds,))
+            told.append(model.told.weight.clone())
+        assert told[0].shape == told[1].shape
+        assert not torch.equal(*told)
 
 
 def timed(**changed):
