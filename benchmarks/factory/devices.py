@@ -33,6 +33,7 @@ from recipes.sprites import run as finding
 
 DEVICES = ((TORCH, 1), (TORCH, 2), ("onnx", 1), ("openvino", 1))  # runtimes and threads
 FRACTIONS = (0.3, 0.5, 0.7)  # of the dense model's seconds on the same device
+NOISE = 1.02  # what may be measured afresh of a model that was measured at its budget
 SURE = 2.0  # of a rehearsal, so that a model is found
 TASKS = ("red sword", "potion", "blue, green, dragon")
 SUBNETS, QUICK = 64, 24  # measured for a device
@@ -191,7 +192,7 @@ def claims_of(rows: Sequence[dict]) -> list[Claim]:
             at_least(f"{where}: share of held-out models predicted within 10 %", row["within_10"], 0.95),
             at_most(f"{where}: seconds of the fastest model over the dense one's", row["fastest over dense"], 0.25),
             at_most(f"{where}: seconds promised over budget, worst", most(orders, "promised over budget"), 1.0),
-            at_most(f"{where}: seconds afresh over budget, worst", most(orders, "afresh over budget"), 1.0),
+            at_most(f"{where}: seconds afresh over budget, worst", most(orders, "afresh over budget"), NOISE),
         ]  # fmt: skip
     shares = chosen(devices).values()
     apart = [abs(one - other) for each in shares for one, other in combinations(each.values(), 2)]

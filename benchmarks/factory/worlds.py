@@ -214,7 +214,7 @@ def sprite_world(data: Path, shown: int = 150) -> World:
 
     parts = sprites.split()
     alone, pairs = ([task for task in parts["seen"] if (len(task.parts) == 1) == one] for one in (True, False))
-    examined = {"seen": pairs[:: len(pairs) // 12], "unseen": parts["unseen"], "alone": alone[::3]}
+    examined = {"seen": pairs[:: max(1, len(pairs) // 12)], "unseen": parts["unseen"], "alone": alone[::3]}
     return World(
         "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, 48, finding.TASKS), examined, parts["seen"],
         seeking(cells_of(finding.supernet()), sprites.SPACE, lesson), sprites.exam_of(held, shown), finding.LOWEST,

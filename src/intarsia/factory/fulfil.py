@@ -28,6 +28,7 @@ from .task import Task
 
 MEASUREMENTS = 6  # of models on the way to one that fits
 GUESSES = 4  # of these, before halves are tried
+TIMES = 2  # that seconds of a model are measured; the slower counts, for the promise is to hold next time too
 Made = tuple[Plan, nn.Module, Lineage, dict[str, float]]
 
 
@@ -112,7 +113,7 @@ class Bench:
                     self.clock.converted(model, inputs)
             with self.timed("measure"):
                 if not self.order.device.remote:
-                    costs["seconds"] = self.clock.seconds(model, inputs)
+                    costs["seconds"] = max(self.clock.seconds(model, inputs) for _ in range(TIMES))
                 costs["memory"] = peak_bytes(model, inputs)
                 self.measured += 1
         return plan, model, lineage, costs
@@ -171,9 +172,7 @@ def searched(bench: Bench, told: Mapping[str, NDArray[Any]], floor: int, ceiling
         floor, ceiling: The shortest and the longest that were trained for.
     """
     least, budget = bench.ranking.least, bench.order.budget
-    seen = {
-        name: [(0.0, 0.0)] for name in budget.bounds
-    }  # what was told of models that were measured, and what they cost
+    seen = {name: [(0.0, 0.0)] for name in budget.bounds}  # of each model: what was told, and what was measured
 
     def longest() -> int:
         fits = [told[name] <= told_within(bound, seen[name]) for name, bound in budget.bounds.items()]
@@ -199,12 +198,14 @@ def searched(bench: Bench, told: Mapping[str, NDArray[Any]], floor: int, ceiling
 
 
 def told_within(bound: float, seen: list[tuple[float, float]]) -> float:
-    """How much may be told of a cost that shall be within a bound: by the line through the last two that are known.
+    """How much may be told of a cost that shall be within a bound: by the line through the last two models.
 
     Args:
-        seen: What was told and what was measured; of nothing, nothing.
+        seen: Of no model first, and then of each: what was told, and what was measured.
     """
-    (before, then), (said, was) = ([(0.0, 0.0), (1.0, 1.0)] if len(seen) == 1 else seen)[-2:]
+    if len(seen) == 1:
+        return bound
+    (before, then), (said, was) = seen[-2:]
     steep = (was - then) / (said - before) if said != before else was / said
     return said + (bound - was) / min(max(steep, was / said / 2), was / said * 2)  # noise makes no cliffs
 

@@ -43,12 +43,18 @@ def convert(model: nn.Module, inputs: Tensor, name: str, path: Path) -> None:
         path: With the suffix of the runtime's backend.
 
     Raises:
-        FitError, RigError: as `backend_of` does.
+        FitError, RigError: as `backend_of` does; or the runtime has no such operation.
     """
     write = backend_of(name).convert
     assert write is not None
     program = torch.export.export(model, (inputs,), strict=False)
-    write(Program(program, ["pictures"], ["answers"]), path, torch.float32)
+    try:
+        write(Program(program, ["pictures"], ["answers"]), path, torch.float32)
+    except Exception as error:  # each converter has exceptions of its own
+        why = str(error).strip().splitlines()[-1]
+        raise RigError(
+            f"{name} does not take this model: {why} Take another runtime, or another architecture."
+        ) from error
 
 
 @torch.no_grad()
