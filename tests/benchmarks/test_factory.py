@@ -110,6 +110,7 @@ def test_budgets_that_are_not_kept_are_told():
         assert said in name
     refused = scenario(**{"in seconds": {"budget": 1.0, "refused": 2.0}})
     assert not failing(of_seconds([scenario(), refused], [DEVICE]))
+    assert failing(of_seconds([refused], [DEVICE])) == ["orders of seconds that were met, not refused"]
 
 
 def test_trainings_are_compared_with_both_seconds():
