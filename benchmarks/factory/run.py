@@ -48,6 +48,7 @@ from intarsia.factory import Kit, Ranking, Task
 from intarsia.factory.audit import accuracies, whose
 from intarsia.factory.exams import own_answers
 
+WITH_RIVALS = ("seen", "unseen")  # parts; of others it is only told whose units do how well
 FEWER = 3  # shares at which rivals are trained for seeds other than the first
 CALLS = 100  # timed calls of models so small that a moment of the machine's is a tenth of a call
 
@@ -117,7 +118,7 @@ def seed_rows(world: World, runs: Path, seed: int, recipe: Path | None, settings
         for row in kept_row(kept / f"{part}.json", lambda making=making: {"rows": making()})["rows"]:
             rows.append({"kind": "part", "seed": seed, "part": part, **row})
         some = shares if seed == 0 else [shares[place] for place in spread(len(shares), FEWER)]
-        for place in spread(len(tasks), settings["trained"]):
+        for place in spread(len(tasks), settings["trained"]) if part in WITH_RIVALS else ():
             for share in some:
                 making = partial(
                     scenario, world, kit, tasks[place], share, device, clock, quick=quick, patience=settings["patience"]

@@ -164,7 +164,7 @@ def mosaic_world(data: Path, shown: int = 400) -> World:
     )  # fmt: skip
 
 
-def fashion_world(data: Path, shown: int = 400) -> World:
+def fashion_world(data: Path, shown: int = 200) -> World:
     """Choices between clothes: tasks of all pairs, of which every third is held out of training."""
     pictures, answers = clothes.read(data, "train")
     exam_pictures, exam_answers = (part[: shown * 20] for part in clothes.read(data, "t10k"))

@@ -11,9 +11,10 @@ from torch import nn
 
 from benchmarks.factory import devices, rivals, worlds
 from benchmarks.factory.claims import LARGE, of_accuracy, of_cost, of_seconds
-from benchmarks.factory.run import nearest, spread
+from benchmarks.factory.run import Chooser, nearest, plain_row, spread
 from intarsia import rig
-from intarsia.factory import Grounds, Ranking, Task
+from intarsia.factory import Grounds, Ranking, Space, Task, choices
+from intarsia.hosts import timm_supernet
 
 
 @pytest.fixture
@@ -76,6 +77,28 @@ def test_rivals_of_mosaics_begin_as_the_supernet_did_and_are_told_the_digits(mon
             told.append(model.told.weight.clone())
         assert told[0].shape == told[1].shape
         assert not torch.equal(*told)
+
+
+def test_a_plain_classifier_is_asked_as_tasks_are(monkeypatch):
+    now = count()
+    monkeypatch.setattr(rivals, "time", SimpleNamespace(perf_counter=lambda: next(now) / 50))
+    space = Space(("dark", "middle", "bright"))
+    levels = torch.tensor([-1.0, 0.0, 1.0])
+
+    def shown(_draw):
+        answers = torch.randint(3, (24,))
+        return levels[answers].view(-1, 1, 1, 1).expand(-1, 3, 32, 32) + 0.1 * torch.randn(24, 3, 32, 32), answers
+
+    world = SimpleNamespace(
+        host=lambda: timm_supernet.create("test_resnet", (3, 32, 32), num_classes=3), space=space, plain=0.5,
+        lessons=SimpleNamespace(concepts=shown), exam=choices(*shown(0)), tasks={"seen": [space.read("dark, bright")]},
+    )  # fmt: skip
+    row = plain_row(world, seed=0)
+    assert row["seen"] > 0.8  # after 25 steps
+    model = rivals.plain(world, 0.5, seed=0)
+    assert not model.training
+    said = Chooser(model, space, world.tasks["seen"][0])(torch.zeros(1, 3, 32, 32))
+    assert torch.equal(said, model(torch.zeros(1, 3, 32, 32))[:, [0, 2]])
 
 
 def timed(**changed):
