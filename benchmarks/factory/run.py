@@ -81,19 +81,24 @@ def main(
         }  # fmt: skip
         rows: list[dict] = []
         for one in range(seeds) if seed is None else [seed]:
-            if train_only:
-                kit_of(here, runs, one, recipe, settings["steps"])
-            else:
-                rows += seed_rows(here, runs, one, recipe, settings)
+            kit, run = kit_of(here, runs, one, recipe, settings["steps"])
+            blind = blind_kit(here, runs, run, settings["steps"]) if one == 0 else None
+            if not train_only:
+                rows += seed_rows(here, kit, blind, runs, one, training_seconds(run), settings)
         for row in rows:
             print(row)
         if seed is None and not train_only:
             write_result(f"factory_{world}", rows, claims_of(here, rows), settings | {"seeds": seeds})
 
 
-def seed_rows(world: World, runs: Path, seed: int, recipe: Path | None, settings: dict) -> list[dict]:
-    """Everything of one seed: rows of parts, of scenarios with rivals, and of the device. What was kept is found."""
-    kit, run = kit_of(world, runs, seed, recipe, settings["steps"])
+def seed_rows(
+    world: World, kit: Kit, blind: Kit | None, runs: Path, seed: int, training: float, settings: dict
+) -> list[dict]:
+    """Everything of one seed: rows of parts, of scenarios with rivals, and of the device. What was kept is found.
+
+    Args:
+        training: Seconds of the kit's training.
+    """
     told = hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:12]
     kept, quick, shares = runs / "rows" / f"{world.name}-{seed}-{told}", settings["quick"], settings["shares"]
     macs = kit.host.outline.macs
@@ -103,15 +108,14 @@ def seed_rows(world: World, runs: Path, seed: int, recipe: Path | None, settings
             factory.meter_device(kit.host, subnets=24 if quick else 64, seed=seed, clock=clock), kept / "device.yaml"
         )
     device = factory.load_device(kept / "device.yaml")
-    score_of, first = device.scores["seconds"], world.tasks["seen"][0]
+    judged, first = device.scores["seconds"], world.tasks["seen"][0]
     rows = [kept_row(kept / "device.json", lambda: {
-        "kind": "device", "seed": seed, "macs": macs, "training seconds": training_seconds(run),
-        "spearman": score_of.spearman, "error_95": score_of.error_95, "within_10": score_of.within_10,
+        "kind": "device", "seed": seed, "macs": macs, "training seconds": training,
+        "spearman": judged.spearman, "error_95": judged.error_95, "within_10": judged.within_10,
         "held out": device.held_out, "fastest over dense": fastest_over_dense(kit, first, clock)[0],
     })]  # fmt: skip
     if world.plain and not quick:
         rows.append(kept_row(kept / "plain.json", lambda: plain_row(world, seed)))
-    blind = blind_kit(world, runs, run, settings["steps"]) if seed == 0 else None
     for part, every in world.tasks.items():
         tasks = every[: 2 * settings["trained"]] if quick else every
         making = partial(part_rows, world, kit, blind, tasks, shares, seed)

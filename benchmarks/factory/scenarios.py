@@ -15,6 +15,7 @@ from intarsia import OverBudget, factory
 from intarsia.factory import Fulfilled, Kit, Task
 from intarsia.factory.clocks import Clock
 from intarsia.factory.frontier import marked
+from intarsia.train import seed_everything
 
 TUNING = (0.0, 10.0, 60.0)  # seconds
 AFRESH = 5  # measurements of a model after it was fulfilled
@@ -25,11 +26,12 @@ def scenario(
     world: World, kit: Kit, task: Task, share: float, device: factory.Device, clock: Clock, *, quick: bool,
     patience: float,
 ) -> dict[str, object]:  # fmt: skip
-    """One task and one share, ours and the rivals that are trained for it.
+    """One task and one share, ours and the rivals that are trained for it; the same whatever was run before.
 
     Args:
         clock: The one that the device was measured with.
     """
+    seed_everything(0)
     ranking = kit.assembler.rank([task], kit.grounds)[0]
     macs = share * float(ranking.costs["macs"][-1])
     order = factory.Order(task, factory.Budget(macs=macs), device)
