@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.factory import devices, rivals, worlds
-from benchmarks.factory.claims import LARGE, of_accuracy, of_cost, of_seconds
+from benchmarks.factory.claims import LARGE, beside_plain, of_accuracy, of_cost, of_seconds
 from benchmarks.factory.run import Chooser, nearest, plain_row, spread
 from intarsia import rig
 from intarsia.factory import Grounds, Ranking, Space, Task, choices
@@ -154,6 +154,13 @@ def test_accuracy_is_kept_or_not():
     assert failing(of_accuracy(world, [row | {"mean": row["own"]} for row in rows], [scenario()])) == [
         "points above mean units at the two lowest budgets, the worst seed"
     ]
+
+
+def test_the_largest_model_stands_beside_a_plain_one():
+    parts = [{"part": "seen", "dense": 0.9}, {"part": "unseen", "dense": 0.1}]
+    assert not beside_plain(parts, [])
+    assert not failing(beside_plain(parts, [{"seen": 0.92}]))
+    assert failing(beside_plain(parts, [{"seen": 0.95}]))
 
 
 def order(device, share, **changed):

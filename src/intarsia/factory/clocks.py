@@ -111,7 +111,7 @@ class RuntimeClock:
         assert self.kept is not None
         path = self.kept / digest_of(model) / file_of(self.runtime)
         if not path.exists():
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             convert(model, inputs, self.runtime, path)
         return path
 

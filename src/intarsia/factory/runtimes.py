@@ -51,7 +51,7 @@ def convert(model: nn.Module, inputs: Tensor, name: str, path: Path) -> None:
     try:
         write(Program(program, ["pictures"], ["answers"]), path, torch.float32)
     except Exception as error:  # each converter has exceptions of its own
-        why = str(error).strip().splitlines()[-1]
+        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise RigError(
             f"{name} does not take this model: {why} Take another runtime, or another architecture."
         ) from error
