@@ -130,9 +130,9 @@ def mosaic_world(data: Path, shown: int) -> World:
         return questions.laid(learned, chosen), answers
 
     return World(
-        "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, 384), questions.split(),
+        "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, mosaics.BATCH), questions.split(),
         choosing(lesson), mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD,
-        lambda host: factory.Probe(host, mosaics.CELL_LAYER, 10, questions.CELLS), (1_500, 12_000),
+        lambda host: factory.Probe(host, mosaics.CELL_LAYER, 10, questions.CELLS), mosaics.STEPS,
         {0.15: 0.93, 0.3: 0.97}, apart=5.0,
     )  # fmt: skip
 

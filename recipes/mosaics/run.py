@@ -24,13 +24,16 @@ from .digits import MEAN, SIZE, STD, Digits, read
 from .questions import CELLS, SPACE, at_random, drawn, laid, split
 
 # The third stage of the network has a place for each cell; the fourth sees all of them in one place, where it counts.
+# What has no units is the least that a model costs, so the stem is narrow and shortcuts are averaged before they widen.
 ARCHITECTURE = {
-    "num_classes": 2, "in_chans": 1, "channels": [16, 32, 64, 128], "stem_type": "deep", "stem_width": 4,
-    "zero_init_last": False,
+    "num_classes": 2, "in_chans": 1, "channels": [32, 64, 128, 128], "stem_type": "deep", "stem_width": 4,
+    "avg_down": True, "zero_init_last": False,
 }  # fmt: skip
 CELL_LAYER = "layer3"
 GRAIN = 2
 LOWEST, HIGHEST = 0.13, 0.5  # of the MACs
+STEPS = 2_000, 20_000  # of the stages
+BATCH = 192  # pictures
 TASKS = 24  # in a batch
 SHARES = (0.15, 0.2, 0.3, 0.4, 0.5)
 
@@ -73,9 +76,9 @@ def lessons(digits: Digits, batch: int) -> factory.Lessons:
 
 def main(
     runs: Path = typer.Option(Path("runs/mosaics"), help="Where everything is kept."),
-    concepts: int = typer.Option(1_500, help="Steps of the first stage."),
-    customising: int = typer.Option(12_000, help="Steps of the second stage."),
-    batch: int = typer.Option(384, help="Pictures in a batch."),
+    concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
+    customising: int = typer.Option(STEPS[1], help="Steps of the second stage."),
+    batch: int = typer.Option(BATCH, help="Pictures in a batch."),
     minutes: float | None = typer.Option(None, help="Stop each stage after so long; it resumes next time."),
     tested: int = typer.Option(400, help="Mosaics for each task in the report."),
     threads: int = typer.Option(1, help="Of the process."),

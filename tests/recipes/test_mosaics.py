@@ -64,6 +64,7 @@ def test_cells_hold_the_digits_that_were_asked_for(digits):
 def test_the_recipe_runs_and_its_exam_repeats_itself(digits, tmp_path):
     torch.manual_seed(0)
     host = supernet()
+    assert factory.Grounds.of(host.outline, host.answers).floor < LOWEST / 1.5  # there is something to choose
     with torch.enable_grad():
         kit = factory.learned(
             host, SPACE, lessons(digits, 48), tmp_path, lowest=LOWEST, highest=HIGHEST, concepts=2, customising=2,
