@@ -1,7 +1,7 @@
 """What kits are trained on and examined with: a supernet, tasks that were seen in training and such that were not."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ class World:
         apart: Points by which a task's own units should be above others at low budgets; None where tasks are so alike
             that units may serve all of them.
         fastest: The share of the dense model's seconds that the fastest one should reach at most.
+        rate: Peak learning rate of both stages.
     """
 
     name: str
@@ -61,15 +62,17 @@ class World:
     kept: Mapping[float, float]
     apart: float | None = None
     fastest: float | None = None
+    rate: float = 2e-3
 
     def kit(self, out: Path, steps: tuple[int, int], seed: int, *, blind: bool = False) -> factory.Kit:
-        """Train a kit.
+        """Train a kit, as the world's recipe does: what was trained with the first seed there is gone on with here.
 
         Args:
             blind: The assembler is told nothing of the task, so it has one ranking for all.
         """
         seed_everything(seed)
         host = self.host()
+        probe = self.probe(host) if self.probe else None
         grounds = factory.Grounds.of(host.outline, host.answers)
         assembler = factory.Assembler(len(self.space.names), len(grounds.site_of))
         if blind:
@@ -79,8 +82,7 @@ class World:
             return factory.learned(
                 host, self.space, self.lessons, out, lowest=self.lowest, highest=self.highest, concepts=steps[0],
                 customising=steps[1], seed=seed, assembler=assembler, mean=(self.mean,) * host.size[0],
-                std=(self.std,) * host.size[0],
-                probe=self.probe(host) if self.probe else None,
+                std=(self.std,) * host.size[0], rate=self.rate, probe=probe,
             )  # fmt: skip
 
 
@@ -141,9 +143,6 @@ def fashion_world(data: Path, shown: int) -> World:
     """Choices between clothes: tasks of all pairs, of which every third is held out of training."""
     pictures, answers = clothes.read(data, "train")
     exam_pictures, exam_answers = (part[: shown * 20] for part in clothes.read(data, "t10k"))
-    space = factory.Space(clothes.NAMES, clothes.WORDS)
-    pairs = [space.task_of({one, other}) for other in range(10) for one in range(other)]
-    held = pairs[::3]
     rows_of = [(answers == number).nonzero().flatten() for number in range(10)]
 
     def lesson(task: Task, count: int) -> tuple[Tensor, Tensor]:
@@ -151,20 +150,11 @@ def fashion_world(data: Path, shown: int) -> World:
         rows = [rows_of[number][torch.randint(len(rows_of[number]), ())] for number in wanted.tolist()]
         return pictures[torch.stack(rows)], wanted
 
-    every = factory.choice_lessons(pictures, answers)
-
-    def others(draw: int) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch in which no held-out pair is asked for."""
-        batch = every.tasks(draw)
-        asked = [tuple(code.nonzero().flatten().tolist()) for code in batch[2]]
-        return others(draw) if any(task.answers in asked for task in held) else batch
-
     return World(
-        "fashion", fashion.supernet, space, replace(every, tasks=others),
-        {"seen": [task for task in pairs if task not in held], "unseen": held},
+        "fashion", fashion.supernet, fashion.SPACE, fashion.lessons(pictures, answers), fashion.split(),
         choosing(lesson),
         factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD, None,
-        (3_000, 6_000), {0.15: 0.93, 0.3: 0.97},
+        fashion.STEPS, {0.15: 0.93, 0.3: 0.97},
     )  # fmt: skip
 
 
@@ -184,7 +174,8 @@ def sprite_world(data: Path, shown: int) -> World:
         return sprites.drawn(scenery, rows, of, draws)
 
     return World(
-        "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, 48, finding.TASKS), sprites.split(),
+        "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, finding.BATCH, finding.TASKS),
+        sprites.split(),
         seeking(cells_of(finding.supernet()), sprites.SPACE, lesson), sprites.exam_of(held, shown), finding.LOWEST,
-        1.0, backbone.MEAN, backbone.STD, None, (3_000, 4_000), {0.5: 0.95}, fastest=0.25,
+        1.0, backbone.MEAN, backbone.STD, None, finding.STEPS, {0.5: 0.95}, fastest=0.25, rate=finding.RATE,
     )  # fmt: skip

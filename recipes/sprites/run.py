@@ -27,6 +27,9 @@ from .tiles import tiles
 SIDE = 96
 GRAIN = 8
 LOWEST = 0.12  # of the MACs; the least that this supernet has is 8.3%
+STEPS = 3_000, 4_000  # of the stages
+BATCH = 48  # pictures
+RATE = 1e-3  # peak, for the backbone is trained already
 TASKS = 12  # in a batch
 SHARES = (0.12, 0.2, 0.3, 0.5, 0.7, 1.0)
 SHOWN = (4, 8)  # rows and columns of the sheet
@@ -53,10 +56,10 @@ def sheet(sprites: Sprites) -> Image.Image:
 def main(
     archive: Path | None = typer.Argument(None, help="The source of the game, version 0.28.0; once."),
     runs: Path = typer.Option(Path("runs/sprites"), help="Where everything is kept."),
-    concepts: int = typer.Option(3_000, help="Steps of the first stage."),
-    customising: int = typer.Option(4_000, help="Steps of the second stage."),
-    batch: int = typer.Option(48, help="Pictures in a batch."),
-    rate: float = typer.Option(1e-3, help="Peak learning rate."),
+    concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
+    customising: int = typer.Option(STEPS[1], help="Steps of the second stage."),
+    batch: int = typer.Option(BATCH, help="Pictures in a batch."),
+    rate: float = typer.Option(RATE, help="Peak learning rate."),
     minutes: float | None = typer.Option(None, help="Stop each stage after so long; it resumes next time."),
     tested: int = typer.Option(120, help="Scenes for each task in the report."),
     threads: int = typer.Option(1, help="Of the process."),
