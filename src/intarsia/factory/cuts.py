@@ -94,8 +94,9 @@ class Cuts:
             rankings.append(ranking)
             lengths.append(ranking.cut_at_share(np.random.uniform(*self.strata[row % len(self.strata)])))
             longest.append(ranking.cut_at_share(self.highest))
+        forced = masks_of(rankings, [ranking.least for ranking in rankings]).to(scores.device)
         large, part = (
-            straight_through(scores, masks_of(rankings, cuts).to(scores.device), self.temperature)
+            straight_through(scores, masks_of(rankings, cuts).to(scores.device), forced, self.temperature)
             for cuts in (longest, lengths)
         )
         return large, part
@@ -113,16 +114,20 @@ class Cuts:
         }
 
 
-def straight_through(scores: Tensor, masks: Tensor, temperature: float) -> Tensor:
+def straight_through(scores: Tensor, masks: Tensor, forced: Tensor, temperature: float) -> Tensor:
     """The masks, with the gradient of a sigmoid around the threshold between what is kept and what is not.
 
-    Where all is kept there is no threshold, and no gradient.
+    Where all is kept there is no threshold, and no gradient. Where nothing is kept but what is forced, the next unit
+    that would be is the threshold.
 
     Args:
         scores, masks: (rows, units).
+        forced: (rows, units): 1 for what is kept whatever its score, as the minimum of its site. It may score low and
+            says nothing of the threshold.
     """
-    lowest_kept = scores.masked_fill(masks == 0, torch.inf).amin(1, keepdim=True)
+    lowest_kept = scores.masked_fill((masks == 0) | (forced == 1), torch.inf).amin(1, keepdim=True)
     highest_out = scores.masked_fill(masks == 1, -torch.inf).amax(1, keepdim=True)
-    threshold = torch.where(torch.isinf(highest_out), -torch.inf, (lowest_kept + highest_out) / 2).detach()
+    between = torch.where(torch.isinf(lowest_kept), highest_out, (lowest_kept + highest_out) / 2)
+    threshold = torch.where(torch.isinf(highest_out), -torch.inf, between).detach()
     soft = torch.sigmoid((scores - threshold) / temperature)
     return masks + (soft - soft.detach())
