@@ -2,12 +2,23 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from intarsia import factory
+import typer
+
+from intarsia import IntarsiaError, factory
 from intarsia.factory import Task
+
+
+def command(main: Callable[..., None]) -> None:
+    """A recipe from the shell: what is refused, or not finished yet, is said in a line."""
+    try:
+        typer.run(main)
+    except IntarsiaError as refusal:
+        sys.exit(str(refusal))
 
 
 def leave(

@@ -15,7 +15,7 @@ from intarsia import factory
 from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
 from intarsia.train import seed_everything
-from recipes.kits import leave
+from recipes.kits import command, leave
 
 from .pictures import MEAN, NAMES, SIZE, STD, WORDS, read
 
@@ -82,4 +82,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command(main)

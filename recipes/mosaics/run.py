@@ -18,7 +18,7 @@ from intarsia import factory
 from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
 from intarsia.train import seed_everything
-from recipes.kits import leave
+from recipes.kits import command, leave
 
 from .digits import MEAN, SIZE, STD, Digits, read
 from .questions import CELLS, SPACE, at_random, drawn, laid, split
@@ -98,4 +98,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command(main)

@@ -16,7 +16,7 @@ from PIL import Image
 from intarsia import factory
 from intarsia.hosts import timm_supernet
 from intarsia.train import seed_everything
-from recipes.kits import leave
+from recipes.kits import command, leave
 
 from .backbone import ARCHITECTURE, MEAN, STD, with_weights
 from .lessons import SPACE, exam_of, lessons, split
@@ -87,4 +87,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command(main)

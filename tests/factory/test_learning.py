@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from intarsia import FitError, factory, rig
+from intarsia import FitError, Unfinished, factory, rig
 from intarsia.factory.audit import WAYS, audit
 from intarsia.factory.cuts import by_site, masks_of, straight_through, strata
 from intarsia.train import Schedule, fit
@@ -78,6 +78,24 @@ def test_concepts_then_customising_and_accuracy_by_budget_is_logged(tmp_path):
     assert told.overlap[1] == 1 >= told.overlap[0]
     with pytest.raises(FitError, match=r"was not trained for: from 70.0% to 100% was"):
         audit(kit, tasks, factory.choices(pictures, answers), (0.5,))
+
+
+@pytest.mark.parametrize("stage", ["concepts", "customising"])
+def test_a_stage_that_was_stopped_is_gone_on_with_before_the_next_begins(tmp_path, stage):
+    steps = {"concepts": 2, "customising": 2, stage: 21}
+
+    def learned(stop_after=None):
+        kit = kit_of()
+        lessons = factory.Lessons(lambda _: coloured(4), lambda draw: asked(draw, each=1))
+        with torch.enable_grad():
+            return factory.learned(
+                kit.host, kit.space, lessons, tmp_path, lowest=kit.lowest, **steps, stop_after=stop_after
+            )
+
+    with pytest.raises(Unfinished, match=rf"{stage}: stopped after 20 of 21 steps\. Call it again"):
+        learned(stop_after=0)
+    assert (tmp_path / "customising").exists() == (stage == "customising")
+    assert learned().card["steps"] == list(steps.values())
 
 
 def test_training_cuts_as_orders_do(kit):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import FitError
+from ..errors import FitError, Unfinished
 from ..hosts.timm_supernet import TimmSupernet
 from ..train import Schedule, fit, seed_everything, wear_average
 from .assembler import Assembler
@@ -106,11 +106,12 @@ def learned(
         mean, std: By which the pictures were normalised; 0 and 1 for each channel if not given.
         card: What is told of the kit.
         seed: Of the draws; the supernet's own weights are the caller's.
-        stop_after: Seconds after which a stage stops, to go on next time.
+        stop_after: Seconds after which a stage stops, to go on when called again.
 
     Raises:
         FitError: the supernet has another number of outputs than the space; there are no such shares.
         CardError: `out` holds the run of another model.
+        Unfinished: a stage was stopped; nothing after it was begun.
     """
     grounds = Grounds.of(host.outline, host.answers)
     if len(grounds.every_answer) != len(space.outputs):
@@ -123,6 +124,7 @@ def learned(
     first = Naming(host, lowest) if space.things else Concepts(host, lowest, probe)
     schedule = Schedule(concepts, rate, cooldown=concepts // 3)
     begun = fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)
+    refuse_unfinished(begun, concepts, out / "concepts")
     second: nn.Module
     if space.things:
         second = Seeking(host, assembler, space.groups_of(space.names), lowest, highest=highest)
@@ -130,6 +132,7 @@ def learned(
         second = Customising(host, assembler, lowest, highest=highest, shared_head=bool(space.shared))
     schedule = Schedule(customising, rate, cooldown=customising // 2)
     done = fit(second, lessons.tasks, schedule, out / "customising", seed=seed, stop_after=stop_after)
+    refuse_unfinished(done, customising, out / "customising")
     wear_average(second, out / "customising")
     channels = host.size[0]
     told = {**(card or {}), "steps": [int(begun["step"]), int(done["step"])]}
@@ -141,3 +144,9 @@ def learned(
             second(lessons.tasks(draw))
     host.module.eval()
     return kit
+
+
+def refuse_unfinished(done: Mapping[str, float], steps: int, run: Path) -> None:
+    """Raise `Unfinished` for a stage that was stopped: the next one would begin from weights that are not its own."""
+    if done["step"] < steps:
+        raise Unfinished(f"{run}: stopped after {done['step']:.0f} of {steps} steps. Call it again to go on.")
