@@ -175,7 +175,7 @@ def sprite_world(data: Path, shown: int) -> World:
 
     return World(
         "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, finding.BATCH, finding.TASKS),
-        sprites.split(),
-        seeking(cells_of(finding.supernet()), sprites.SPACE, lesson), sprites.exam_of(held, shown), finding.LOWEST,
-        1.0, backbone.MEAN, backbone.STD, None, finding.STEPS, {0.5: 0.95}, fastest=0.25, rate=finding.RATE,
+        sprites.split(held), seeking(cells_of(finding.supernet()), sprites.SPACE, lesson),
+        sprites.exam_of(held, shown), finding.LOWEST, 1.0, backbone.MEAN, backbone.STD, None, finding.STEPS,
+        {0.5: 0.95}, fastest=0.25, rate=finding.RATE,
     )  # fmt: skip

