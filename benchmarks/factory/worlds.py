@@ -44,6 +44,7 @@ class World:
             that units may serve all of them.
         fastest: The share of the dense model's seconds that the fastest one should reach at most.
         rate: Peak learning rate of both stages.
+        begins: The lowest share that the second stage begins with.
     """
 
     name: str
@@ -63,6 +64,7 @@ class World:
     apart: float | None = None
     fastest: float | None = None
     rate: float = 2e-3
+    begins: float | None = None
 
     def kit(self, out: Path, steps: tuple[int, int], seed: int, *, blind: bool = False) -> factory.Kit:
         """Train a kit, as the world's recipe does: what was trained with the first seed there is gone on with here.
@@ -82,7 +84,7 @@ class World:
             return factory.learned(
                 host, self.space, self.lessons, out, lowest=self.lowest, highest=self.highest, concepts=steps[0],
                 customising=steps[1], seed=seed, assembler=assembler, mean=(self.mean,) * host.size[0],
-                std=(self.std,) * host.size[0], rate=self.rate, probe=probe,
+                std=(self.std,) * host.size[0], rate=self.rate, probe=probe, begins=self.begins,
             )  # fmt: skip
 
 
@@ -134,8 +136,7 @@ def mosaic_world(data: Path, shown: int) -> World:
     return World(
         "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, mosaics.BATCH), questions.split(),
         choosing(lesson), mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD,
-        lambda host: factory.Probe(host, mosaics.CELL_LAYER, 10, questions.CELLS), mosaics.STEPS,
-        {0.15: 0.93, 0.3: 0.97}, apart=5.0,
+        mosaics.probe, mosaics.STEPS, {0.15: 0.93, 0.3: 0.97}, apart=5.0, begins=mosaics.BEGINS,
     )  # fmt: skip
 
 

@@ -32,10 +32,10 @@ def asked(_draw, tasks=6, each=6):
     return *coloured(0, torch.cat(answers)), codes
 
 
-def objective():
+def objective(**more):
     kit = kit_of()
     kit.host.module.requires_grad_(True)
-    return kit, factory.Customising(kit.host, kit.assembler, kit.lowest)
+    return kit, factory.Customising(kit.host, kit.assembler, kit.lowest, **more)
 
 
 def train(objective, batches, out, steps, **more):
@@ -43,19 +43,33 @@ def train(objective, batches, out, steps, **more):
         return fit(objective, batches, Schedule(steps, 2e-3, warmup=2), out, log_every=2, **more)
 
 
-def test_a_killed_run_goes_on_to_the_bit(tmp_path):
+@pytest.mark.parametrize("more", [{}, {"begins": 0.9, "easing": 8}])
+def test_a_killed_run_goes_on_to_the_bit(tmp_path, more):
     def killed(draw):
         if draw == 3:
             raise KeyboardInterrupt
         return asked(draw)
 
-    train(objective()[1], asked, tmp_path / "whole", 4)
+    train(objective(**more)[1], asked, tmp_path / "whole", 4)
     with pytest.raises(KeyboardInterrupt):
-        train(objective()[1], killed, tmp_path / "cut", 4, save_every=2)
-    train(objective()[1], asked, tmp_path / "cut", 4)
+        train(objective(**more)[1], killed, tmp_path / "cut", 4, save_every=2)
+    train(objective(**more)[1], asked, tmp_path / "cut", 4)
     for kind in ("live", "average", "moments", "buffers"):
         whole, cut = (load_file(tmp_path / run / f"checkpoint/{kind}.safetensors") for run in ("whole", "cut"))
         assert all(torch.equal(value, cut[name]) for name, value in whole.items())
+
+
+def test_budgets_begin_high_and_fall():
+    kit, second = objective(begins=0.9, easing=2)
+    shares = []
+    for _ in range(4):
+        shares.append(second.least())
+        second(asked(0, each=1))
+    assert shares == pytest.approx([0.9, (0.9 * kit.lowest) ** 0.5, kit.lowest, kit.lowest])
+    scores, offered = torch.randn(3, len(kit.grounds.site_of)), torch.ones(3, 6)
+    large, raised = second.cuts.gates(scores, offered, 1.0)
+    assert torch.equal(raised, large)
+    assert second.cuts.gates(scores, offered)[1].sum() < large.sum()
 
 
 def test_concepts_then_customising_and_accuracy_by_budget_is_logged(tmp_path):

@@ -13,7 +13,8 @@ from ..hosts.timm_supernet import TimmSupernet
 from ..train import Schedule, fit, seed_everything, wear_average
 from .assembler import Assembler
 from .kit import Kit
-from .learning import Concepts, Customising, Probe
+from .learning import Concepts, Customising
+from .probe import Probe
 from .ranking import Grounds
 from .refreshing import statistics_anew
 from .seeking import Naming, Seeking
@@ -87,6 +88,7 @@ def learned(
     customising: int,
     rate: float = 2e-3,
     probe: Probe | None = None,
+    begins: float | None = None,
     assembler: Assembler | None = None,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
@@ -101,7 +103,9 @@ def learned(
         lowest, highest: Shares of MACs to train for; the highest below 1 where the space has a shared head.
         concepts, customising: Steps of the stages.
         rate: Peak learning rate of both.
-        probe: Looks for concepts in place of the classifier, where the answers are no concepts.
+        probe: Looks for concepts in place of the classifier, where the answers are no concepts. Batches of
+            tasks may end with what is in each cell; then it goes on learning.
+        begins: The lowest share that the second stage begins with; it falls to `lowest` over the first half.
         assembler: To train; a fresh one if not given.
         mean, std: By which the pictures were normalised; 0 and 1 for each channel if not given.
         card: What is told of the kit.
@@ -129,7 +133,10 @@ def learned(
     if space.things:
         second = Seeking(host, assembler, space.groups_of(space.names), lowest, highest=highest)
     else:
-        second = Customising(host, assembler, lowest, highest=highest, shared_head=bool(space.shared))
+        second = Customising(
+            host, assembler, lowest, highest=highest, shared_head=bool(space.shared), probe=probe, begins=begins,
+            easing=customising // 2,
+        )  # fmt: skip
     schedule = Schedule(customising, rate, cooldown=customising // 2)
     done = fit(second, lessons.tasks, schedule, out / "customising", seed=seed, stop_after=stop_after)
     refuse_unfinished(done, customising, out / "customising")

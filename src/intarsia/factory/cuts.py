@@ -74,12 +74,13 @@ class Cuts:
     temperature: float = 0.5
     noise: float = 0.2
 
-    def gates(self, scores: Tensor, offered: Tensor) -> tuple[Tensor, Tensor]:
+    def gates(self, scores: Tensor, offered: Tensor, least: float = 0.0) -> tuple[Tensor, Tensor]:
         """Gates of each task's largest model and of one at a budget drawn for it, (tasks, units) each.
 
         Args:
             scores: (tasks, units).
             offered: (tasks, answers): 1 for those that a task's models have.
+            least: The share that budgets below it are raised to.
 
         Raises:
             FitError: fewer tasks than strata.
@@ -92,7 +93,8 @@ class Cuts:
             own = tuple(of.nonzero().flatten().tolist())
             ranking = Ranking.by_score(self.grounds, scores[row].detach().cpu().double().numpy(), own)
             rankings.append(ranking)
-            lengths.append(ranking.cut_at_share(np.random.uniform(*self.strata[row % len(self.strata)])))
+            share = np.random.uniform(*self.strata[row % len(self.strata)])
+            lengths.append(ranking.cut_at_share(max(least, share)))
             longest.append(ranking.cut_at_share(self.highest))
         forced = masks_of(rankings, [ranking.least for ranking in rankings]).to(scores.device)
         large, part = (
