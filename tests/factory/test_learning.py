@@ -32,9 +32,9 @@ def asked(_draw, tasks=6, each=6):
     return *coloured(0, torch.cat(answers)), codes
 
 
-def objective(**more):
+def objective(layout=torch.contiguous_format, **more):
     kit = kit_of()
-    kit.host.module.requires_grad_(True)
+    kit.host.module.requires_grad_(True).to(memory_format=layout)
     return kit, factory.Customising(kit.host, kit.assembler, kit.lowest, **more)
 
 
@@ -43,7 +43,7 @@ def train(objective, batches, out, steps, **more):
         return fit(objective, batches, Schedule(steps, 2e-3, warmup=2), out, log_every=2, **more)
 
 
-@pytest.mark.parametrize("more", [{}, {"begins": 0.9, "easing": 8}])
+@pytest.mark.parametrize("more", [{}, {"begins": 0.9, "easing": 8}, {"layout": torch.channels_last}])
 def test_a_killed_run_goes_on_to_the_bit(tmp_path, more):
     def killed(draw):
         if draw == 3:
@@ -109,7 +109,9 @@ def test_a_stage_that_was_stopped_is_gone_on_with_before_the_next_begins(tmp_pat
     with pytest.raises(Unfinished, match=rf"{stage}: stopped after 20 of 21 steps\. Call it again"):
         learned(stop_after=0)
     assert (tmp_path / "customising").exists() == (stage == "customising")
-    assert learned().card["steps"] == list(steps.values())
+    kit = learned()
+    assert kit.card["steps"] == list(steps.values())
+    assert all(parameter.is_contiguous() for parameter in kit.host.module.parameters())  # whatever is faster to train
 
 
 def test_training_cuts_as_orders_do(kit):

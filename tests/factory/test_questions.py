@@ -133,10 +133,7 @@ def test_a_probe_counts_from_a_later_layer_and_its_lesson_reaches_it():
         told = probe(host.module.train(), torch.randn(2, 3, 32, 32))
         assert told.counts.shape == (2, 5, 5)  # five concepts, none of them to all four cells
         probe.wrong(told, cells).backward()
-    taught = [
-        parameter.grad is not None and bool(parameter.grad.any()) for parameter in host.module.layer4.parameters()
-    ]
-    assert any(taught)
+    assert any(one.grad is not None and one.grad.any() for one in host.module.layer4.parameters())
     known = torch.full_like(told.counts, -20)
     for picture, counts in enumerate(([3, 0, 0, 1, 0], [0, 0, 0, 0, 4])):
         known[picture, range(5), counts] = 20
