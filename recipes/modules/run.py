@@ -16,6 +16,7 @@ is written anew, and should be trained anew then.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from .cells import Cells
 from .folder import scaled, write_module
 from .rates import STEPS, chosen_rate, schedule_of
 from .senses import ENCODERS, Batch, batches
-from .training import begin
+from .training import begin, ended
 from .ways import Ground, Way, born, objective_of, run_name
 
 INNER = 160  # the width that parts work in: 3 MB a module
@@ -93,8 +94,7 @@ def main(
         return
     wear_average(learning, runs / called)
     write_module(scaled(module, scale), out, {
-        **found_of(learning, batch_at, module.name), "steps": steps, "batch": batch * state.num_processes,
-        "processes": state.num_processes, "rate": rate, "seconds": round(done["seconds"]),
+        **found_of(learning, batch_at, module.name), **asdict(ended(runs / called)),
     })  # fmt: skip
 
 

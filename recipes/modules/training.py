@@ -1,8 +1,9 @@
 """How parts were trained: taken down when they begin, told once they have ended, so that like is set beside like."""
 
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ class Training:
 
     Attributes:
         batch: Pictures a step, of all processes together.
+        precision: Of products, as accelerate was told.
         seconds: Over all sessions.
     """
 
@@ -25,6 +27,7 @@ class Training:
     steps: int
     batch: int
     processes: int
+    precision: str
     rate: float
     seconds: float
 
@@ -36,10 +39,13 @@ def begin(run: Path, **settings: Any) -> None:
         settings: `way`, `steps`, `rate`, and `batch`, the pictures a step and process.
 
     Raises:
-        SystemExit: it was begun with other settings, or by another number of processes.
+        SystemExit: it was begun with other settings, by another number of processes, or at another precision.
     """
     state = PartialState()
-    shared = {"batch": settings["batch"] * state.num_processes, "processes": state.num_processes}
+    shared = {
+        "batch": settings["batch"] * state.num_processes, "processes": state.num_processes,
+        "precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),
+    }  # fmt: skip
     with state.main_process_first():
         try:
             keep_settings(run, settings | shared)
@@ -63,9 +69,16 @@ def ended(run: Path) -> Training:
 
 
 def told_by(card: Mapping[str, Any]) -> Training:
-    """The same of a module's file, from its card."""
-    named = ("steps", "batch", "processes", "rate", "seconds")
-    return Training("modules", **{name: card["training"][name] for name in named})
+    """The same of a module's file, from its card.
+
+    Raises:
+        SystemExit: the card does not say.
+    """
+    named = [field.name for field in fields(Training)]
+    lacking = [name for name in named if name not in card["training"]]
+    if lacking:
+        raise SystemExit(f"the file of {card['name']!r} does not say its {', '.join(lacking)}; train it anew.")
+    return Training(**{name: card["training"][name] for name in named})
 
 
 def refuse_unequal(trainings: Mapping[str, Training]) -> None:
@@ -74,14 +87,15 @@ def refuse_unequal(trainings: Mapping[str, Training]) -> None:
     Raises:
         SystemExit: it was not.
     """
-    alike = len({(one.steps, one.batch, one.processes) for one in trainings.values()}) <= 1
+    alike = len({(one.steps, one.batch, one.processes, one.precision) for one in trainings.values()}) <= 1
     rates = {(one.way, one.rate) for one in trainings.values()}
     if alike and len(rates) == len({way for way, _ in rates}):
         return
     raise SystemExit(
         "these were not trained alike, so that comparing them would mean nothing; train anew those that differ:\n"
         + "\n".join(
-            f"  {name}: {one.steps:,} steps of {one.batch} by {one.processes} processes at {one.rate:g}"
+            f"  {name}: {one.steps:,} steps of {one.batch} by {one.processes} processes at {one.rate:g}, "
+            f"precision {one.precision}"
             for name, one in trainings.items()
         )
     )

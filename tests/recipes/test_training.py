@@ -1,7 +1,7 @@
 """What is compared was trained to the end, and alike."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -9,7 +9,12 @@ from recipes.modules.training import Training, begin, ended, refuse_unequal, tol
 from recipes.shapes.run import Sizes, World
 
 SETTINGS = {"way": "decoupled", "steps": 4000, "batch": 32, "rate": 1e-3}
-ONE = Training("decoupled", 4000, 32, 1, 1e-3, 60.0)
+ONE = Training("decoupled", 4000, 32, 1, "no", 1e-3, 60.0)
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
 
 
 def leave(run, step):
@@ -29,15 +34,20 @@ def test_half_a_training_is_refused(tmp_path):
     assert ended(tmp_path) == ONE
 
 
-def test_a_training_goes_on_as_it_began(tmp_path):
+def test_a_training_goes_on_as_it_began(tmp_path, monkeypatch):
     begin(tmp_path, **SETTINGS)
     begin(tmp_path, **SETTINGS)
     with pytest.raises(SystemExit, match=r"rate 0\.001, now 0\.003"):
         begin(tmp_path, **SETTINGS | {"rate": 3e-3})
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    with pytest.raises(SystemExit, match="precision 'no', now 'bf16'"):
+        begin(tmp_path, **SETTINGS)
 
 
 @pytest.mark.parametrize(
-    "other", [{"steps": 3000}, {"batch": 64}, {"processes": 2}, {"rate": 3e-3}], ids=lambda one: next(iter(one))
+    "other",
+    [{"steps": 3000}, {"batch": 64}, {"processes": 2}, {"precision": "bf16"}, {"rate": 3e-3}],
+    ids=lambda one: next(iter(one)),
 )
 def test_what_was_trained_otherwise_is_not_compared(other):
     refuse_unequal({"style": ONE, "palette": replace(ONE, seconds=90.0), "ours": replace(ONE, way="ours", rate=1e-2)})
@@ -46,8 +56,11 @@ def test_what_was_trained_otherwise_is_not_compared(other):
 
 
 def test_a_file_tells_its_training():
-    told = {"steps": 4000, "batch": 32, "processes": 1, "rate": 1e-3, "seconds": 60.0, "loss": 0.5}
-    assert told_by({"training": told}) == replace(ONE, way="modules")
+    card = {"name": "style", "training": {**asdict(ONE), "loss": 0.5}}
+    assert told_by(card) == ONE
+    del card["training"]["processes"]
+    with pytest.raises(SystemExit, match="'style' does not say its processes"):
+        told_by(card)
 
 
 def test_other_seeds_wait_for_the_first_ones_rates(tmp_path):
