@@ -87,7 +87,7 @@ def main(
     drawing = load_pipeline(model_folder("emoji"), dtype=torch.bfloat16)
     drawn: dict[str, np.ndarray] = {}
     for name, unet in unets.items():
-        drawing.unet = copy.deepcopy(unet).to(torch.bfloat16)
+        drawing.unet = torch.nn.Module.to(copy.deepcopy(unet), torch.bfloat16)  # diffusers' own warns in vain
         steps = 3 if quick else STEPS
         drawn[name] = kept_pictures(
             runs / "pictures", [drawn_by(drawing), drawing.unet.config, steps, *exam.prompts],

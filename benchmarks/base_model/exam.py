@@ -75,13 +75,15 @@ class Exam:
 
     def row(self, drawn: np.ndarray, whole: np.ndarray | None = None) -> dict[str, float | None]:
         """Scores, and distances to real pictures and to those of the whole model."""
-        judged, enough = self.judge(drawn), len(drawn) >= FEWEST
-
-        def distance(features: np.ndarray) -> float | None:
-            return distances.frechet(judged["features"], features) if enough else None
-
-        beside = {} if whole is None else {"frechet to whole": distance(self.judge(whole)["features"])}
-        return {**self.scores(judged), "frechet to real": distance(self.real["features"]), **beside}
+        judged = self.judge(drawn)
+        scores = self.scores(judged)
+        if len(drawn) < FEWEST:
+            return scores | {"frechet to real": None}
+        others = {"frechet to real": self.real}
+        others |= {} if whole is None else {"frechet to whole": self.judge(whole)}
+        return scores | {
+            name: distances.frechet(judged["features"], other["features"]) for name, other in others.items()
+        }
 
     def above_floor(self, row: Mapping[str, Any], whole: Mapping[str, Any]) -> float | None:
         """How much farther than real pictures an arm's are, over how much farther the whole model's are."""
