@@ -1,15 +1,13 @@
 """The README's walk to a smaller model, with fewer steps."""
 
-import re
 import shlex
 
-from tests.docs.test_readme import README, run
+from .pages import PAGES, commands_of, run
 
 
 def test_the_walk_to_a_smaller_model_works(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    walk = README.split("## A smaller model")[1].split("`--experts time`")[0]
-    commands = re.findall(r"^    (intarsia .*?)(?:\s+#.*)?$", walk, re.M)
+    commands = commands_of(PAGES["README.md"].split("## A smaller model")[1].split("`--experts time`")[0])
     assert len(commands) == 6
     for line in commands:
         short = line.replace("--steps 1000", "--steps 2 --drawings 2 --batch 2").replace(

@@ -105,7 +105,8 @@ def run(
             )
             write_report(part / "report.md", prompts, result)
     if factor is not None:
-        say(f"asked for {factor:g}x, measured {result.seconds.speedup(speed or ''):.2f}x")
+        measured = result.seconds.speedup(speed or "")
+        say(f"asked for {factor:g}x, measured {measured:.2f}x ({measured / factor - 1:+.0%})")
     for path in sorted(out.iterdir(), key=lambda path: (path.suffix == ".png", path.name)):
         typer.echo(f"wrote {path}")
 
@@ -165,7 +166,7 @@ def plan_asked_for(
         return rig.measure_seconds({"whole": whole, "planned": planned}, rounds=3).speedup("planned")
 
     pace = pace_of(pipe, host, prompts, steps, guidance, say)
-    plan, measured = pacing.plan_at_speed(host.outline, rows, pace, factor, timed)
+    plan, measured = pacing.plan_at_speed(host.outline, rows, pace, factor, timed, say=say)
     say(f"chose a plan that computes {plan.made_by['computed']} of {rows} calls whole: {measured:.2f}x measured")
     return plan
 

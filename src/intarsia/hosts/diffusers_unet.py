@@ -1,4 +1,4 @@
-"""Stable Diffusion's UNet, in every shape that diffusers builds: SD 1.x, 2.x, XL and their relatives.
+"""Stable Diffusion's UNet: SD 1.x, 2.x, XL and their relatives that are told words, so not Kandinsky's.
 
 Sites, from coarse to fine:
 
@@ -128,6 +128,16 @@ class UNetHost:
     def time_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
         time = args[1] if len(args) > 1 else kwargs["timestep"]
         return float(time.flatten()[0]) if isinstance(time, Tensor) else float(time)
+
+    def step_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        """Pipelines pass the elements of `scheduler.timesteps`, which `set_timesteps` makes anew."""
+        time = args[1] if len(args) > 1 else kwargs["timestep"]
+        if not isinstance(time, Tensor) or time.dim():
+            return None
+        return time if time.untyped_storage().nbytes() > time.element_size() else None
+
+    def words_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        return args[2] if len(args) > 2 else kwargs.get("encoder_hidden_states")
 
     def sample_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         return args[0] if args else kwargs["sample"]
