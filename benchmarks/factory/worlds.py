@@ -1,7 +1,7 @@
 """What kits are trained on and examined with: a supernet, tasks that were seen in training and such that were not."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,8 @@ class World:
             that units may serve all of them.
         aid: Gives a rival what the supernet was taught with besides; `loss` finds it in the rival.
         plain: Seconds to train the whole architecture as a plain classifier; 0 where that would be no answer to tasks.
+        rate: Peak learning rate of both stages.
+        begins: The lowest share that the second stage begins with.
     """
 
     name: str
@@ -70,15 +72,18 @@ class World:
     apart: float | None = None
     aid: Callable[[nn.Module], None] | None = None
     plain: float = 0.0
+    rate: float = 2e-3
+    begins: float | None = None
 
     def kit(self, out: Path, steps: tuple[int, int], seed: int, *, blind: bool = False) -> factory.Kit:
-        """Train a kit.
+        """Train a kit, as the world's recipe does: what was trained with the first seed there is gone on with here.
 
         Args:
             blind: The assembler is told nothing of the task, so it has one ranking for all.
         """
         seed_everything(seed)
         host = self.host()
+        probe = self.probe(host) if self.probe else None
         grounds = factory.Grounds.of(host.outline, host.answers)
         assembler = factory.Assembler(len(self.space.names), len(grounds.site_of))
         if blind:
@@ -88,8 +93,7 @@ class World:
             return factory.learned(
                 host, self.space, self.lessons, out, lowest=self.lowest, highest=self.highest, concepts=steps[0],
                 customising=steps[1], seed=seed, assembler=assembler, mean=(self.mean,) * host.size[0],
-                std=(self.std,) * host.size[0],
-                probe=self.probe(host) if self.probe else None,
+                std=(self.std,) * host.size[0], rate=self.rate, probe=probe, begins=self.begins,
             )  # fmt: skip
 
 
@@ -157,10 +161,10 @@ def mosaic_world(data: Path, shown: int = 400) -> World:
 
     parts = questions.split()
     return World(
-        "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, 384), parts, parts["seen"], loss,
-        mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD,
-        lambda host: factory.Probe(host, mosaics.CELL_LAYER, 10, questions.CELLS), (1_500, 12_000),
+        "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, mosaics.BATCH), parts, parts["seen"],
+        loss, mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD, mosaics.probe, mosaics.STEPS,
         trained_for(CHOICE_SHARES, mosaics.LOWEST, mosaics.HIGHEST), {0.15: 0.93, 0.3: 0.97}, apart=5.0, aid=with_probe,
+        begins=mosaics.BEGINS,
     )  # fmt: skip
 
 
@@ -168,9 +172,6 @@ def fashion_world(data: Path, shown: int = 200) -> World:
     """Choices between clothes: tasks of all pairs, of which every third is held out of training."""
     pictures, answers = clothes.read(data, "train")
     exam_pictures, exam_answers = (part[: shown * 20] for part in clothes.read(data, "t10k"))
-    space = factory.Space(clothes.NAMES, clothes.WORDS)
-    pairs = [space.task_of({one, other}) for other in range(10) for one in range(other)]
-    held = pairs[::3]
     rows_of = [(answers == number).nonzero().flatten() for number in range(10)]
 
     def lesson(task: Task, count: int) -> tuple[Tensor, Tensor]:
@@ -178,20 +179,11 @@ def fashion_world(data: Path, shown: int = 200) -> World:
         rows = [rows_of[number][torch.randint(len(rows_of[number]), ())] for number in wanted.tolist()]
         return pictures[torch.stack(rows)], wanted
 
-    every = factory.choice_lessons(pictures, answers)
-
-    def others(draw: int) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch in which no held-out pair is asked for."""
-        batch = every.tasks(draw)
-        asked = [tuple(code.nonzero().flatten().tolist()) for code in batch[2]]
-        return others(draw) if any(task.answers in asked for task in held) else batch
-
-    seen = [task for task in pairs if task not in held]
+    parts = fashion.split()
     return World(
-        "fashion", fashion.supernet, space, replace(every, tasks=others), {"seen": seen, "unseen": held}, seen,
-        choosing(lesson),
-        factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD, None,
-        (3_000, 6_000), trained_for(CHOICE_SHARES, fashion.LOWEST, 1.0), {0.3: 0.97}, plain=600.0,
+        "fashion", fashion.supernet, fashion.SPACE, fashion.lessons(pictures, answers), parts, parts["seen"],
+        choosing(lesson), factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD,
+        None, fashion.STEPS, trained_for(CHOICE_SHARES, fashion.LOWEST, 1.0), {0.15: 0.93, 0.3: 0.97}, plain=600.0,
     )  # fmt: skip
 
 
@@ -212,14 +204,14 @@ def sprite_world(data: Path, shown: int = 150) -> World:
         of = [task if draws.random() < MET else None for _ in range(count)]
         return sprites.drawn(scenery, rows, of, draws)
 
-    parts = sprites.split()
+    parts = sprites.split(held)
     alone, pairs = ([task for task in parts["seen"] if (len(task.parts) == 1) == one] for one in (True, False))
     examined = {"seen": pairs[:: max(1, len(pairs) // 12)], "unseen": parts["unseen"], "alone": alone[::3]}
     return World(
-        "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, 48, finding.TASKS), examined, parts["seen"],
-        seeking(cells_of(finding.supernet()), sprites.SPACE, lesson), sprites.exam_of(held, shown), finding.LOWEST,
-        1.0, backbone.MEAN, backbone.STD, None, (3_000, 4_000),
-        trained_for(THING_SHARES, finding.LOWEST, 1.0), {0.5: 0.95},
+        "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, finding.BATCH, finding.TASKS), examined,
+        parts["seen"], seeking(cells_of(finding.supernet()), sprites.SPACE, lesson), sprites.exam_of(held, shown),
+        finding.LOWEST, 1.0, backbone.MEAN, backbone.STD, None, finding.STEPS,
+        trained_for(THING_SHARES, finding.LOWEST, 1.0), {0.5: 0.95}, rate=finding.RATE,
     )  # fmt: skip
 
 

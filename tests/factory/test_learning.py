@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from intarsia import FitError, factory, rig
+from intarsia import FitError, Unfinished, factory, rig
 from intarsia.factory.audit import WAYS, audit
 from intarsia.factory.cuts import by_site, masks_of, straight_through, strata
 from intarsia.train import Schedule, fit
@@ -32,10 +32,10 @@ def asked(_draw, tasks=6, each=6):
     return *coloured(0, torch.cat(answers)), codes
 
 
-def objective():
+def objective(layout=torch.contiguous_format, **more):
     kit = kit_of()
-    kit.host.module.requires_grad_(True)
-    return kit, factory.Customising(kit.host, kit.assembler, kit.lowest)
+    kit.host.module.requires_grad_(True).to(memory_format=layout)
+    return kit, factory.Customising(kit.host, kit.assembler, kit.lowest, **more)
 
 
 def train(objective, batches, out, steps, **more):
@@ -43,19 +43,33 @@ def train(objective, batches, out, steps, **more):
         return fit(objective, batches, Schedule(steps, 2e-3, warmup=2), out, log_every=2, **more)
 
 
-def test_a_killed_run_goes_on_to_the_bit(tmp_path):
+@pytest.mark.parametrize("more", [{}, {"begins": 0.9, "easing": 8}, {"layout": torch.channels_last}])
+def test_a_killed_run_goes_on_to_the_bit(tmp_path, more):
     def killed(draw):
         if draw == 3:
             raise KeyboardInterrupt
         return asked(draw)
 
-    train(objective()[1], asked, tmp_path / "whole", 4)
+    train(objective(**more)[1], asked, tmp_path / "whole", 4)
     with pytest.raises(KeyboardInterrupt):
-        train(objective()[1], killed, tmp_path / "cut", 4, save_every=2)
-    train(objective()[1], asked, tmp_path / "cut", 4)
+        train(objective(**more)[1], killed, tmp_path / "cut", 4, save_every=2)
+    train(objective(**more)[1], asked, tmp_path / "cut", 4)
     for kind in ("live", "average", "moments", "buffers"):
         whole, cut = (load_file(tmp_path / run / f"checkpoint/{kind}.safetensors") for run in ("whole", "cut"))
         assert all(torch.equal(value, cut[name]) for name, value in whole.items())
+
+
+def test_budgets_begin_high_and_fall():
+    kit, second = objective(begins=0.9, easing=2)
+    shares = []
+    for _ in range(4):
+        shares.append(second.least())
+        second(asked(0, each=1))
+    assert shares == pytest.approx([0.9, (0.9 * kit.lowest) ** 0.5, kit.lowest, kit.lowest])
+    scores, offered = torch.randn(3, len(kit.grounds.site_of)), torch.ones(3, 6)
+    large, raised = second.cuts.gates(scores, offered, 1.0)
+    assert torch.equal(raised, large)
+    assert second.cuts.gates(scores, offered)[1].sum() < large.sum()
 
 
 def test_concepts_then_customising_and_accuracy_by_budget_is_logged(tmp_path):
@@ -91,6 +105,26 @@ def own_mark(kit, task, pictures, answers, share):
     return float((torch.tensor(task.answers)[said] == answers[asked]).float().mean())
 
 
+@pytest.mark.parametrize("stage", ["concepts", "customising"])
+def test_a_stage_that_was_stopped_is_gone_on_with_before_the_next_begins(tmp_path, stage):
+    steps = {"concepts": 2, "customising": 2, stage: 21}
+
+    def learned(stop_after=None):
+        kit = kit_of()
+        lessons = factory.Lessons(lambda _: coloured(4), lambda draw: asked(draw, each=1))
+        with torch.enable_grad():
+            return factory.learned(
+                kit.host, kit.space, lessons, tmp_path, lowest=kit.lowest, **steps, stop_after=stop_after
+            )
+
+    with pytest.raises(Unfinished, match=rf"{stage}: stopped after 20 of 21 steps\. Call it again"):
+        learned(stop_after=0)
+    assert (tmp_path / "customising").exists() == (stage == "customising")
+    kit = learned()
+    assert kit.card["steps"] == list(steps.values())
+    assert all(parameter.is_contiguous() for parameter in kit.host.module.parameters())  # whatever is faster to train
+
+
 def test_training_cuts_as_orders_do(kit):
     task = kit.space.read("red, grey")
     ranking = kit.assembler.rank([task], kit.grounds)[0]
@@ -107,14 +141,24 @@ def test_gradients_go_straight_through():
     with torch.enable_grad():
         scores = torch.tensor([[3.0, 1.0, 0.0, -2.0]], requires_grad=True)
         masks = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
-        gates = straight_through(scores, masks, 0.5)
+        gates = straight_through(scores, masks, torch.zeros(1, 4), 0.5)
         assert torch.allclose(gates, masks)
         gates.sum().backward()
     gradient = scores.grad[0]
     assert (gradient > 0).all()
     assert gradient[1] > gradient[0]  # nearer to the threshold
-    whole = straight_through(scores.detach(), torch.ones(1, 4), 0.5)
+    whole = straight_through(scores.detach(), torch.ones(1, 4), torch.zeros(1, 4), 0.5)
     assert torch.allclose(whole, torch.ones(1, 4))
+
+
+@pytest.mark.parametrize("masks", [[1.0, 1.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
+def test_a_forced_unit_of_a_low_score_does_not_move_the_threshold(masks):
+    """The gradient is steepest around the threshold: at the worst that was chosen and the best that was not."""
+    scores, forced = torch.tensor([[4.0, 3.0, 2.9, -9.0]], requires_grad=True), torch.tensor([[0.0, 0, 0, 1]])
+    with torch.enable_grad():
+        straight_through(scores, torch.tensor([masks]), forced, 0.5).sum().backward()
+    assert scores.grad[0, [1, 2] if masks[1] else [0]].min() > 0.4  # of 0.5 at most
+    assert scores.grad[0, 3] < 0.01
 
 
 def test_low_budgets_come_often(kit):

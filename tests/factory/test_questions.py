@@ -116,12 +116,46 @@ def test_a_probe_looks_into_cells():
     host = supernet()
     probe = factory.Probe(host, "layer1", 5, 2)
     pictures = torch.randn(3, 3, 32, 32)
-    told = probe(host.module.eval(), pictures)
+    told = probe(host.module.eval(), pictures).cells
     assert told.shape == (3, 5, 2, 2)
     assert not host.module.layer1._forward_hooks
     pictures[:, :, :8, :8] += 1  # the upper left cell, far from the lower right one
-    moved = (probe(host.module, pictures) - told).abs().amax((0, 1))
+    moved = (probe(host.module, pictures).cells - told).abs().amax((0, 1))
     assert moved[0, 0] > 10 * moved[1, 1]
+
+
+def test_a_probe_counts_from_a_later_layer_and_its_lesson_reaches_it():
+    host = supernet()
+    host.module.requires_grad_(True)
+    probe = factory.Probe(host, "layer1", 5, 2, counting="layer4")
+    cells = torch.tensor([[[0, 0], [3, 0]], [[4, 4], [4, 4]]])
+    with torch.enable_grad():
+        told = probe(host.module.train(), torch.randn(2, 3, 32, 32))
+        assert told.counts.shape == (2, 5, 5)  # five concepts, none of them to all four cells
+        probe.wrong(told, cells).backward()
+    assert any(one.grad is not None and one.grad.any() for one in host.module.layer4.parameters())
+    known = torch.full_like(told.counts, -20)
+    for picture, counts in enumerate(([3, 0, 0, 1, 0], [0, 0, 0, 0, 4])):
+        known[picture, range(5), counts] = 20
+    placed = torch.zeros_like(told.cells).scatter(1, cells[:, None], 40.0)
+    assert probe.wrong(told._replace(cells=placed, counts=known), cells) < 1e-4
+    assert probe.wrong(told._replace(cells=placed, counts=known.flip(2)), cells) > 1
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_a_probe_goes_on_learning_where_cells_are_told(carried):
+    host = supernet()
+    host.module.requires_grad_(True)
+    probe = factory.Probe(host, "layer4", len(COLOURS), 1)
+    units = len(factory.Grounds.of(host.outline, host.answers).site_of)
+    second = factory.Customising(
+        host, factory.Assembler(len(SPACE.names), units), 0.7, highest=HIGHEST, shared_head=True, probe=probe
+    )
+    batch = lessons().tasks(0)
+    cells = torch.zeros(len(batch[0]), 1, 1, dtype=torch.long)
+    with torch.enable_grad():
+        second((*batch, cells) if carried else batch)["loss"].backward()
+    assert (probe.placing.weight.grad is not None) == carried
 
 
 @pytest.mark.slow

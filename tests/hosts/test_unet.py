@@ -11,9 +11,10 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
-from intarsia import FitError, Plan, Rule, Skip, Use, hosts, rig
+from intarsia import FitError, Plan, Rule, Skip, Use, hosts, load_plan, rig
 from intarsia.hosts import pico
 from intarsia.hosts.diffusers_unet import UNetHost
+from intarsia.shipped import plan_file
 
 SD_15 = {
     "sample_size": 64,
@@ -92,25 +93,38 @@ def test_what_a_reuse_call_costs_on_sd_15(sd_15, branch, share):
     assert bill.macs[1] / bill.whole == pytest.approx(share, abs=0.001)
 
 
-@pytest.mark.parametrize(
-    ("cuts", "params", "gmacs"),
-    [
-        ("pairs.*.1", 579.38, 261.5),
-        ("pairs.*.1 | mid_block", 482.35, 255.4),
-        ("pairs.*.1 | mid_block | stages.3", 323.38, 242.8),
-    ],
-)
-def test_bk_sdm_is_a_plan_of_one_row(sd_15, cuts, params, gmacs):
-    smaller, _ = sd_15.without(rig_sites(sd_15, cuts))
-    outline = on_meta(smaller.config).outline
-    assert round(outline.params / 1e6, 2) == params
-    assert round(outline.macs / 1e9, 1) == gmacs
+THREE_LEVELS = {
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3,
+    "up_block_types": ("CrossAttnUpBlock2D",) * 3,
+}
+SMALLER = {  # the plan, the config that its authors publish, millions of parameters, GMACs
+    "bk-base": ({"layers_per_block": 1}, 579.38, 261.5),
+    "bk-small": ({"layers_per_block": 1, "mid_block_type": None}, 482.35, 255.4),
+    "bk-tiny": ({"layers_per_block": 1, "mid_block_type": None, **THREE_LEVELS}, 323.38, 242.8),
+    "shallow": ({"layers_per_block": (1, 2, 2, 2)}, 848.79, 343.2),  # ours
+}
 
 
-def rig_sites(host, pattern):
-    from intarsia.plan.pattern import sites_of
-
-    return sites_of(pattern, [site.path for site in host.outline.sites])
+@pytest.mark.parametrize("name", SMALLER)
+def test_smaller_shapes_are_plans_of_one_row(sd_15, name):
+    changes, params, gmacs = SMALLER[name]
+    smaller, lineage = rig.bake(load_plan(plan_file(name)), sd_15)
+    published = on_meta(SD_15 | changes)
+    shapes = [{key: value.shape for key, value in one.state_dict().items()} for one in (smaller, published.module)]
+    assert shapes[0] == shapes[1]
+    assert round(published.outline.params / 1e6, 2) == params
+    assert round(published.outline.macs / 1e9, 1) == gmacs
+    # Up, the middle one of three layers goes, so the second comes from the third; and tiny has lost a level above it.
+    shift, levels = int(name == "bk-tiny"), len(smaller.up_blocks)
+    for level in range(levels - 1 if name == "shallow" else 0, levels):
+        old = f"up_blocks.{level + shift}"
+        for new, number in ((0, 0), (1, 2)):
+            assert lineage.origin_of(f"up_blocks.{level}.resnets.{new}") == f"{old}.resnets.{number}"
+            if level + shift:
+                assert lineage.origin_of(f"up_blocks.{level}.attentions.{new}") == f"{old}.attentions.{number}"
+    assert any(tensor.startswith(f"up_blocks.{levels - 1}.resnets.1.") for tensor in lineage.renamed)
+    assert all(tensor.startswith("up_blocks.") for tensor in lineage.renamed)
 
 
 CUTS = [

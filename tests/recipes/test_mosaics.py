@@ -10,7 +10,7 @@ from PIL import Image
 from intarsia import factory
 from recipes.mosaics.digits import SIZE, small
 from recipes.mosaics.questions import CELLS, COUNTS, HARD, SETS, SPACE, at_random, drawn, laid, split
-from recipes.mosaics.run import HIGHEST, LOWEST, exam_of, lessons, supernet
+from recipes.mosaics.run import BEGINS, HIGHEST, LOWEST, exam_of, lessons, probe, supernet
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,11 @@ def test_cells_hold_the_digits_that_were_asked_for(digits):
 def test_the_recipe_runs_and_its_exam_repeats_itself(digits, tmp_path):
     torch.manual_seed(0)
     host = supernet()
+    assert factory.Grounds.of(host.outline, host.answers).floor < LOWEST / 1.5  # there is something to choose
     with torch.enable_grad():
         kit = factory.learned(
             host, SPACE, lessons(digits, 48), tmp_path, lowest=LOWEST, highest=HIGHEST, concepts=2, customising=2,
-            probe=factory.Probe(host, "layer3", 10, CELLS),
+            probe=probe(host), begins=BEGINS,
         )  # fmt: skip
     exam = exam_of(digits, 20)
     tasks = split()["hard"]

@@ -1,9 +1,12 @@
 """Lessons and exams in finding sprites, on a few real tiles."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from intarsia import FitError
 from recipes.sprites.lessons import SPACE, exam_of, lessons, split
 from recipes.sprites.scenes import UNSEEN
 from recipes.sprites.sprites import CLASSES, NAMES
@@ -23,7 +26,7 @@ def test_pairs_for_tests_are_neither_asked_for_nor_shown(sprites, pairs):
         shown = {tuple(kind.nonzero().flatten().tolist()) for kind in names.flatten(0, 1) if kind.any()}
         assert not asked & pairs
         assert not shown & pairs
-    parts = split()
+    parts = split(sprites)
     assert {task.parts for task in parts["unseen"]} == pairs
     assert not pairs & {task.parts for task in parts["seen"]}
     assert sum(map(len, parts.values())) == len(CLASSES) * len(NAMES) + len(CLASSES) + len(NAMES)
@@ -39,5 +42,15 @@ def test_the_same_draw_is_the_same_batch_and_exams_repeat_themselves(sprites):
     task = SPACE.read("any colour sword")
     (shown, marks), (again, _) = (exam_of(sprites, 4)(task) for _ in range(2))
     assert torch.equal(shown, again)
-    nothing = torch.zeros(4, 2, 5)
-    assert marks(nothing) == 0
+    assert marks(torch.zeros(len(shown), 2, 5)) == 0
+
+
+def test_tasks_that_no_sprite_for_tests_fits_are_left_out_and_cannot_be_examined(sprites):
+    swords = sprites.classes == list(CLASSES).index("sword")
+    without = replace(sprites, tested=sprites.tested & ~swords)
+    left = {part: set(map(SPACE.spoken, tasks)) for part, tasks in split(without).items()}
+    assert ("sword",) not in left["seen"]
+    assert ("red",) in left["seen"]
+    assert not any("sword" in names for names in left["seen"] | left["unseen"])
+    with pytest.raises(FitError, match=r"no picture of the exam holds what is asked for: sword\."):
+        exam_of(without, 4)(SPACE.read("sword"))

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from intarsia import CardError
+from intarsia.factory.boxes import Cells, answering
 from recipes.sprites.scenes import UNSEEN, Scenery
 from recipes.sprites.sprites import CLASSES, NAMES, colour_of, for_tests, sorted_out, turned
 from recipes.sprites.tiles import checked
@@ -56,6 +58,17 @@ def test_unseen_pairs_of_sprites_for_tests_can_be_asked_for(sprites):
     assert sprites.tested[scenery.rows()].all()
     scene = scenery.draw(np.random.default_rng(1))
     assert set(zip(scene.classes.tolist(), scene.colours.tolist(), strict=True)) <= set(UNSEEN)
+
+
+def test_every_resolution_has_things_to_answer_for_and_hardly_a_thing_has_none(sprites):
+    scenery, draws, strides = Scenery(sprites), np.random.default_rng(0), (8, 16, 32)
+    cells, rows = Cells.of(strides, (3, 96, 96)), scenery.rows()
+    scenes = [torch.from_numpy(scenery.draw(draws, rows).boxes)[None] for _ in range(100)]
+    owners = [answering(cells, boxes)[0] for boxes in scenes]
+    for stride in strides:
+        assert sum(int((owner[cells.stride == stride] >= 0).sum()) for owner in owners) > len(scenes) / 2
+    lacking = sum(boxes.shape[1] - len(owner.unique()) + 1 for boxes, owner in zip(scenes, owners, strict=True))
+    assert lacking < 0.03 * sum(boxes.shape[1] for boxes in scenes)
 
 
 def test_the_same_seed_draws_the_same_scene(sprites):

@@ -20,7 +20,7 @@ class Against(StrEnum):
 
 
 def frontier(
-    kit: Path = typer.Argument(..., help="A kit's folder: a trained supernet and its assembler."),
+    kit: str = typer.Argument(..., help="A kit's folder, or the name of one that ships."),
     task: str = typer.Option(..., help="What to tell apart or find: 'shoe, bag, coat', 'all', 'red sword'."),
     pictures: Path = typer.Option(
         ...,
@@ -43,8 +43,9 @@ def frontier(
     from ..factory.frontier import frontier as made
     from ..factory.frontier import shares_between
     from ..factory.labelled import read_labelled
+    from ..shipped import kit_folder
 
-    found = factory.load_kit(kit)
+    found = factory.load_kit(kit_folder(kit))
     asked = found.space.read(task)
     if found.space.things:
         shown, marks = coco_exam(pictures, found, asked)

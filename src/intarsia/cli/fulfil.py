@@ -26,7 +26,9 @@ def amount(text: str) -> float:
 
 
 def fulfil(
-    kit: Path = typer.Argument(..., help="A kit's folder: a trained supernet and its assembler."),
+    kit: str | None = typer.Argument(
+        None, help="A kit's folder, or the name of one that ships; else 'fashion' for --task, 'sprites' for --detect."
+    ),
     task: str | None = typer.Option(
         None, help="What to tell apart: 'shoe, bag, coat', 'all', or 'all but shirt, coat'."
     ),
@@ -62,13 +64,15 @@ def fulfil(
     from ..errors import FitError
     from ..factory.labelled import read_labelled
     from ..plan.bill import count
+    from ..shipped import kit_folder
 
     seconds = None if milliseconds is None else milliseconds / 1000
     budget = factory.Budget(seconds=seconds, memory=memory, macs=macs, params=params, bytes=size)
-    found = factory.load_kit(kit)
+    named = kit or ("sprites" if detect else "fashion")
+    found = factory.load_kit(kit_folder(named))
     if found.space.things != (detect is not None):
         other = "finds things: say --detect" if found.space.things else "tells names apart: say --task"
-        raise FitError(f"{kit}: this kit {other}. It knows: {', '.join(found.space.names)}.")
+        raise FitError(f"{named}: this kit {other}. It knows: {', '.join(found.space.names)}.")
     asked = found.space.read(words)
     if device is not None:
         on = factory.load_device(device)

@@ -1,5 +1,6 @@
 """`intarsia list`: what there is."""
 
+import json
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,11 @@ class What(StrEnum):
     plans = "plans"
     planners = "planners"
     modules = "modules"
+    kits = "kits"
 
 
 def listing(what: What | None = typer.Argument(None, help="Which kind of thing; all if none is named.")) -> None:
-    """List the models, plans, planners and modules that come with intarsia."""
+    """List the models, plans, planners, modules and kits that come with intarsia."""
     from rich.console import Console
 
     for kind in [what] if what else What:
@@ -31,7 +33,7 @@ def table_of(what: What) -> "Table":
     from ..lighten import LOOKING, PLANNERS
     from ..plan import load_plan
     from ..plan.pattern import rows_of
-    from ..shipped import MODELS, model_names, modules_of, plan_file, plan_names
+    from ..shipped import MODELS, kit_folder, kit_names, model_names, modules_of, plan_file, plan_names
 
     match what:
         case What.models:
@@ -54,6 +56,11 @@ def table_of(what: What) -> "Table":
             for name in model_names():
                 for module, path in modules_of(MODELS / name).items():
                     table.add_row(module, name, str(path))
+        case What.kits:
+            table = Table("kit", "tasks are made of", "trained on")
+            for name in kit_names():
+                card = json.loads((kit_folder(name) / "kit.json").read_text())
+                table.add_row(name, ", ".join(card["space"]["names"]), str(card["card"].get("trained on", "")))
         case What.planners:
             table = Table("planner", "what it does", "source")
             for planner in (*PLANNERS, *LOOKING):

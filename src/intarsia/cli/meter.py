@@ -13,7 +13,7 @@ class Runtime(StrEnum):
 
 
 def meter(
-    kit: Path = typer.Argument(..., help="A kit's folder: a trained supernet and its assembler."),
+    kit: str = typer.Argument(..., help="A kit's folder, or the name of one that ships."),
     device: Path | None = typer.Option(None, "--device", "-o", help="The device file to write."),
     subnets: int = typer.Option(60, help="Models to measure, spread over all sizes; 50 to 64 are enough."),
     threads: int | None = typer.Option(None, min=1, help="Threads that models will run with; as torch has them."),
@@ -39,11 +39,12 @@ def meter(
 
     from .. import factory
     from ..rig.machine import processors
+    from ..shipped import kit_folder
     from .measuring import exported, measured
 
     if threads is not None and threads > processors():
         raise typer.BadParameter(f"--threads {threads}: this machine has {processors()} processors.")
-    found = factory.load_kit(kit)
+    found = factory.load_kit(kit_folder(kit))
     if export is not None:
         exported(found, subnets, export)
         typer.echo(f"wrote {export}; there: python {export.name}/time_models.py --threads N")

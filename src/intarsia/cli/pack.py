@@ -6,7 +6,7 @@ import typer
 
 
 def pack(
-    kit: Path = typer.Argument(..., help="A kit's folder: a trained supernet and its assembler."),
+    kit: str = typer.Argument(..., help="A kit's folder, or the name of one that ships."),
     models: list[Path] = typer.Argument(
         ..., help="Folders that 'intarsia fulfil' wrote from it; scenarios are called as they are."
     ),
@@ -26,8 +26,9 @@ def pack(
 
     from .. import factory
     from ..factory.shipping import WEIGHTS
+    from ..shipped import kit_folder
 
-    made = factory.packed(factory.load_kit(kit), folders)
+    made = factory.packed(factory.load_kit(kit_folder(kit)), folders)
     factory.save_pack(made, out)
     for name, folder in folders.items():
         alone = (folder / WEIGHTS).stat().st_size

@@ -72,7 +72,7 @@ def run(
         raise PlanError("--speed is measured in PyTorch. Choose a plan first, then run it with --plan and --backend.")
 
     from ..eval.side_by_side import WHOLE, compare, steps_for
-    from ..hosts.pipelines import load_pipeline
+    from ..hosts.pipelines import lent_unet, load_pipeline
     from .contact import contact_sheet
     from .report import write_report
 
@@ -82,7 +82,7 @@ def run(
     pipe = load_pipeline(folder, device=device)
     if steps is None:
         steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
-    others = {name: load_pipeline(path, device=device).unet for name, path in sources.items()}
+    others = {name: lent_unet(path, pipe, device=device) for name, path in sources.items()}
     drawing = functools.partial(compare, pipe, prompts, steps=steps, guidance=guidance, seed=seed, say=say)
     with looking(pipe, senses):
         if factor is not None:

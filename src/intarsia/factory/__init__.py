@@ -30,12 +30,12 @@ from .kit import load_kit as load_kit
 from .kit import save_kit as save_kit
 from .learning import Concepts as Concepts
 from .learning import Customising as Customising
-from .learning import Probe as Probe
 from .metering import meter_device as meter_device
 from .pack import Pack as Pack
 from .pack import load_pack as load_pack
 from .pack import packed as packed
 from .pack import save_pack as save_pack
+from .probe import Probe as Probe
 from .ranking import Grounds as Grounds
 from .ranking import Ranking as Ranking
 from .refreshing import refreshed as refreshed

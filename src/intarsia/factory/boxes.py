@@ -18,7 +18,7 @@ from ..hosts.detector import BOX, cells_of
 
 NEAR = 1.5  # cells: how far from a thing's middle a cell may answer for it
 FAR = -1e4  # of names that are not asked for, before the largest is taken
-LARGEST = 5.0  # cells: the longest reach from a cell of a level; what reaches farther is the next level's
+LARGEST = 3.0  # cells: the longest reach from a cell of a level; what reaches farther is the next level's
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,13 @@ class Cuts:
     temperature: float = 0.5
     noise: float = 0.2
 
-    def gates(self, scores: Tensor, offered: Tensor) -> tuple[Tensor, Tensor]:
+    def gates(self, scores: Tensor, offered: Tensor, least: float = 0.0) -> tuple[Tensor, Tensor]:
         """Gates of each task's largest model and of one at a budget drawn for it, (tasks, units) each.
 
         Args:
             scores: (tasks, units).
             offered: (tasks, answers): 1 for those that a task's models have.
+            least: The share that budgets below it are raised to.
 
         Raises:
             FitError: fewer tasks than strata.
@@ -92,10 +93,12 @@ class Cuts:
             own = tuple(of.nonzero().flatten().tolist())
             ranking = Ranking.by_score(self.grounds, scores[row].detach().cpu().double().numpy(), own)
             rankings.append(ranking)
-            lengths.append(ranking.cut_at_share(np.random.uniform(*self.strata[row % len(self.strata)])))
+            share = np.random.uniform(*self.strata[row % len(self.strata)])
+            lengths.append(ranking.cut_at_share(max(least, share)))
             longest.append(ranking.cut_at_share(self.highest))
+        forced = masks_of(rankings, [ranking.least for ranking in rankings]).to(scores.device)
         large, part = (
-            straight_through(scores, masks_of(rankings, cuts).to(scores.device), self.temperature)
+            straight_through(scores, masks_of(rankings, cuts).to(scores.device), forced, self.temperature)
             for cuts in (longest, lengths)
         )
         return large, part
@@ -113,16 +116,20 @@ class Cuts:
         }
 
 
-def straight_through(scores: Tensor, masks: Tensor, temperature: float) -> Tensor:
+def straight_through(scores: Tensor, masks: Tensor, forced: Tensor, temperature: float) -> Tensor:
     """The masks, with the gradient of a sigmoid around the threshold between what is kept and what is not.
 
-    Where all is kept there is no threshold, and no gradient.
+    Where all is kept there is no threshold, and no gradient. Where nothing is kept but what is forced, the next unit
+    that would be is the threshold.
 
     Args:
         scores, masks: (rows, units).
+        forced: (rows, units): 1 for what is kept whatever its score, as the minimum of its site. It may score low and
+            says nothing of the threshold.
     """
-    lowest_kept = scores.masked_fill(masks == 0, torch.inf).amin(1, keepdim=True)
+    lowest_kept = scores.masked_fill((masks == 0) | (forced == 1), torch.inf).amin(1, keepdim=True)
     highest_out = scores.masked_fill(masks == 1, -torch.inf).amax(1, keepdim=True)
-    threshold = torch.where(torch.isinf(highest_out), -torch.inf, (lowest_kept + highest_out) / 2).detach()
+    between = torch.where(torch.isinf(lowest_kept), highest_out, (lowest_kept + highest_out) / 2)
+    threshold = torch.where(torch.isinf(highest_out), -torch.inf, between).detach()
     soft = torch.sigmoid((scores - threshold) / temperature)
     return masks + (soft - soft.detach())

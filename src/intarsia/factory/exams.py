@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..errors import RigError
+from ..errors import FitError, RigError
 from ..hosts.detector import BOX
 from .boxes import found
 from .task import Space, Task
@@ -59,8 +59,12 @@ def thing_marks(space: Space, task: Task, size: tuple[int, int, int], wanted: Se
         wanted: Of each picture, the boxes of the things that are asked for, (things, 4).
 
     Raises:
+        FitError: nothing is to be found, so nothing can be marked.
         RigError: the packages are not installed.
     """
+    if not any(map(len, wanted)):
+        asked = ", ".join(space.spoken(task))
+        raise FitError(f"no picture of the exam holds what is asked for: {asked}. Give it some that do.")
     try:
         from torchmetrics.detection import MeanAveragePrecision
 
@@ -77,6 +81,6 @@ def thing_marks(space: Space, task: Task, size: tuple[int, int, int], wanted: Se
             for one in found(said.cpu(), groups, size, least=0.0)
         ]
         metric.update(seen, true)
-        return max(0.0, float(metric.compute()["map"]))  # -1 where there is nothing to be found
+        return float(metric.compute()["map"])
 
     return marks

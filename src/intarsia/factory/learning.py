@@ -21,46 +21,17 @@ from ..hosts.timm_supernet import TimmSupernet
 from ..rig import gated
 from .assembler import Assembler
 from .cuts import Cuts, by_site, random_parts, strata
+from .probe import Probe
 from .ranking import Grounds
 
 FAR = -1e4  # of answers that a task does not have, before the softmax
-Batch = tuple[Tensor, Tensor, Tensor]
+CONCEPTS = 0.3  # what a probe counts in the second stage, beside answers
+Batch = tuple[Tensor, ...]
 
 
 def within(logits: Tensor, tasks: Tensor) -> Tensor:
     """Logits in which the answers that a task does not have are out of the question: (rows, answers)."""
     return logits.masked_fill(tasks == 0, FAR)
-
-
-class Probe(nn.Module):
-    """Tells what is in each cell of a picture, from a layer of a supernet: a teacher's aid, thrown away afterwards.
-
-    Args:
-        layer: The module whose map, (batch, channels, height, width), is looked at.
-        concepts: How many things there are to tell apart.
-        cells: Rows and columns of the grid; the map's sides are multiples of it.
-    """
-
-    def __init__(self, host: TimmSupernet, layer: str, concepts: int, cells: int) -> None:
-        super().__init__()
-        self.layer, self.cells = layer, cells
-        with torch.no_grad():
-            channels = self.map_of(host.module, torch.zeros(2, *host.size)).shape[1]
-        self.told = nn.Conv2d(channels, concepts, 1)
-
-    def map_of(self, net: nn.Module, pictures: Tensor) -> Tensor:
-        """What the layer hands on in a call."""
-        seen: list[Tensor] = []
-        handle = net.get_submodule(self.layer).register_forward_hook(lambda _module, _args, out: seen.append(out))
-        try:
-            net(pictures)
-        finally:
-            handle.remove()
-        return seen[0]
-
-    def forward(self, net: nn.Module, pictures: Tensor) -> Tensor:
-        """(batch, concepts, cells, cells)."""
-        return self.told(F.adaptive_avg_pool2d(self.map_of(net, pictures), self.cells))
 
 
 class Concepts(nn.Module):
@@ -87,10 +58,15 @@ class Concepts(nn.Module):
         half = len(pictures) // 2
         masks = random_parts(self.grounds, self.strata, half, len(pictures)).to(pictures.device)
         with gated(self.host[0], by_site(self.grounds, masks)):
-            logits = self.net(pictures) if self.probe is None else self.probe(self.net, pictures)
+            if self.probe is None:
+                logits = self.net(pictures)
+                loss = F.cross_entropy(logits, answers)
+            else:
+                told = self.probe(self.net, pictures)
+                logits, loss = told.cells, self.probe.wrong(told, answers)
         right = (logits.argmax(1) == answers).float()
         return {
-            "loss": F.cross_entropy(logits, answers),
+            "loss": loss,
             "accuracy_whole": right[half:].mean(),
             "accuracy_parts": right[:half].mean(),
         }
@@ -102,16 +78,21 @@ class Customising(nn.Module):
     A batch is (pictures, answers, tasks): (tasks * each, channels, height, width), (tasks * each), and (tasks, parts)
     with 1 where a part belongs to a task; the pictures of the first task come first. Every picture goes through the
     largest model for its task and through the one that the assembler cuts out at a budget. The budgets of a step come
-    from all strata in turn, so there are at least as many tasks as strata.
+    from all strata in turn, so there are at least as many tasks as strata. Where a probe is
+    to go on learning, (tasks * each, rows, columns) comes last: what is in each cell.
 
     Args:
         lowest, highest: The shares of MACs to train for.
         shared_head: All tasks have all answers, and only the gates tell them apart. The highest share is then below 1.
         distilled: Weight of what the largest model for the same task says, beside the answers themselves.
+        probe: The first stage's, so that what is in each cell is not unlearned.
+        begins: The lowest share to begin with, which falls to `lowest` over `easing` steps.
 
     Raises:
         FitError: there are no such shares; or a head is shared by models that could not tell their tasks apart.
     """
+
+    step: Tensor
 
     def __init__(
         self,
@@ -122,32 +103,51 @@ class Customising(nn.Module):
         highest: float = 1.0,
         shared_head: bool = False,
         distilled: float = 1.0,
+        probe: Probe | None = None,
+        begins: float | None = None,
+        easing: int = 0,
     ) -> None:
         super().__init__()
-        self.net, self.assembler = host.module, assembler
+        self.net, self.assembler, self.probe = host.module, assembler, probe
         self.host: list[TimmSupernet] = [host]
         grounds = Grounds.of(host.outline, host.answers)
         if shared_head and highest >= 1:
             raise FitError("with a shared head the whole supernet answers all tasks alike: train for less than 100%.")
         self.cuts = Cuts(grounds, strata(grounds, lowest, highest), highest)
         self.shared_head, self.distilled = shared_head, distilled
+        self.lowest, self.begins, self.easing = lowest, begins or lowest, easing
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))  # a buffer, so that a resumed run knows it
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        pictures, answers, tasks = batch
+        pictures, answers, tasks, *cells = batch
         if len(pictures) % len(tasks):
             raise FitError(f"{len(pictures)} pictures of {len(tasks)} tasks: give each task as many.")
         self.net.train()
         each = len(pictures) // len(tasks)
         offered = tasks.new_ones(len(tasks), len(self.cuts.grounds.every_answer)) if self.shared_head else tasks
-        gates = torch.cat(self.cuts.gates(self.assembler(tasks), offered)).repeat_interleave(each, 0)
+        cuts = self.cuts.gates(self.assembler(tasks), offered, self.least())
+        gates = torch.cat(cuts).repeat_interleave(each, 0)
+        self.step += 1
+        twice = torch.cat([pictures, pictures])
+        concepts: Tensor | float = 0.0
         # One pass for both paths: batch norms then see in training the mixture that their running statistics are of.
         with gated(self.host[0], by_site(self.cuts.grounds, gates)):
-            logits = self.net(torch.cat([pictures, pictures]))
+            if self.probe is None or not cells:
+                logits = self.net(twice)
+            else:
+                told = self.probe(self.net, twice)
+                logits, concepts = told.answers, F.cross_entropy(told.cells, torch.cat([*cells, *cells]))
         large, part = within(logits, torch.cat([offered, offered]).repeat_interleave(each, 0)).chunk(2)
         taught = F.kl_div(part.log_softmax(1), large.detach().log_softmax(1), log_target=True, reduction="batchmean")
         right = (part.argmax(1) == answers).float().reshape(len(tasks), each).mean(1)
+        answered = F.cross_entropy(large, answers) + F.cross_entropy(part, answers)
         return {
-            "loss": F.cross_entropy(large, answers) + F.cross_entropy(part, answers) + self.distilled * taught,
+            "loss": answered + self.distilled * taught + CONCEPTS * concepts,
             "accuracy_largest": (large.argmax(1) == answers).float().mean(),
             **self.cuts.by_budget("accuracy", right),
         }
+
+    def least(self) -> float:
+        """The lowest share of MACs to train for in this step: models lose their units little by little."""
+        passed = min(1.0, self.step.item() / self.easing) if self.easing else 1.0
+        return self.begins * (self.lowest / self.begins) ** passed

@@ -165,6 +165,10 @@ class Host(Protocol):
         """Why another model cannot answer a call in this one's place, or None."""
         ...
 
+    def misheard(self, other: "Host", kwargs: Mapping[str, Any]) -> str | None:
+        """What this call brings that another model, which fits otherwise, would take in wrongly, or None."""
+        ...
+
     def without(self, cuts: Sequence[str]) -> tuple[nn.Module, Mapping[str, str]]:
         """A smaller model with these `cut` sites left out, and for each of its tensors the name here.
 

@@ -263,7 +263,11 @@ def switch(live: Live, others: Mapping[str, Host], inner: Wearing | None) -> Wea
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             name = live.table.answering[live.session.row]
-            return own_forward(*args, **kwargs) if name is None else others[name].module(*args, **kwargs)
+            if name is None:
+                return own_forward(*args, **kwargs)
+            if (reason := live.host.misheard(others[name], kwargs)) is not None:
+                raise FitError(f"the model {name!r} cannot answer this call: {reason}. Let the host answer it.")
+            return others[name].module(*args, **kwargs)
 
         return forward
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ..errors import CardError
 from .ema import Average
 
+MOMENTS = "exp_avg", "exp_avg_sq"
+
 
 class Checkpoint:
     """Everything a run needs to go on to the bit: weights, their average, buffers, moments, progress."""
@@ -81,9 +83,9 @@ class Checkpoint:
                     self.buffers[name].copy_(kept)
         for name, value in self.parameters.items():
             if f"{name}/step" in moments:
-                self.optimizer.state[value] = {
-                    kind: moments[f"{name}/{kind}"] for kind in ("step", "exp_avg", "exp_avg_sq")
-                }
+                # In the layout of the weight: fused optimizers go through memory, not through coordinates.
+                own = {kind: torch.empty_like(value).copy_(moments[f"{name}/{kind}"]) for kind in MOMENTS}
+                self.optimizer.state[value] = {"step": moments[f"{name}/step"], **own}
         return self.read()
 
     def _moments(self) -> dict[str, Tensor]:
