@@ -9,6 +9,7 @@ The arm that is claimed, and the best run of fewer steps beside it, are drawn an
 """
 
 import functools
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -70,11 +71,14 @@ def within(watched: Watched, cost: Callable[[Plan], int], budget: float, ending:
     Raises:
         PlanError: inheriting as much as can be is not cheap enough.
     """
-    for count in range(watched.rows, 0, -1):
-        plan = plan_of(watched, choose_keys(watched, count), depth=3) | ending
-        if cost(plan) <= budget:
-            return plan if count < watched.rows else None
-    raise PlanError(f"the least is {cost(plan) / budget:.2f} of the budget.")
+
+    def computing(count: int) -> Plan:
+        return plan_of(watched, choose_keys(watched, count), depth=3) | ending
+
+    most = bisect_right(range(1, watched.rows), budget, key=lambda count: cost(computing(count)))
+    if most == 0:
+        raise PlanError(f"the least is {cost(computing(1)) / budget:.2f} of the budget.")
+    return computing(most) if most < watched.rows - 1 else None
 
 
 def arms_of(
