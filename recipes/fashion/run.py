@@ -12,6 +12,7 @@ import typer
 from torch import Tensor
 
 from intarsia import factory
+from intarsia.cli.keeping import keep_settings
 from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
 from intarsia.shipped import KITS
@@ -73,6 +74,7 @@ def main(
     """Run the recipe."""
     torch.set_num_threads(threads)
     pictures, answers = read(data, "train")
+    keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "lowest": LOWEST})
     seed_everything(0)
     kit = factory.learned(
         supernet(), SPACE, lessons(pictures, answers, batch), runs, lowest=LOWEST, concepts=concepts,
