@@ -4,7 +4,6 @@ python -m recipes.fashion.run --data runs/fashion/data
 intarsia fulfil --task "shoe, bag, coat" --milliseconds 2 -o out/shoes
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
 from intarsia.shipped import KITS
 from intarsia.train import seed_everything
-from recipes.kits import command, leave
+from recipes.kits import command, leave, without
 
 from .pictures import MEAN, NAMES, SIZE, STD, WORDS, read
 
@@ -49,15 +48,7 @@ def split() -> dict[str, list[Task]]:
 
 def lessons(pictures: Tensor, answers: Tensor, batch: int = BATCH) -> factory.Lessons:
     """Choices between two to five kinds of clothes, none of them an unseen pair."""
-    every = factory.choice_lessons(pictures, answers, batch=batch)
-    held = factory.codes_of(split()["unseen"], len(NAMES))
-
-    def others(draw: int) -> tuple[Tensor, ...]:
-        *seen, codes = every.tasks(draw)
-        asked = (codes[:, None] == held).all(2).any()
-        return others(draw) if asked else (*seen, codes)
-
-    return replace(every, tasks=others)
+    return without(factory.choice_lessons(pictures, answers, batch=batch), split()["unseen"])
 
 
 def main(

@@ -2,11 +2,11 @@
 
 import gzip
 
+import pytest
 import torch
-import typer
-from typer.testing import CliRunner
 
 from intarsia import CardError, factory
+from intarsia.cli.keeping import keep_settings
 from recipes.fashion.run import LOWEST, SHARES, SPACE, lessons, main, split, supernet
 
 
@@ -16,26 +16,35 @@ def test_the_lowest_budget_leaves_something_to_choose():
     assert min(SHARES) == LOWEST
 
 
-def test_the_recipe_leaves_a_kit_and_goes_on_only_as_it_began(tmp_path):
-    data, runs, out = tmp_path / "data", tmp_path / "runs", tmp_path / "kit"
-    data.mkdir()
+@pytest.fixture
+def data(tmp_path):
+    """Two hundred plain pictures in the format of the authors' files."""
     for part in ("train", "t10k"):
-        (data / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16) + bytes(range(200)) * 28 * 28))
-        (data / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(8) + bytes(range(10)) * 20))
-    words = ["--data", data, "--runs", runs, "--out", out, "--concepts", 2, "--customising", 2, "--tested", 40]
-    recipe = typer.Typer()
-    recipe.command()(main)
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16) + bytes(range(200)) * 28 * 28))
+        (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(8) + bytes(range(10)) * 20))
+    return tmp_path
 
-    def call(*more):
-        with torch.enable_grad():
-            return CliRunner().invoke(recipe, [str(word) for word in (*words, *more)])
 
-    assert call().exception is None
-    assert factory.load_kit(out).space == SPACE
-    assert {"README.md", "kit.json"} <= {path.name for path in out.iterdir()}
-    refused = call("--batch", 12).exception
-    assert isinstance(refused, CardError)
-    assert "begun with other settings: batch 96, now 12" in str(refused)
+def run(data, batch=12):
+    with torch.enable_grad():
+        main(
+            data=data, runs=data / "runs", out=data / "kit", concepts=2, customising=2, batch=batch, minutes=None,
+            tested=40, threads=1,
+        )  # fmt: skip
+
+
+def test_a_run_goes_on_only_as_it_began(data):
+    keep_settings(data / "runs", {"batch": 24})
+    with pytest.raises(CardError, match=r"begun with other settings: .*batch 24, now 12"):
+        run(data)
+    assert not (data / "runs/concepts").exists()
+
+
+@pytest.mark.slow
+def test_the_recipe_leaves_a_kit(data):
+    run(data)
+    assert factory.load_kit(data / "kit").space == SPACE
+    assert (data / "kit/README.md").exists()
 
 
 def test_pairs_that_are_held_out_are_not_asked_for():
