@@ -6,17 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from intarsia.shipped import GUIDANCE
+from intarsia.train import processes as processes
 
 BATCH = 32
-
-
-def processes() -> PartialState:
-    """The processes that `torchrun` began, on CUDA or not."""
-    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def draw(

@@ -1,81 +1,106 @@
-"""Ways to a smaller UNet, all trained for equal seconds: from scratch, on the task, as BK-SDM does, ours.
+"""Ways to a smaller UNet, all trained for equal seconds: from scratch, on the task, as BK-SDM does, ours; and the
+student that ships, which was trained for longer.
 
-    torchrun --nproc-per-node 2 -m benchmarks.assemble.run      20 minutes an arm, 996 pictures an arm; hours
-    python -m benchmarks.assemble.run --quick                   a rehearsal in under a minute; claims nothing
+    export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE ACCELERATE_MIXED_PRECISION=bf16
+    torchrun --nproc-per-node 2 -m benchmarks.assemble.run      12 minutes an arm, 996 pictures an arm; hours
+    python -m benchmarks.assemble.run --quick                   a rehearsal in minutes; claims nothing
 
-Needs what `recipes.base.run` keeps in `runs/base`, and the judge that `benchmarks.base_model.run` trains. Training
-resumes after a kill; every arm's students are kept in `runs/assemble`.
+Needs what `recipes.base.run` keeps in `runs/base`, and the judge that `benchmarks.base_model.run` trains. Everything
+is kept in `runs/assemble`: a killed run goes on. Pictures are drawn in bfloat16, seconds taken in single precision.
 """
 
-import functools
+import copy
 import json
 import shutil
 import statistics
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 import typer
+from accelerate import Accelerator
 
+from benchmarks.assemble.arms import OURS, PLAIN, RIVAL, TRIALS, arms_of, paces, plan_of, settled_ways
+from benchmarks.assemble.timing import WIDE, overhead, size_of, timed
 from benchmarks.base_model.exam import held_out
 from benchmarks.drawing import draw, processes
-from benchmarks.results import at_least, at_most, write_result
-from intarsia import hosts, load_plan, rig
+from benchmarks.keeping import drawn_by, kept_pictures
+from benchmarks.results import Claim, at_least, at_most, write_result
+from intarsia import hosts
 from intarsia.eval import psnr
 from intarsia.hosts.pipelines import load_pipeline
-from intarsia.lighten.teach import Taught
-from intarsia.shipped import model_folder, plan_file
-from recipes.student.ways import BATCH, WAYS, Way, student_of, train
+from intarsia.shipped import model_folder, model_names
+from recipes.student.ways import BATCH, Way, student_of, train
 
 STEPS = 25  # sampler steps of the pictures that are judged
-WIDE = 64  # latents of 512 px
-SHORT = 8  # calls timed at once at the model's own size
+REHEARSAL = {"steps": 2, "batch": 2, "draws": 1, "rates": (3e-4,)}
 EQUAL = 1.1  # seconds of two arms whose times count as equal
-TRIALS = (15, 45)  # steps of two short trainings whose difference is timed; both have every stage of incubation
+SEEDS_APART = 100  # each training takes a few seeds from its own on, one a stage
 
 
 def main(
     quick: bool = typer.Option(False, help="A few steps and pictures, no claims worth anything."),
-    plan: str = typer.Option("bk-base", help="What is left out."),
-    minutes: float = typer.Option(20.0, help="Training time of each arm."),
+    plan: str = typer.Option("bk-base", help="What is left out in the arms of equal seconds."),
+    also: str | None = typer.Option(None, help="Another plan for two more arms, ours and BK-SDM's recipe."),
+    shipped: str = typer.Option("emoji-light", help="The student that ships."),
+    minutes: float = typer.Option(12.0, help="Training time of each arm."),
+    seeds: int = typer.Option(2, help="Trainings of ours with experts and without."),
     repeats: int = typer.Option(4, help="Pictures of each held-out cell."),
-    rounds: int = typer.Option(9, help="Rounds of timing."),
+    rounds: int = typer.Option(31, help="Rounds of timing."),
+    pace_rounds: int = typer.Option(3, help="Rounds in which the pace of training is taken."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
-    runs: Path = typer.Option(Path("runs/assemble"), help="Where arms are kept."),
+    runs: Path = typer.Option(Path("runs/assemble"), help="Where arms and pictures are kept."),
 ) -> None:
-    """Train, judge, time."""
+    """Settle rates, take the pace, train, draw, judge, time."""
     state = processes()
     pipe = load_pipeline(model_folder("emoji"))
-    teacher, chosen = pipe.unet, load_plan(plan_file(plan))
-    runs = runs / ("quick" if quick else plan)
+    teacher, runs = pipe.unet, runs / ("quick" if quick else "arms")
+    student = load_pipeline(model_folder(shipped)).unet if shipped in model_names() or not quick else None
     if quick and state.is_main_process:
         shutil.rmtree(runs, ignore_errors=True)
     state.wait_for_everyone()
-    exam = held_out(base, repeats=1 if quick else repeats, every=60 if quick else 1)
+    exam = held_out(base, repeats=1 if quick else repeats, every=60 if quick else 1, near="train")
 
-    unets: dict[str, torch.nn.Module] = {"teacher": teacher, "copied": student_of(teacher, chosen, Way())[0]}
-    trained: dict[str, Taught] = {}
-    for name, way in WAYS.items():
-        steps = TRIALS[0] if quick else steps_within(minutes * 60, way, teacher, chosen, base, runs / name)
-        unets[name], trained[name] = train(
-            way, teacher, chosen, base, runs / name, steps=steps, batch=2 if quick else BATCH
-        )
+    arms = arms_of(plan, 1 if quick else seeds, also)
+    ways = settled_ways(arms, teacher, base, runs, **(REHEARSAL if quick else {}))
+    pace = {} if quick else paces(ways, teacher, base, runs, pace_rounds)
+    unets: dict[str, torch.nn.Module] = {"teacher": teacher, "copied": student_of(teacher, plan_of(plan), Way())[0]}
+    told: dict[str, dict] = {}
+    for arm in arms:
+        way, seconds = ways[arm.way, arm.plan], pace.get((arm.way, arm.plan), 0.0)
+        steps = TRIALS[0] if quick else int(minutes * 60 / seconds)
+        unets[arm.name], done = train(
+            way, teacher, plan_of(arm.plan), base, runs / arm.name,
+            steps=steps, batch=2 if quick else BATCH, seed=SEEDS_APART * arm.seed,
+        )  # fmt: skip
+        told[arm.name] = {
+            **done.last, "rate": way.rate, "incubated": way.incubate, "steps": steps, "seconds a step": seconds,
+            "training seconds": steps * seconds, "wall seconds": done.seconds,
+        }  # fmt: skip
+    if student is not None:
+        unets[shipped] = student
+        told[shipped] = json.loads((model_folder(shipped) / "distilled.json").read_text())
 
+    for unet in unets.values():  # in training some had another order in memory; all are timed as files give them
+        unet.to(memory_format=torch.contiguous_format)
+    drawing = load_pipeline(model_folder("emoji"), dtype=torch.bfloat16)
     drawn: dict[str, np.ndarray] = {}
     for name, unet in unets.items():
-        # In training students had another order in memory than their teacher; all are timed as files give them.
-        pipe.unet = unet.to(memory_format=torch.contiguous_format)
-        drawn[name] = draw(pipe, exam.prompts, steps=3 if quick else STEPS)
+        drawing.unet = torch.nn.Module.to(copy.deepcopy(unet), torch.bfloat16)  # diffusers' own warns in vain
+        steps = 3 if quick else STEPS
+        drawn[name] = kept_pictures(
+            runs / "pictures", [drawn_by(drawing), drawing.unet.config, steps, *exam.prompts],
+            lambda steps=steps: draw(drawing, exam.prompts, steps=steps),
+        )  # fmt: skip
     if not state.is_main_process:
         return
 
-    seconds = timed(
-        {name: unets[name] for name in ("teacher", "ours, no experts", "ours")}, pipe, 1 if quick else rounds
-    )
-    rows = []
-    for name, unet in unets.items():
-        rows.append({
+    first = {arm.way: arm.name for arm in reversed(arms) if arm.plan == plan}
+    raced = [name for name in ("teacher", first[PLAIN], first[OURS], shipped) if name in unets]
+    seconds = timed({name: unets[name] for name in raced}, pipe, 1 if quick else rounds)
+    rows: list[dict] = [
+        {
             "arm": name,
             "parameters": sum(value.numel() for value in unet.parameters()),
             "macs": hosts.of(unet, tokens=pipe.tokenizer.model_max_length).outline.macs,
@@ -83,100 +108,47 @@ def main(
             "median PSNR to the teacher": float(np.median([
                 psnr(one, two) for one, two in zip(drawn[name], drawn["teacher"], strict=True)
             ])) if name != "teacher" else None,
-            **({**trained[name].last, "seconds": trained[name].seconds} if name in trained else {}),
-        })  # fmt: skip
+            **told.get(name, {}),
+        }
+        for name, unet in unets.items()
+    ]  # fmt: skip
+    for row in rows:
+        row["frechet above the floor, of the teacher's"] = exam.above_floor(row, rows[0])
+    by_name = {row["arm"]: row for row in rows}
     for size, taken in seconds.items():
         for name in taken.names[1:]:
-            rows.append(
-                {"arm": name, "size": size, "seconds, of the teacher": taken.ratio(name), "rounds": taken.rounds}
-            )
-    by_arm = {row["arm"]: row for row in rows if "macs" in row}
-    claims = []
-    if not quick:
-        wide = seconds[f"{WIDE}x{WIDE} latents"]
-        distance = {name: float(row["frechet to real"]) for name, row in by_arm.items()}
-        plain = "ours, no experts"
-        spent = [taught.seconds for taught in trained.values()]
-        claims = [
-            at_most("training seconds of the longest arm, of the shortest's", max(spent) / min(spent), EQUAL),
-            at_least("student's speed at 512-px-like proportions, of the teacher's", wide.speedup("ours"), 1.29),
-            at_most("student's Fréchet distance, of the teacher's", distance["ours"] / distance["teacher"], 1.05),
-            at_most("student's Fréchet distance, of BK-SDM's recipe's", distance["ours"] / distance["bk-sdm"], 1.0),
-            at_most("with experts, Fréchet distance of that without", distance["ours"] / distance[plain], 1.0),
-            at_most("with experts, seconds of that without", experts_overhead(seconds), 1.02),
-        ]
+            ratio = {"seconds, of the teacher": taken.ratio(name), "rounds": taken.rounds}
+            rows.append({"arm": name, "size": size, **ratio})
+    claims = [] if quick else [
+        at_least("student's speed at 512-px-like proportions, of the teacher's",
+                 seconds[size_of(WIDE)].speedup(shipped), 1.29),
+        *distances({name: row["frechet to real"] for name, row in by_name.items()}, shipped, first, arms),
+        at_most("with experts, seconds of that without", overhead(seconds, first[OURS], first[PLAIN]), 1.02),
+        at_most("training seconds (steps by pace) of the longest arm, of the shortest's",
+                max(told[arm.name]["training seconds"] for arm in arms)
+                / min(told[arm.name]["training seconds"] for arm in arms), EQUAL),
+    ]  # fmt: skip
     settings = {
-        "quick": quick,
-        "plan": plan,
-        "minutes": minutes,
-        "pictures": len(exam.wanted),
-        "sampler steps": STEPS,
-        "frechet of real training pictures": exam.floor(),
-    }
+        "quick": quick, "plan": plan, "also": also, "shipped": shipped, "minutes": minutes, "seeds": seeds,
+        "processes": state.num_processes, "training precision": Accelerator().mixed_precision,
+        "drawing precision": "bfloat16", "pictures": len(exam.wanted), "sampler steps": STEPS,
+        "frechet of real training pictures": exam.floor,
+    }  # fmt: skip
     write_result("assemble", rows, claims, settings)
 
 
-def steps_within(seconds: float, way: Way, teacher, plan, base: Path, out: Path) -> int:
-    """How many steps of a way fit into so many seconds, measured once and kept with the arm."""
-    kept, state = out / "pace.json", processes()
-    if not kept.exists():
-        taken = []
-        for steps in TRIALS:  # what both spend on their first steps does not count
-            trial = out / f"trial-{steps}"
-            state.wait_for_everyone()
-            if state.is_main_process:
-                shutil.rmtree(trial, ignore_errors=True)  # of a run that was killed: going on with it would look fast
-            state.wait_for_everyone()
-            taken.append(train(way, teacher, plan, base, trial, steps=steps)[1].seconds)
-        if taken[0] >= taken[1]:
-            raise SystemExit(
-                f"{TRIALS[1]} steps of {out.name} took no longer than {TRIALS[0]}: the machine is too busy."
-            )
-        state.wait_for_everyone()
-        if state.is_main_process:
-            kept.write_text(json.dumps({"seconds a step": (taken[1] - taken[0]) / (TRIALS[1] - TRIALS[0])}))
-            for steps in TRIALS:
-                shutil.rmtree(out / f"trial-{steps}")
-        state.wait_for_everyone()
-    return int(seconds / json.loads(kept.read_text())["seconds a step"])
-
-
-@torch.no_grad()
-def timed(unets: dict, pipe, rounds: int) -> dict[str, rig.meter.Seconds]:
-    """Calls at the model's own size and at 512-px-like proportions, guidance's two predictions in one batch."""
-    found = {}
-    for side in (pipe.unet.config.sample_size, WIDE):
-        generator = torch.Generator().manual_seed(0)
-        channels, width = pipe.unet.config.in_channels, pipe.unet.config.cross_attention_dim
-        sample = torch.randn(2, channels, side, side, generator=generator)
-        words = torch.randn(2, pipe.tokenizer.model_max_length, width, generator=generator)
-        time_step = int(pipe.scheduler.timesteps[0])
-        count = 1 if side == WIDE else SHORT
-        calls = {
-            name: repeated(functools.partial(unet, sample, time_step, words), count) for name, unet in unets.items()
-        }
-        found[f"{side}x{side} latents"] = rig.measure_seconds(calls, rounds=rounds, warmups=2)
-    return found
-
-
-def repeated(call: Callable[[], object], count: int) -> Callable[[], None]:
-    """A call so many times: what is short is timed by the dozen."""
-
-    def calls() -> None:
-        for _ in range(count):
-            call()
-
-    return calls
-
-
-def experts_overhead(seconds: dict[str, rig.meter.Seconds]) -> float:
-    """Seconds with experts over seconds without in the same round: the larger of the medians at the two sizes."""
-
-    def ratios(taken: rig.meter.Seconds) -> list[float]:
-        with_experts, without = (taken.names.index(name) for name in ("ours", "ours, no experts"))
-        return [times[with_experts] / times[without] for times in taken.rounds]
-
-    return max(statistics.median(ratios(taken)) for taken in seconds.values())
+def distances(distance: Mapping[str, float], shipped: str, first: Mapping[str, str], arms: list) -> list[Claim]:
+    """What is claimed of Fréchet distances: of the student that ships, and of arms of equal seconds."""
+    plan = arms[0].plan
+    mean = {
+        way: statistics.mean(distance[arm.name] for arm in arms if (arm.way, arm.plan) == (way, plan))
+        for way in (OURS, PLAIN)
+    }
+    return [
+        at_most("student's Fréchet distance, of the teacher's", distance[shipped] / distance["teacher"], 1.05),
+        at_most("ours, Fréchet distance of BK-SDM's recipe's", mean[OURS] / distance[first[RIVAL]], 1.0),
+        at_most("with experts, Fréchet distance of that without, mean over seeds", mean[OURS] / mean[PLAIN], 1.0),
+    ]
 
 
 if __name__ == "__main__":

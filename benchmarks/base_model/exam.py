@@ -1,8 +1,10 @@
 """Pictures that a model was asked for, and what the judge says of those that it drew."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +34,20 @@ class Exam:
         return [cell["prompt"] for cell in self.wanted]
 
     @cached_property
+    def floor(self) -> float | None:
+        """The Fréchet distance of real training pictures, as many as are drawn: nearer than this is no merit.
+
+        They are not among those that they are compared with, and are at most half of what there is.
+        """
+        known = self.world.rows("train")
+        count = min(len(self.wanted), len(known) // 2)
+        if count < FEWEST:
+            return None
+        some = np.sort(np.random.default_rng(0).choice(known, count, replace=False))
+        rest = self.real["features"][~np.isin(self.near, some)]
+        return distances.frechet(self.judge(self.world.pictures[some])["features"], rest)
+
+    @cached_property
     def real(self) -> dict[str, np.ndarray]:
         """What the judge says of the real pictures."""
         return self.judge(self.world.pictures[self.near])
@@ -57,36 +73,48 @@ class Exam:
         """The scores of the real pictures."""
         return self.scores(self.real, [self.world.cells[row] for row in self.near])
 
-    def floor(self) -> float | None:
-        """The Fréchet distance of real training pictures, as many as are drawn: nearer than this is no merit."""
-        known = self.world.rows("train")
-        count = min(len(self.wanted), len(known))
-        if count < FEWEST:
-            return None
-        some = np.sort(np.random.default_rng(0).choice(known, count, replace=False))
-        return distances.frechet(self.judge(self.world.pictures[some])["features"], self.real["features"])
-
     def row(self, drawn: np.ndarray, whole: np.ndarray | None = None) -> dict[str, float | None]:
         """Scores, and distances to real pictures and to those of the whole model."""
-        judged, enough = self.judge(drawn), len(drawn) >= FEWEST
+        judged = self.judge(drawn)
+        scores = self.scores(judged)
+        if len(drawn) < FEWEST:
+            return scores | {"frechet to real": None}
+        others = {"frechet to real": self.real}
+        others |= {} if whole is None else {"frechet to whole": self.judge(whole)}
+        return scores | {
+            name: distances.frechet(judged["features"], other["features"]) for name, other in others.items()
+        }
 
-        def distance(features: np.ndarray) -> float | None:
-            return distances.frechet(judged["features"], features) if enough else None
-
-        beside = {} if whole is None else {"frechet to whole": distance(self.judge(whole)["features"])}
-        return {**self.scores(judged), "frechet to real": distance(self.real["features"]), **beside}
+    def above_floor(self, row: Mapping[str, Any], whole: Mapping[str, Any]) -> float | None:
+        """How much farther than real pictures an arm's are, over how much farther the whole model's are."""
+        if self.floor is None:
+            return None
+        return (row["frechet to real"] - self.floor) / (whole["frechet to real"] - self.floor)
 
 
 def held_out(
-    runs: Path, *, part: str = "cell", repeats: int = 1, every: int = 1, judge_steps: int | None = None
+    runs: Path,
+    *,
+    part: str = "cell",
+    repeats: int = 1,
+    every: int = 1,
+    near: str | None = None,
+    judge_steps: int | None = None,
 ) -> Exam:
     """The exam of held-out cells, or of held-out concepts.
 
     Args:
         repeats: Pictures of each cell.
         every: Every so many cells only.
+        near: The part whose real pictures drawn ones are held against: 'train' where models are compared, for the 249
+            held-out pictures cannot fill a covariance of 256 directions. None: those of the cells themselves.
         judge_steps: For how long to train the judge if it is not trained yet; None: refuse to.
     """
     world = taught_world(runs)
     rows = world.rows(part)[::every]
-    return Exam(world, trained(runs, world, steps=judge_steps), [world.cells[row] for row in rows] * repeats, rows)
+    return Exam(
+        world,
+        trained(runs, world, steps=judge_steps),
+        [world.cells[row] for row in rows] * repeats,
+        rows if near is None else world.rows(near),
+    )

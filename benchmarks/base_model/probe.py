@@ -4,6 +4,7 @@ The shipped model never sees it in training. It is trained on the cells that the
 the concepts that the model never saw, so that it can judge those too; the held-out cells are its test.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,22 @@ def shaken(pictures: Tensor) -> Tensor:
     return moved
 
 
-def train(pictures: np.ndarray, cells: list[dict], probe: Probe, out: Path, *, steps: int, batch: int = 48) -> None:
-    """Fine-tune on every real cell but the held-out ones; resumes."""
+def train(
+    pictures: np.ndarray,
+    cells: list[dict],
+    probe: Probe,
+    out: Path,
+    *,
+    steps: int,
+    batch: int = 48,
+    rate: float = 1e-3,
+    shaken: Callable[[Tensor], Tensor] = shaken,
+) -> None:
+    """Fine-tune on every real cell but the held-out ones; resumes.
+
+    Args:
+        shaken: What a picture is changed by before it is shown.
+    """
     styles = sorted({cell["style"] for cell in cells})
     rows = np.array([row for row, cell in enumerate(cells) if cell["part"] != "cell"])
 
@@ -73,7 +88,7 @@ def train(pictures: np.ndarray, cells: list[dict], probe: Probe, out: Path, *, s
         return shaken(shown), concepts, torch.tensor([styles.index(cells[row]["style"]) for row in chosen])
 
     probe.to(memory_format=torch.channels_last).train()
-    fit(probe, batch_at, Schedule(steps, 1e-3, warmup=100, cooldown=steps * 2 // 3, average=0.995), out)
+    fit(probe, batch_at, Schedule(steps, rate, warmup=100, cooldown=steps * 2 // 3, average=0.995), out)
     if processes().is_main_process:
         wear_average(probe, out)
         seed_everything(steps)

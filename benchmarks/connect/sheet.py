@@ -6,6 +6,7 @@
 References are pictures that neither the model nor its senses learnt from. Needs what `recipes.base.run` keeps.
 """
 
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ import typer
 from PIL import Image
 
 from benchmarks.base_model.world import taught_world
+from benchmarks.connect.trials import showable
 from intarsia.cli.contact import page_of
 from intarsia.connect import shown
+from intarsia.connect.encoders import Silhouette
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.saving import new_file, refuse_existing
 from intarsia.shipped import GUIDANCE, model_folder, modules_of
@@ -24,6 +27,14 @@ from recipes.modules.changed import recoloured
 from recipes.modules.senses import ENCODERS
 
 SHOWN = tuple(ENCODERS)
+
+
+def outline(picture: Image.Image) -> Image.Image:
+    """All that the sense of outlines sees: a picture in full would look as if style and colours came from it too."""
+    return Image.fromarray(np.where(Silhouette().mask(picture) > 0, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+SEEN = {"silhouette": outline}  # how references are printed, where not as they are
 
 
 def main(
@@ -52,7 +63,7 @@ def main(
 
     columns = {"text only": drawn()}
     for name in SHOWN:
-        columns |= {f"{name}: shown": references[name], f"+ {name}": drawn(name)}
+        columns |= {f"{name}: shown": list(map(SEEN.get(name, copy), references[name])), f"+ {name}": drawn(name)}
     page = page_of(prompts, columns | {"all three": drawn(*SHOWN)})
     with new_file(out) as part:
         page.save(part, format="PNG", optimize=True)
@@ -63,10 +74,10 @@ def asked(base: Path, count: int, seed: int) -> tuple[list[str], dict[str, list[
     """Prompts of different things, and for each a reference of every sense."""
     world, rng = taught_world(base), np.random.default_rng(seed)
     np.random.seed(seed)
-    things = {world.cells[row]["concept"]: row for row in world.rows("cell")}
+    things = {world.cells[row]["concept"]: row for row in showable(world, world.rows("cell"))}
     chosen = [things[thing] for thing in rng.choice(sorted(things), count, replace=False)]
     pictures = {
-        "style": world.pictures[rng.choice(world.rows("concept"), count, replace=False)],
+        "style": world.pictures[rng.choice(showable(world, world.rows("concept")), count, replace=False)],
         "silhouette": world.pictures[chosen],
         "palette": recoloured(world.pictures[chosen[1:] + chosen[:1]]),
     }

@@ -2,7 +2,8 @@
 
 The style judge of `benchmarks.base_model` listens to the very layers of the pretrained network through which the module
 `style` looks (`intarsia.connect.encoders.Texture`): a module might please it by what those layers see and nobody else
-does. This one shares no weight with either, so that what both measures say is about style.
+does. This one shares no weight with either, so that what both measures say is about style. Of half of its pictures the
+hues are turned, as references of colours are: colours that someone asked for should not count as another style.
 """
 
 from pathlib import Path
@@ -16,6 +17,7 @@ from benchmarks.base_model import style_probe
 from benchmarks.base_model.judge import styled
 from benchmarks.base_model.probe import shaken
 from benchmarks.base_model.world import World
+from benchmarks.connect.hues import turned
 from benchmarks.drawing import processes
 
 CHANNELS = (24, 48, 64, 96)
@@ -62,7 +64,7 @@ def trained(world: World, out: Path, *, steps: int) -> Strokes:
     """The network, trained now on all real pictures but the held-out cells if it is not yet; resumes."""
     strokes = Strokes(len(world.styles))
     if not style_probe.load(strokes, out):
-        style_probe.train(strokes, *styled(world), shaken, out, steps=steps)
+        style_probe.train(strokes, *styled(world), lambda shown: shaken(turned(shown, 0.5)), out, steps=steps)
         processes().wait_for_everyone()
         style_probe.load(strokes, out)
     return strokes.eval()

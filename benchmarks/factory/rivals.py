@@ -1,67 +1,97 @@
-"""What stands beside a kit: training one model for one task, and pruning by magnitude."""
+"""What stands beside a kit: training one model for one task, pruning by magnitude, and a plain classifier."""
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 import torch_pruning
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.factory.worlds import World
 from intarsia import rig
 from intarsia.factory import Task
 from intarsia.factory.frontier import marked
+from intarsia.plan import Plan
+from intarsia.train import seed_everything
 
-BATCH, RATE, LOOK = 96, 2e-3, 20  # pictures a step, peak of AdamW, steps between looks at the exam
+BATCH, RATE = 48, 2e-3  # pictures a step, peak of AdamW
+LOOK, LOOKS = 0.5, 10  # seconds between looks at the exam, at least, and looks on the way to a moment, at most
 HEADS = ("fc", "classifier", "reach", "names")  # of the supernets of these worlds
 RATIOS = 8  # tries at a pruning ratio
 
 
 @dataclass(frozen=True)
 class Taught:
-    """A training of one model for one task.
+    """A training of one model for one task, read at moments.
 
     Attributes:
-        accuracy: The best that it had at any look: rivals are given that.
-        seconds: Of training alone.
+        accuracy: At each moment, the best at any look until then: rivals are given that.
+        seconds: At each moment, of training alone: the last step may end a little after the moment.
         reached: Seconds after which it was as good as was asked; None if never.
     """
 
-    accuracy: float
-    seconds: float
+    accuracy: tuple[float, ...]
+    seconds: tuple[float, ...]
     reached: float | None
 
 
-def taught(model: nn.Module, task: Task, world: World, *, seconds: float, goal: float = 2.0) -> Taught:
-    """Train a model for a task until it is as good as `goal`, or so many seconds have gone by.
+def step(optimizer: torch.optim.Optimizer, model: nn.Module, loss: Tensor) -> None:
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def taught(model: nn.Module, task: Task, world: World, moments: Sequence[float], *, goal: float = 2.0) -> Taught:
+    """Train a model for a task, and read off how good it is at each moment, unless it is as good as `goal` before.
 
     Looking at the exam costs no seconds. The model is left in evaluation mode.
+
+    Args:
+        moments: Seconds of training, ascending.
     """
-    model.requires_grad_(True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    if world.aid is not None:
+        world.aid(model)
+    optimizer = torch.optim.AdamW(model.requires_grad_(True).parameters(), lr=RATE)
     best, reached, spent = marked(model.eval(), *world.exam(task)), None, 0.0
-    while spent < seconds and reached is None:
+    accuracy, seconds = [], []
+    for moment in moments:
+        while spent < moment and reached is None:
+            due = min(moment, spent + max(LOOK, moment / LOOKS))
+            model.train()
+            while spent < due:
+                began = time.perf_counter()
+                with torch.enable_grad():
+                    step(optimizer, model, world.loss(model, task, BATCH))
+                spent += time.perf_counter() - began
+            best = max(best, marked(model.eval(), *world.exam(task)))
+            reached = spent if best >= goal else None
+        accuracy.append(best)
+        seconds.append(spent)
+    return Taught(tuple(accuracy), tuple(seconds), reached)
+
+
+def untrained(plan: Plan, world: World) -> nn.Module:
+    """The architecture of a plan with the weights that the world's supernet began with."""
+    return rig.bake(plan, world.host())[0]
+
+
+def plain(world: World, seconds: float, seed: int) -> nn.Module:
+    """The world's whole architecture as a classifier of all its answers, trained for so long at a falling rate."""
+    seed_everything(seed)
+    model = world.host().module.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    spent, draw = 0.0, 0
+    while spent < seconds:
         began = time.perf_counter()
-        model.train()
-        for _ in range(LOOK):
-            with torch.enable_grad():
-                world.loss(model, task, BATCH).backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        spent += time.perf_counter() - began
-        best = max(best, marked(model.eval(), *world.exam(task)))
-        reached = spent if best >= goal else None
-    return Taught(best, spent, reached)
-
-
-def fresh(model: nn.Module) -> nn.Module:
-    """The same architecture with weights as if new."""
-    copied = copy.deepcopy(model)
-    for module in reversed(list(copied.modules())):  # a whole may begin otherwise than its parts would
-        if callable(reset := getattr(module, "reset_parameters", None)):
-            reset()
-    return copied
+        optimizer.param_groups[0]["lr"] = RATE * (1 - spent / seconds)
+        pictures, answers = world.lessons.concepts(draw)
+        with torch.enable_grad():
+            step(optimizer, model, F.cross_entropy(model(pictures), answers))
+        spent, draw = spent + time.perf_counter() - began, draw + 1
+    return model.eval()
 
 
 def pruned(model: nn.Module, size: tuple[int, int, int], macs: float) -> nn.Module:

@@ -1,6 +1,6 @@
 """What kits are trained on and examined with: a supernet, tasks that were seen in training and such that were not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,9 @@ from recipes.sprites import run as finding
 from recipes.sprites.scenes import Scenery
 from recipes.sprites.sprites import Sprites
 
+CHOICE_SHARES = (0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
+THING_SHARES = (0.2, 0.3, 0.5, 0.7, 1.0)
+
 
 @dataclass(frozen=True)
 class World:
@@ -36,13 +39,16 @@ class World:
     Attributes:
         host: A fresh supernet.
         tasks: By part: `seen` and others.
+        known: All tasks that were trained, or near enough to them to lend their units.
         loss: Of a model for one task, on so many pictures that are drawn: what rivals learn from.
         probe: For the first stage, if concepts are not answers.
         steps: Of both stages.
+        shares: Of the MACs, at which scenarios are.
         kept: For shares of the MACs, the share of the dense model's marks that should be kept.
         apart: Points by which a task's own units should be above others at low budgets; None where tasks are so alike
             that units may serve all of them.
-        fastest: The share of the dense model's seconds that the fastest one should reach at most.
+        aid: Gives a rival what the supernet was taught with besides; `loss` finds it in the rival.
+        plain: Seconds to train the whole architecture as a plain classifier; 0 where that would be no answer to tasks.
         rate: Peak learning rate of both stages.
         begins: The lowest share that the second stage begins with.
     """
@@ -52,6 +58,7 @@ class World:
     space: factory.Space
     lessons: factory.Lessons
     tasks: Mapping[str, list[Task]]
+    known: list[Task]
     loss: Callable[[nn.Module, Task, int], Tensor]
     exam: factory.Exam
     lowest: float
@@ -60,9 +67,11 @@ class World:
     std: float
     probe: Callable[[TimmSupernet], factory.Probe] | None
     steps: tuple[int, int]
+    shares: tuple[float, ...]
     kept: Mapping[float, float]
     apart: float | None = None
-    fastest: float | None = None
+    aid: Callable[[nn.Module], None] | None = None
+    plain: float = 0.0
     rate: float = 2e-3
     begins: float | None = None
 
@@ -125,22 +134,41 @@ def seeking(
     return loss
 
 
-def mosaic_world(data: Path, shown: int) -> World:
+def trained_for(shares: Sequence[float], lowest: float, highest: float) -> tuple[float, ...]:
+    """The shares that a kit has models for."""
+    return tuple(share for share in shares if lowest <= share <= highest)
+
+
+def with_probe(model: nn.Module) -> None:
+    """Let a rival be told the digits, as the supernet is: by a layer that looks at the cells."""
+    last = [part for part in model.get_submodule(mosaics.CELL_LAYER).modules() if isinstance(part, nn.BatchNorm2d)][-1]
+    model.told = nn.Conv2d(last.num_features, 10, 1)
+
+
+def mosaic_world(data: Path, shown: int = 400) -> World:
     """Questions about mosaics of digits: one head for all tasks, so the largest model stands for the dense one."""
     learned, kept = read(data)
 
-    def lesson(task: Task, count: int) -> tuple[Tensor, Tensor]:
+    def loss(model: nn.Module, task: Task, count: int) -> Tensor:
         chosen, answers = questions.drawn(task, count)
-        return questions.laid(learned, chosen), answers
+        seen: list[Tensor] = []
+        layer = model.get_submodule(mosaics.CELL_LAYER)
+        handle = layer.register_forward_hook(lambda _module, _args, out: seen.append(out))
+        said = model(questions.laid(learned, chosen))
+        handle.remove()
+        digits = model.told(F.adaptive_avg_pool2d(seen[0], questions.CELLS))
+        return F.cross_entropy(said, answers) + F.cross_entropy(digits, chosen)
 
+    parts = questions.split()
     return World(
-        "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, mosaics.BATCH), questions.split(),
-        choosing(lesson), mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD,
-        mosaics.probe, mosaics.STEPS, {0.15: 0.93, 0.3: 0.97}, apart=5.0, begins=mosaics.BEGINS,
+        "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, mosaics.BATCH), parts, parts["seen"],
+        loss, mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD, mosaics.probe, mosaics.STEPS,
+        trained_for(CHOICE_SHARES, mosaics.LOWEST, mosaics.HIGHEST), {0.15: 0.93, 0.3: 0.97}, apart=5.0, aid=with_probe,
+        begins=mosaics.BEGINS,
     )  # fmt: skip
 
 
-def fashion_world(data: Path, shown: int) -> World:
+def fashion_world(data: Path, shown: int = 200) -> World:
     """Choices between clothes: tasks of all pairs, of which every third is held out of training."""
     pictures, answers = clothes.read(data, "train")
     exam_pictures, exam_answers = (part[: shown * 20] for part in clothes.read(data, "t10k"))
@@ -151,16 +179,18 @@ def fashion_world(data: Path, shown: int) -> World:
         rows = [rows_of[number][torch.randint(len(rows_of[number]), ())] for number in wanted.tolist()]
         return pictures[torch.stack(rows)], wanted
 
+    parts = fashion.split()
     return World(
-        "fashion", fashion.supernet, fashion.SPACE, fashion.lessons(pictures, answers), fashion.split(),
-        choosing(lesson),
-        factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD, None,
-        fashion.STEPS, {0.15: 0.93, 0.3: 0.97},
+        "fashion", fashion.supernet, fashion.SPACE, fashion.lessons(pictures, answers), parts, parts["seen"],
+        choosing(lesson), factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD,
+        None, fashion.STEPS, trained_for(CHOICE_SHARES, fashion.LOWEST, 1.0), {0.15: 0.93, 0.3: 0.97}, plain=600.0,
     )  # fmt: skip
 
 
-def sprite_world(data: Path, shown: int) -> World:
+def sprite_world(data: Path, shown: int = 150) -> World:
     """Things to be found by class and colour, in scenes of sprites; exams are of sprites that were not learned from.
+
+    Pairs that were seen are examined beside pairs that were not; classes and colours alone are a part of their own.
 
     Args:
         data: The file of sprites that the recipe writes.
@@ -174,9 +204,17 @@ def sprite_world(data: Path, shown: int) -> World:
         of = [task if draws.random() < MET else None for _ in range(count)]
         return sprites.drawn(scenery, rows, of, draws)
 
+    parts = sprites.split(held)
+    alone, pairs = ([task for task in parts["seen"] if (len(task.parts) == 1) == one] for one in (True, False))
+    examined = {"seen": pairs[:: max(1, len(pairs) // 12)], "unseen": parts["unseen"], "alone": alone[::3]}
     return World(
-        "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, finding.BATCH, finding.TASKS),
-        sprites.split(held), seeking(cells_of(finding.supernet()), sprites.SPACE, lesson),
-        sprites.exam_of(held, shown), finding.LOWEST, 1.0, backbone.MEAN, backbone.STD, None, finding.STEPS,
-        {0.5: 0.95}, fastest=0.25, rate=finding.RATE,
+        "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, finding.BATCH, finding.TASKS), examined,
+        parts["seen"], seeking(cells_of(finding.supernet()), sprites.SPACE, lesson), sprites.exam_of(held, shown),
+        finding.LOWEST, 1.0, backbone.MEAN, backbone.STD, None, finding.STEPS,
+        trained_for(THING_SHARES, finding.LOWEST, 1.0), {0.5: 0.95}, rate=finding.RATE,
     )  # fmt: skip
+
+
+WORLDS: Mapping[str, Callable[..., World]] = {
+    "mosaics": mosaic_world, "fashion": fashion_world, "sprites": sprite_world,
+}  # fmt: skip

@@ -80,7 +80,10 @@ def main(
         sides = {"whole": Arm("whole", 1.0), "planned": Arm("planned", WANTED, fast)}
         drawn = {name: pictures_of(pipe, host, arm, asked, steps, keep, weights) for name, arm in sides.items()}
         judged = {name: exam.row(some, drawn["whole"]) for name, some in drawn.items()}
-        found |= judged
+        found |= judged | {
+            "frechet of real training pictures": exam.floor,
+            "frechet above the floor, of the whole model's": exam.above_floor(judged["planned"], judged["whole"]),
+        }
         ratio = judged["planned"]["frechet to real"] / judged["whole"]["frechet to real"]
         claims.append(at_most("Fréchet distance to real pictures over the whole model's", ratio, 1.02))
     settings = {"quick": quick, "pictures": len(asked), "steps": steps, "pairs": pairs, "pictures timed": TIMED}

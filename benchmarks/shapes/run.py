@@ -1,6 +1,8 @@
 """A world of drawn shapes whose attributes are exact: do senses trained apart assemble, and who wins against words?
 
-    python -m benchmarks.shapes.run             three seeds of `recipes.shapes.run`, 512 pictures a row and seed
+    python -m benchmarks.shapes.run             three seeds of `recipes.shapes.run`, 256 pictures a row and seed;
+                                                resumes where it was killed
+    torchrun --nproc-per-node 2 -m benchmarks.shapes.run
     python -m benchmarks.shapes.run --quick     trains a world for a few steps and rehearses; claims nothing
 
 Two shapes have no word, so that only a reference can ask for them; two things stand in a scene, and references speak of
@@ -8,6 +10,8 @@ one; the scenes that senses learnt from lean, so that attributes that go togethe
 """
 
 import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +19,10 @@ import torch
 import typer
 
 from benchmarks.connect.assembly import OURS, Names, assembly_of, told
+from benchmarks.drawing import processes
 from benchmarks.results import Claim, at_least, at_most, write_result
 from benchmarks.shapes.trials import FOLLOWED, SCALES, UNNAMED, Trials
+from recipes.modules.training import Training, refuse_unequal
 from recipes.modules.ways import Way
 from recipes.shapes.run import JOINT, Sizes, World
 from recipes.shapes.senses import SENSES
@@ -30,7 +36,7 @@ BRIEF = Sizes(sight=2, host=2, parts=2, search=2, batch=6)
 def main(
     quick: bool = typer.Option(False, help="A few steps and pictures, no claims worth anything."),
     seeds: int = typer.Option(3, help="How many worlds."),
-    pictures: int = typer.Option(512, help="Of each row and world."),
+    pictures: int = typer.Option(256, help="Of each row and world."),
     runs: Path = typer.Option(Path("runs/shapes"), help="Where the worlds are kept."),
 ) -> None:
     """Draw, judge, compare."""
@@ -41,11 +47,15 @@ def main(
             worlds[0].train_all(list(Way))
         else:
             worlds = [World(seed, runs) for seed in range(seeds)]
+        trainings = {name: one for world in worlds for name, one in world.ended(list(Way)).items()}
+        refuse_unequal(trainings)
         trials = [Trials(world, 6 if quick else pictures, 2 if quick else 20) for world in worlds]
-        examine(trials, WEIGHTS[::4] if quick else WEIGHTS, quick=quick)
+        examine(trials, trainings, WEIGHTS[::4] if quick else WEIGHTS, quick=quick)
 
 
-def examine(trials: list[Trials], weights: tuple[float, ...], *, quick: bool) -> None:
+def examine(
+    trials: list[Trials], trainings: Mapping[str, Training], weights: tuple[float, ...], *, quick: bool
+) -> None:
     """Every row, over all worlds."""
 
     def pooled(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -53,12 +63,15 @@ def examine(trials: list[Trials], weights: tuple[float, ...], *, quick: bool) ->
 
     def judged(way: str, names: Names, swapped: str | None) -> dict[str, np.ndarray]:
         found = pooled([one.figures(way, names, swapped) for one in trials])
-        print(way, names, swapped or "", {name: round(float(np.nanmean(value)), 3) for name, value in found.items()})
+        if processes().is_main_process:
+            shown = {name: round(float(np.nanmean(value)), 3) for name, value in found.items()}
+            print(way, names, swapped or "", shown, flush=True)
         return found
 
     ways = [str(way) for way in Way]
     assembly = assembly_of(SENSES, SCALES, ways, JOINT, judged)
     rows = [
+        {"trainings": {name: asdict(training) for name, training in trainings.items()}},
         {"way": "real pictures", **told(pooled([one.real() for one in trials]))},
         {"way": "everything in words", **told(pooled([one.spelled() for one in trials]))},
         *assembly.told(),
@@ -82,7 +95,8 @@ def examine(trials: list[Trials], weights: tuple[float, ...], *, quick: bool) ->
         "quick": quick, "worlds": len(trials), "pictures of each": trials[0].count, "steps": trials[0].steps,
         "ways": ways, "judge": "a network of its own, which shares nothing with the eye that senses look through",
     }  # fmt: skip
-    write_result("shapes", rows, claims, settings)
+    if processes().is_main_process:
+        write_result("shapes", rows, claims, settings)
 
 
 def dial_claims(curve: dict[float, float]) -> list[Claim]:

@@ -1,5 +1,6 @@
 """What is asked for and shown in the drawn world, and how near to it a picture is."""
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.connect.assembly import IN_TURN, JOINT, TEXT, Names, Scale
+from benchmarks.connect.assembly import DERIVED, IN_TURN, JOINT, SOFTER, SOFTLY, TEXT, Names, Scale
+from benchmarks.keeping import kept_pictures
+from intarsia.graphs.exporting import digest_of
 from recipes.modules.ways import Parts, Way, heard
 from recipes.shapes.host import draw
 from recipes.shapes.run import World
@@ -52,7 +55,7 @@ class Trials:
     def parts(self, way: str, names: Names) -> Parts:
         if way == JOINT:
             return self.world.parts(Way.modules, names, joint=True)
-        return {} if way == TEXT else self.world.parts(Way.modules if way == IN_TURN else Way(way), names)
+        return {} if way == TEXT else self.world.parts(Way(DERIVED.get(way, way)), names)
 
     def pictures(
         self,
@@ -62,15 +65,25 @@ class Trials:
         references: Mapping[str, Tensor],
         weights: Mapping[str, float] | None = None,
     ) -> Tensor:
-        """A picture for each row of words and references."""
+        """A picture for each row of words and references; those of an earlier run, if there was the same."""
         ground, parts = self.world.ground, self.parts(way, names)
+        weights = dict.fromkeys(names, SOFTLY) if way == SOFTER else weights
 
         def around(rows: slice) -> AbstractContextManager[None]:
             shown = {name: references[name][rows] for name in names}
             return heard(ground, parts, shown, weights=weights, in_turn=way == IN_TURN)
 
-        with torch.no_grad():
-            return draw(ground, words, around, steps=self.steps, seed=10_000 * self.world.seed)
+        def make() -> np.ndarray:
+            with torch.no_grad():
+                drawn = draw(ground, words, around, steps=self.steps, seed=10_000 * self.world.seed)
+            return drawn.half().numpy()
+
+        asked = [
+            self.world.seed, self.steps, way == IN_TURN, weights, digest_of(ground.unet), digest_of(ground.connector),
+            {name: (digest_of(part), getattr(part, "gating", None)) for name, part in parts.items()},
+            *(hashlib.sha256(one.numpy().tobytes()).hexdigest() for one in (words, *(references[n] for n in names))),
+        ]  # fmt: skip
+        return torch.from_numpy(kept_pictures(self.world.folder / "pictures", asked, make)).float()
 
     def figures(self, way: str, names: Names, swapped: str | None) -> dict[str, np.ndarray]:
         """One row of the benchmark, judged."""

@@ -1,9 +1,10 @@
 """How should two UNets share the calls of a run? A sweep of shares in four orders, all judged alike.
 
-    python -m benchmarks.switch.run             498 pictures a point, DDIM 25; an hour
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m benchmarks.switch.run    498 pictures a point, 25 steps; an hour
     python -m benchmarks.switch.run --quick     a rehearsal in under a minute; claims nothing
 
-The search watches prompts that are not reported.
+The search watches prompts that are not reported. Pictures are drawn in single precision, for PSNR is claimed, and kept
+in `runs/switch`; seconds are taken by one process.
 """
 
 import functools
@@ -15,13 +16,15 @@ import torch
 import typer
 
 from benchmarks.base_model.exam import held_out
-from benchmarks.drawing import draw
+from benchmarks.drawing import draw, processes
 from benchmarks.inherit_quality.run import WATCHED
+from benchmarks.keeping import drawn_by, kept_pictures
 from benchmarks.results import at_least, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.eval import psnr
 from intarsia.hosts.pipelines import load_pipeline
-from intarsia.lighten.switch import ORDERS, cheapest_harm, sensitivity_of, switch
+from intarsia.lighten.switch import ORDERS, search_switch, switch
+from intarsia.plan.text import write_plan
 from intarsia.shipped import model_folder
 
 SHARES = (0.2, 0.4, 0.6, 0.8)  # of the calls, answered by the small UNet
@@ -34,20 +37,24 @@ def main(
     repeats: int = typer.Option(2, help="Pictures of each held-out cell."),
     rounds: int = typer.Option(5, help="Interleaved rounds of timing."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
+    keep: Path = typer.Option(Path("runs/switch"), help="Where drawn pictures are kept: a killed run goes on."),
 ) -> None:
     """Search, draw, judge, time."""
+    state = processes()
     torch.set_grad_enabled(False)
     steps = 5 if quick else 25
-    pipe, other = load_pipeline(model_folder("emoji")), load_pipeline(model_folder(small)).unet
+    pipe, smaller = load_pipeline(model_folder("emoji")), load_pipeline(model_folder(small))
     sizes = {"batch": 2, "tokens": pipe.tokenizer.model_max_length}
-    host, others = hosts.of(pipe.unet, **sizes), {"small": hosts.of(other, **sizes)}
+    host, others = hosts.of(pipe.unet, **sizes), {"small": hosts.of(smaller.unet, **sizes)}
     outlines = {"small": others["small"].outline}
     rows = hosts.rows(pipe.scheduler, steps)
     cost = outlines["small"].macs / host.outline.macs
 
-    exam = held_out(base, repeats=1 if quick else repeats, every=60 if quick else 1)
+    exam = held_out(base, repeats=1 if quick else repeats, every=60 if quick else 1, near="train")
 
-    seen = sensitivity_of(host, others, lambda: draw(pipe, WATCHED, steps=steps, latents=True, alone=True), rows)
+    def watched() -> torch.Tensor:
+        return draw(pipe, WATCHED, steps=steps, latents=True, alone=True)
+
     plans: dict[tuple[str, float], Plan] = {
         ("whole", 0.0): Plan(rows),
         ("small alone", 1.0): switch(rows, {"small": range(rows)}),
@@ -56,13 +63,23 @@ def main(
         count = round(share * rows)
         for name, chosen in ORDERS.items():
             plans[name, share] = switch(rows, {"small": chosen(rows, count)})
-        budget = rows - count + count * cost
-        plans["searched", share] = switch(rows, cheapest_harm(seen, (1.0, cost), budget))
+        budget = (rows - count + count * cost) / rows
+        plans["searched", share] = search_switch(host, others, watched, rows, budget, order=pipe.scheduler.order).plan
+
+    weights = [drawn_by(pipe), drawn_by(smaller)]
+
+    def pictures(plan: Plan) -> np.ndarray:
+        def make() -> np.ndarray:
+            with rig.applied(plan, host, others=others):
+                return draw(pipe, exam.prompts, steps=steps)
+
+        return kept_pictures(keep, [weights, steps, write_plan(plan), *exam.prompts], make)
 
     found, drawn = [], {}
     for (order, share), plan in plans.items():
-        with rig.applied(plan, host, others=others):
-            drawn[order, share] = draw(pipe, exam.prompts, steps=steps)
+        drawn[order, share] = pictures(plan)
+        if not state.is_main_process:
+            continue
         near = [psnr(one, two) for one, two in zip(drawn[order, share], drawn["whole", 0.0], strict=True)]
         found.append({
             "order": order, "share": share,
@@ -71,12 +88,15 @@ def main(
             "median PSNR": float(np.median(near)) if share else None,
             **exam.row(drawn[order, share]),
         })  # fmt: skip
+        found[-1]["frechet above the floor, of the whole model's"] = exam.above_floor(found[-1], found[0])
         print(found[-1])
+    if not state.is_main_process:
+        return
 
     def under(plan: Plan) -> Callable[[], object]:
         def call() -> object:
             with rig.applied(plan, host, others=others):
-                return draw(pipe, exam.prompts[:TIMED], steps=steps)
+                return draw(pipe, exam.prompts[:TIMED], steps=steps, alone=True)
 
         return call
 
@@ -99,7 +119,7 @@ def main(
         "pictures": len(exam.wanted),
         "steps": steps,
         "shares": list(SHARES),
-        "frechet of real training pictures": exam.floor(),
+        "frechet of real training pictures": exam.floor,
     }
     write_result("switch", found, claims, settings)
 

@@ -1,5 +1,6 @@
 """Stage 6: the denoiser, a UNet that predicts v at zero terminal SNR from cached latents and token states."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ SHAPE = {
     "addition_embed_type_num_heads": 6,
 }
 NOISE = {
+    "num_train_timesteps": 1000,
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
@@ -71,6 +73,11 @@ SHOWN = (
 )
 
 
+def told(captions: Tensor, times: Tensor) -> dict[str, Tensor]:
+    """What the UNet is told of captions (3, batch, tokens, width): one of the three, by the time step."""
+    return {"encoder_hidden_states": crossed(*captions, times, NOISE["num_train_timesteps"])}
+
+
 class Denoising(nn.Module):
     """The mean squared error of v, each latent channel weighted by what it shows.
 
@@ -87,8 +94,7 @@ class Denoising(nn.Module):
     def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         latents, captions = batch
         noisy, times, wanted = noised(self.noise, latents, late=LATE)
-        states = crossed(*captions, times, self.noise.config.num_train_timesteps)
-        found = self.unet(noisy, times, states).sample.float()
+        found = self.unet(noisy, times, **told(captions, times)).sample.float()
         error = (found - wanted).square()
         return {"loss": (self.weights.to(error) * error).mean(), "plain": error.mean()}
 
@@ -145,6 +151,7 @@ def batches(
     return batch_at
 
 
+@functools.cache
 def channel_weights(latents: Path) -> Tensor:
     """What each latent channel counts in the loss."""
     autoencoder = AutoencoderKL.from_pretrained(latents / "autoencoder").eval()

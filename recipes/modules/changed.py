@@ -27,7 +27,7 @@ def moved(pictures: np.ndarray) -> np.ndarray:
 
 
 def nudged(pictures: np.ndarray) -> np.ndarray:
-    """Pictures moved a little: a reference that follows its target, but not to the pixel."""
+    """Pictures moved a little: references that follow their targets, but not to the pixel."""
     return bytes_of(shaken(pixels_of(pictures), angle=0.02, size=0.02, shift=0.02))
 
 

@@ -1,12 +1,15 @@
 """Where modules ship: a file each beside their model, and one card for all."""
 
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from intarsia.connect import Modality
 from intarsia.connect.files import read
 from intarsia.connect.modality import DOCUMENT
+from intarsia.parts.gated_perceiver import Gate
 from recipes.shipping import write_card
 
 CARD = Path(__file__).with_name("CARD.md")
@@ -27,12 +30,22 @@ def write_module(module: Modality, out: Path, training: Mapping[str, Any]) -> No
     print(f"wrote {path}: {size:.1f} MB; {dict(training)}")
 
 
+def scaled(module: Modality, scale: float) -> Modality:
+    """The same module with another fixed scale of its gates; its card says so."""
+    made, gating = copy.deepcopy(module), replace(module.gating, scale=scale)
+    for part in made.modules():
+        if isinstance(part, (Modality, Gate)):
+            part.gating = gating
+    return made
+
+
 def line_of(path: Path) -> str:
     """A module's line in the table of the card."""
     card = read(path, DOCUMENT)[1]
     told = card["training"]
     cells = (
         card["name"], card["features"]["encoder"], f"{path.stat().st_size / 1e6:.1f} MB",
-        f"{told['steps']:,} of {told['batch']}", f"{told['hours']} h", f"{told['loss']:.4f}", f"{told['gap']:.4f}",
+        f"{told['steps']:,} of {told['batch']}", f"{told['seconds'] / 3600:.2f} h", f"{told['loss']:.4f}",
+        f"{told['gap']:.4f}",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"

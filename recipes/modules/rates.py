@@ -1,15 +1,19 @@
-"""The learning rate of each way, sought alike for all: short trainings, and the one with the least loss."""
+"""The learning rate of each way, sought alike for all: short trainings, and the one with the least loss.
+
+A way's rate is sought on one sense and used for all: a search for each sense would cost a fifth of all steps.
+"""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from torch import nn
 
 from intarsia.connect.learning import mean_losses
-from intarsia.train import Schedule, fit, wear_average
+from intarsia.train import Schedule, fit, processes, wear_average
+
+from .training import begin
 
 RATES = (3e-4, 1e-3, 3e-3)
 STEPS = 300
@@ -22,31 +26,37 @@ def schedule_of(steps: int, rate: float) -> Schedule:
 
 
 def chosen_rate(
-    begin: Callable[[], nn.Module],
+    born: Callable[[], nn.Module],
     batch_at: Callable[[int], Any],
     out: Path,
     *,
+    batch: int,
     steps: int = STEPS,
     rates: Sequence[float] = RATES,
 ) -> float:
     """The rate whose training of `steps` steps ends with the least loss on batches of its own; kept in `out`; resumes.
 
     Args:
-        begin: Makes the objective anew.
+        born: Makes the objective anew.
+        batch: Pictures a step and process.
+
+    Raises:
+        SystemExit: `out` holds a search of other steps, pictures or rates, a rehearsal's say.
     """
+    begin(out, steps=steps, batch=batch, rates=list(rates))
     kept = out / "rates.json"
     if not kept.exists():
         losses = {}
         for rate in rates:
-            objective, run = begin(), out / f"{rate:g}"
+            objective, run = born(), out / f"{rate:g}"
             fit(objective, batch_at, schedule_of(steps, rate), run, save_every=steps)
             wear_average(objective, run)
             losses[f"{rate:g}"] = mean_losses(objective.eval(), batch_at, draws=min(DRAWS, steps))["loss"]
-        PartialState().wait_for_everyone()
-        if PartialState().is_main_process:
+        processes().wait_for_everyone()
+        if processes().is_main_process:
             part = kept.with_suffix(".part")
             part.write_text(json.dumps({"steps": steps, "losses": losses}, indent=1) + "\n")
             part.replace(kept)
-        PartialState().wait_for_everyone()
+        processes().wait_for_everyone()
     found: dict[str, float] = json.loads(kept.read_text())["losses"]
     return float(min(found, key=lambda rate: found[rate]))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from intarsia.connect import Connector
 from intarsia.connect.connector import as_they_are
-from intarsia.train.noising import noised
+from intarsia.train.noising import errors_of, noised
 
 TOLD = 8  # tokens that stand for a reference
 HEADS, LAYERS = 8, 2
@@ -68,15 +68,22 @@ def begun_with(layer: nn.Linear) -> nn.Linear:
 
 
 @contextmanager
-def wired(unet: UNet2DConditionModel, adapters: Mapping[str, Adapter]) -> Iterator[None]:
-    """A UNet that hears adapters inside the block; all of them tell in one way."""
+def wired(
+    unet: UNet2DConditionModel, adapters: Mapping[str, Adapter], weights: Mapping[str, float] | None = None
+) -> Iterator[None]:
+    """A UNet that hears adapters inside the block; all of them tell in one way.
+
+    Args:
+        weights: Of decoupled ones, 1 where nothing is said; concatenation has no such dial.
+    """
+    loud = [(weights or {}).get(name, 1.0) for name in adapters]
     if next(iter(adapters.values())).telling == Telling.concatenated:
         yield
         return
     before, kind, layers = unet.attn_processors, unet.config.encoder_hid_dim_type, crossings(unet)
     ours = dict(before)
     for place, (path, layer) in enumerate(layers.items()):
-        heard = IPAdapterAttnProcessor2_0(layer.inner_dim, layer.cross_attention_dim, (TOLD,) * len(adapters))
+        heard = IPAdapterAttnProcessor2_0(layer.inner_dim, layer.cross_attention_dim, (TOLD,) * len(adapters), loud)
         heard.to_k_ip = nn.ModuleList(adapter.keys[place] for adapter in adapters.values())
         heard.to_v_ip = nn.ModuleList(adapter.values[place] for adapter in adapters.values())
         ours[f"{path}.processor"] = heard
@@ -101,7 +108,10 @@ def called_with(tokens: Tensor, adapters: Mapping[str, Adapter], features: Mappi
 
 @contextmanager
 def attached(
-    unet: UNet2DConditionModel, adapters: Mapping[str, Adapter], features: Mapping[str, Tensor]
+    unet: UNet2DConditionModel,
+    adapters: Mapping[str, Adapter],
+    features: Mapping[str, Tensor],
+    weights: Mapping[str, float] | None = None,
 ) -> Iterator[None]:
     """A guided UNet that looks at references, a row for each sample; the half without words is shown zeros."""
     shown = {name: torch.cat([torch.zeros_like(value), value]) for name, value in features.items()}
@@ -109,7 +119,7 @@ def attached(
     def exchange(_unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return args, kwargs | called_with(kwargs["encoder_hidden_states"], adapters, shown)
 
-    with wired(unet, adapters):
+    with wired(unet, adapters, weights):
         handle = unet.register_forward_pre_hook(exchange, with_kwargs=True)
         try:
             yield
@@ -121,12 +131,19 @@ class Rivalry(nn.Module):
     """The loss of adapters in training, as `intarsia.connect.Learning` has it for modules."""
 
     def __init__(
-        self, adapters: Mapping[str, Adapter], unet: UNet2DConditionModel, connector: Connector, noise: Any
+        self,
+        adapters: Mapping[str, Adapter],
+        unet: UNet2DConditionModel,
+        connector: Connector,
+        noise: Any,
+        *,
+        late: float = 1.0,
+        channels: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.adapters = nn.ModuleDict(dict(adapters))
         self.frozen = [(unet, connector)]  # in a list: neither trained nor saved
-        self.noise = noise
+        self.noise, self.late, self.channels = noise, late, channels
 
     def forward(self, batch: tuple[Tensor, Tensor, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         latents, words, features = batch
@@ -134,8 +151,8 @@ class Rivalry(nn.Module):
         adapters: dict[str, Any] = dict(self.adapters.items())
         unshown = (torch.rand(len(latents)) < UNSHOWN).to(latents.device)[:, None, None]
         shown = {name: torch.where(unshown, 0.0, value) for name, value in features.items()}
-        noisy, times, wanted = noised(self.noise, latents)
+        noisy, times, wanted = noised(self.noise, latents, late=self.late)
         tokens = connector(words, times, as_they_are)
         with wired(unet, adapters):
             found = unet(noisy, times, **called_with(tokens, adapters, shown)).sample
-        return {"loss": (found.float() - wanted).square().mean()}
+        return {"loss": errors_of(found, wanted, self.channels).mean()}

@@ -1,38 +1,46 @@
 """The senses of the emoji model, trained apart on the frozen model that ships; and what they are compared with.
 
     python -m recipes.modules.run style --steps 4000       trains one and writes it into the model's folder; resumes
-    torchrun --nproc-per-node 2 -m recipes.modules.run silhouette
     python -m recipes.modules.run style silhouette         both jointly: the upper bound of two that were trained apart
     python -m recipes.modules.run style --way decoupled    a rival; for benchmarks, so it is not shipped
 
-The learning rate is sought before each, in the same way for all. Needs what `recipes.base.run` keeps in `runs/base`,
-and `pip install -e '.[recipes,eval]'`. Modules know the words, not the UNet: those that are there stay when the base
-model is written anew, and should be trained anew then.
+On two cores, a process on each, and with bfloat16 products:
+
+    export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE ACCELERATE_USE_CPU=true ACCELERATE_MIXED_PRECISION=bf16
+    torchrun --nproc-per-node 2 -m recipes.modules.run silhouette
+
+What is to be compared has to be trained alike, by as many processes. The learning rate of a way is sought before its
+first training, on one sense. Needs what `recipes.base.run` keeps in `runs/base`, and
+`pip install -e '.[recipes,eval]'`. Modules know the words, not the UNet: those that are there stay when the base model
+is written anew, and should be trained anew then.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 
 import torch
 import typer
-from accelerate import PartialState
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor
 
 from intarsia.connect import Learning, Modality, TextCarrier, measure_gap
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.shipped import model_folder
-from intarsia.train import fit, wear_average
-from recipes.base.denoiser import NOISE
+from intarsia.train import fit, processes, wear_average
+from recipes.base.denoiser import LATE, NOISE, channel_weights
 
 from .cells import Cells
-from .folder import write_module
+from .folder import scaled, write_module
 from .rates import STEPS, chosen_rate, schedule_of
 from .senses import ENCODERS, Batch, batches
+from .training import begin, ended
 from .ways import Ground, Way, born, objective_of, run_name
 
 INNER = 160  # the width that parts work in: 3 MB a module
+SOUGHT_ON = ["silhouette"]  # where a way's learning rate is sought: the sense that the most of a picture hangs on
 
 
 class Sense(StrEnum):
@@ -53,22 +61,27 @@ def main(
     out: Path = typer.Option(model_folder("emoji") / "modules", help="Where a finished module goes."),
     hours: float | None = typer.Option(None, help="Stop after so long; it resumes next time."),
     save_every: int = typer.Option(500, help="Steps between checkpoints."),
+    scale: float = typer.Option(1.0, help="Of the gates in the written file; see benchmarks.connect.loudness."),
     every: int = typer.Option(1, help="Learn from every so many cells only: for rehearsals."),
 ) -> None:
     """Train; when all steps of a module are done, write its file."""
     torch.set_num_threads(1)
     names = sorted(map(str, senses))
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = processes()
     with state.main_process_first():
-        batch_at = batches(names, Cells.read(base, every), base, runs, batch)
-    ground = ground_of(load_pipeline(model_folder("emoji"), device="cpu"))
+        cells = Cells.read(base, every)
+        batch_at = batches(names, cells, base, runs, batch)
+    ground = ground_of(load_pipeline(model_folder("emoji"), device="cpu"), channel_weights(base / "latents"))
     ground.unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
     called = run_name(way, names)
     if rate is None:
+        with state.main_process_first():
+            seeking = batches(SOUGHT_ON, cells, base, runs, batch)
         rate = chosen_rate(
-            lambda: objective_of(ground, born(ground, way, names)), batch_at, runs / "rates" / called,
-            steps=search_steps,
+            lambda: objective_of(ground, born(ground, way, SOUGHT_ON)), seeking, runs / "rates" / way,
+            steps=search_steps, batch=batch,
         )  # fmt: skip
+    begin(runs / called, way=str(way), steps=steps, batch=batch, rate=rate)
     parts = born(ground, way, names)
     learning = objective_of(ground, parts)
     stop_after = None if hours is None else hours * 3600
@@ -80,17 +93,20 @@ def main(
     if not (ships and isinstance(module, Modality) and isinstance(learning, Learning)):
         return
     wear_average(learning, runs / called)
-    write_module(module, out, {
-        **found_of(learning, batch_at, module.name), "steps": steps, "batch": batch * state.num_processes,
-        "rate": rate, "hours": round(done["seconds"] / 3600, 2),
+    write_module(scaled(module, scale), out, {
+        **found_of(learning, batch_at, module.name), **asdict(ended(runs / called)),
     })  # fmt: skip
 
 
-def ground_of(pipe: StableDiffusionPipeline) -> Ground:
-    """The emoji model, frozen, and what its senses look at."""
-    pipe.unet.eval().requires_grad_(False)
+def ground_of(pipe: StableDiffusionPipeline, channels: Tensor | None = None) -> Ground:
+    """The emoji model, frozen, and what its senses look at.
+
+    Args:
+        channels: What each latent channel counts in training, as it did when the model itself was trained.
+    """
+    pipe.unet.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     features = {name: encoder().features for name, encoder in ENCODERS.items()}
-    return Ground(pipe.unet, TextCarrier.of(pipe), DDIMScheduler(**NOISE), features, INNER)
+    return Ground(pipe.unet, TextCarrier.of(pipe), DDIMScheduler(**NOISE), features, INNER, LATE, channels)
 
 
 def found_of(learning: Learning, batch_at: Callable[[int], Batch], name: str) -> dict[str, float]:

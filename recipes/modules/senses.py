@@ -1,7 +1,7 @@
 """The three senses that ship, and what each learns from: a batch of latents, words and references.
 
-A caption leaves out what the reference is to say, but for a share of them: who hears the words as well learns that
-words lead.
+Most captions leave out what the reference is to say, and where colours are shown none is said. No reference is the
+target itself: a style is another thing's; an outline and colours are of the target moved a little, or of its middle.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from .cells import STYLED, THING, Cells
 Batch = tuple[Tensor, Tensor, dict[str, Tensor]]
 ENCODERS: dict[str, Callable[[], Encoder]] = {"style": Texture, "silhouette": Silhouette, "palette": Palette}
 # Shares of captions with thing and style, with the thing alone, and without words.
-WORDS = {"style": (0.1, 0.8, 0.1), "silhouette": (0.5, 0.25, 0.25), "palette": (0.5, 0.35, 0.15)}
+WORDS = {"style": (0.1, 0.8, 0.1), "silhouette": (0.3, 0.6, 0.1), "palette": (0.3, 0.6, 0.1)}
 CHANGED = 0.7  # share of pictures that were moved or recoloured
 CHANGES = {"silhouette": changed.moved, "palette": changed.recoloured}
 
@@ -64,7 +64,8 @@ def batches(
             references["style"] = torch.from_numpy(features[cells.others_of_style(chosen)]).float()
         wordings = np.random.choice([STYLED, THING, -1], len(chosen), p=WORDS[leading])
         said = cells.said(chosen, wordings, colours="palette" not in names)
-        return torch.from_numpy(target.astype(np.float32)), said, references
+        latents = torch.from_numpy(target.astype(np.float32)).contiguous(memory_format=torch.channels_last)
+        return latents, said, references
 
     return batch_at
 
@@ -79,13 +80,12 @@ class Changes:
     encoder: Encoder
 
     def batch(self, cells: Cells, chosen: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        """Latents of some cells, most of them changed, and of each what the encoder sees of the picture itself."""
+        """Latents of some cells, most of them changed, and what the encoder sees of each picture, moved a little."""
         variant, other = np.random.randint(len(self.pictures), size=len(chosen)), np.random.random(len(chosen))
         changed_way = (other < CHANGED)[:, None, None, None]
         shown = np.where(changed_way, self.pictures[variant, chosen], cells.pictures[chosen])
         target = np.where(changed_way, self.latents[variant, chosen], cells.latents[chosen])
-        shown = changed.nudged(shown) if self.name == "silhouette" else shown
-        references = [Image.fromarray(one) for one in shown]
+        references = [Image.fromarray(one) for one in changed.nudged(shown)]
         if self.name == "palette":
             references = [middle(one) if np.random.random() < 0.5 else one for one in references]
         return target, self.encoder(references)

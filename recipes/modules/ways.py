@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from intarsia import hosts
 from intarsia.connect import Connector, Features, Learning, Modality, Stack, attached
 from intarsia.connect.stack import Voice
-from intarsia.connect.weights import Weighed
 from intarsia.parts.gated_perceiver import Gating
 from intarsia.train import wear_average
 
 from . import rivals
 from .rivals import Adapter, Rivalry, Telling
+from .training import ended
 
 Parts = Mapping[str, Modality | Adapter]  # by sense, all of one kind
 
@@ -42,6 +42,8 @@ class Ground:
         noise: The scheduler that the UNet learnt with.
         features: What each sense looks at.
         inner: The width that parts work in.
+        late: Less than 1 dwells on time steps of much noise, where senses are settled.
+        channels: What each latent channel counts in the loss; all alike if None.
     """
 
     unet: UNet2DConditionModel
@@ -49,6 +51,8 @@ class Ground:
     noise: Any
     features: Mapping[str, Features]
     inner: int
+    late: float = 1.0
+    channels: Tensor | None = None
 
 
 class InTurn(Stack):
@@ -82,20 +86,20 @@ def objective_of(ground: Ground, parts: Parts) -> nn.Module:
     """What parts learn from, all together."""
     modules = [part for part in parts.values() if isinstance(part, Modality)]
     if modules:
-        return Learning(Stack(ground.connector, modules), hosts.of(ground.unet), ground.noise)
+        stack, host = Stack(ground.connector, modules), hosts.of(ground.unet)
+        return Learning(stack, host, ground.noise, late=ground.late, channels=ground.channels)
     adapters = {name: part for name, part in parts.items() if isinstance(part, Adapter)}
-    return Rivalry(adapters, ground.unet, ground.connector, ground.noise)
+    return Rivalry(adapters, ground.unet, ground.connector, ground.noise, late=ground.late, channels=ground.channels)
 
 
 def trained(ground: Ground, way: Way, names: Sequence[str], runs: Path) -> Parts:
     """Parts as their training left them, frozen.
 
     Raises:
-        SystemExit: they were not trained.
+        SystemExit: they were not trained to the end.
     """
     run = runs / run_name(way, names)
-    if not (run / "checkpoint").exists():
-        raise SystemExit(f"{run}: there is no such training; train '{' '.join(names)}' with --way {way} first.")
+    ended(run)
     parts = born(ground, way, names)
     wear_average(objective_of(ground, parts), run)
     for part in parts.values():
@@ -109,23 +113,23 @@ def heard(
     parts: Parts,
     features: Mapping[str, Tensor],
     *,
-    weights: Mapping[str, Weighed] | None = None,
+    weights: Mapping[str, float] | None = None,
     in_turn: bool = False,
 ) -> Iterator[None]:
     """The UNet, called with both halves of guidance, hears references inside the block, a row for each sample.
 
     Args:
         parts: Of one way; with none, the connector alone is heard.
-        weights: Of modules, 1 where nothing is said.
+        weights: 1 where nothing is said; concatenation has no dial.
         in_turn: Modules speak one after the other.
     """
     modules = [part for part in parts.values() if isinstance(part, Modality)]
     adapters = {name: part for name, part in parts.items() if isinstance(part, Adapter)}
-    stack = (InTurn if in_turn else Stack)(ground.connector, modules, weights)
+    stack = (InTurn if in_turn else Stack)(ground.connector, modules, weights if modules else None)
     with attached(hosts.of(ground.unet), stack, guided=True) as senses:
         if not adapters:
             senses.give(**features)
             yield
             return
-        with rivals.attached(ground.unet, adapters, features):
+        with rivals.attached(ground.unet, adapters, features, weights):
             yield

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
@@ -43,6 +45,7 @@ SHAPE: dict[str, Any] = {
 LATENTS, BLOCKS, HEADS, INNER = 16, 3, 4, 96
 GUIDANCE, STEPS, BATCH = 3.0, 20, 128
 LEFT_OUT, WORDLESS = 0.3, 0.1  # shares of words, and of whole sentences
+LATE = 0.6  # senses learn mostly where noise is high, and what a picture shows is settled
 
 
 class Hosting(nn.Module):
@@ -90,7 +93,7 @@ def trained_host(out: Path, eye: Features, *, senses: tuple[str, ...], steps: in
     fit(hosting, batch_at, schedule, out, seed=seed)
     wear_average(hosting, out)
     hosting.eval().requires_grad_(False)
-    return Ground(unet, connector, DDIMScheduler(**NOISE), dict.fromkeys(senses, eye), INNER)
+    return Ground(unet, connector, DDIMScheduler(**NOISE), dict.fromkeys(senses, eye), INNER, LATE)
 
 
 @torch.no_grad()
@@ -99,14 +102,16 @@ def draw(
 ) -> Tensor:
     """Pictures (count, 3, 32, 32) from -1 to 1, drawn with guidance; the n-th has a seed of its own.
 
+    Under `torchrun` every process must call this, draws its share, and gets them all.
+
     Args:
         words: What is said of each, (count, places, width).
         around: Entered while some rows are drawn; see `recipes.modules.ways.heard`. It has to tell the UNet's words.
     """
     noise = DDIMScheduler(**NOISE)
     blank = said(some(1), only()[None])
-    found = []
-    for start in range(0, len(words), BATCH):
+    state, mine = PartialState(cpu=not torch.cuda.is_available()), []
+    for start in range(BATCH * state.process_index, len(words), BATCH * state.num_processes):
         told = words[start : start + BATCH]
         generators = [torch.Generator().manual_seed(seed + start + number) for number in range(len(told))]
         size = (SHAPE["in_channels"], SHAPE["sample_size"], SHAPE["sample_size"])
@@ -119,5 +124,5 @@ def draw(
                     torch.cat([latents, latents]), time, encoder_hidden_states=both
                 ).sample.chunk(2)  # fmt: skip
                 latents = noise.step(without + GUIDANCE * (with_words - without), time, latents).prev_sample
-        found.append(F.pixel_shuffle(latents, FOLD).clamp(-1, 1))
-    return torch.cat(found)
+        mine.append((start, F.pixel_shuffle(latents, FOLD).clamp(-1, 1)))
+    return torch.cat([part for _, part in sorted(gather_object(mine), key=lambda pair: pair[0])])

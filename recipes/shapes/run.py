@@ -2,6 +2,7 @@
 
     python -m recipes.shapes.run --seed 0     hours on one core; resumes, and may be killed at any time
     python -m recipes.shapes.run --seed 0 --way modules    only ours; then the others, when there is time
+    python -m recipes.shapes.run --seed 1     once seed 0 has left its learning rates; then side by side with it
 
 Nothing is needed beside what it draws itself. `benchmarks.shapes.run` reads what it keeps.
 """
@@ -16,6 +17,7 @@ import typer
 from intarsia.connect import Features
 from intarsia.train import fit
 from recipes.modules.rates import STEPS, chosen_rate, schedule_of
+from recipes.modules.training import Training, begin, ended
 from recipes.modules.ways import Ground, Parts, Way, born, objective_of, run_name, trained
 
 from .host import trained_host
@@ -23,6 +25,7 @@ from .senses import SENSES, batches
 from .sight import EYE, JUDGE, Sight, trained_sight
 
 JOINT = ("identity", "style")
+SOUGHT_ON = ("identity",)  # where a way's learning rate is sought
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,31 @@ class World:
             batch=self.sizes.batch,
         )  # fmt: skip
 
-    def train(self, way: Way, names: tuple[str, ...]) -> None:
-        """Train parts; resumes. The learning rate is sought once, with the seed that comes first."""
-        ground, batch_at = self.ground, batches(names, self.eye, self.sizes.batch)
-        called = run_name(way, names)
-        rate = chosen_rate(
-            lambda: objective_of(ground, born(ground, way, names, self.seed)), batch_at, self.runs / "rates" / called,
-            steps=self.sizes.search,
+    def rate(self, way: Way) -> float:
+        """The learning rate of a way, which the world of seed 0 seeks for all.
+
+        Raises:
+            SystemExit: this is another world, and that one has not sought it yet.
+        """
+        sought = self.runs / "rates" / way
+        if self.seed and not (sought / "rates.json").exists():
+            raise SystemExit(
+                f"{sought}: seed 0 has not found the learning rate of {way!r} yet, which is every seed's. Run "
+                f"--seed 0 until the file rates.json is there; then begin seed {self.seed}."
+            )
+        ground, seeking = self.ground, batches(SOUGHT_ON, self.eye, self.sizes.batch)
+        return chosen_rate(
+            lambda: objective_of(ground, born(ground, way, SOUGHT_ON, self.seed)), seeking, sought,
+            steps=self.sizes.search, batch=self.sizes.batch,
         )  # fmt: skip
-        learning = objective_of(ground, born(ground, way, names, self.seed))
-        fit(learning, batch_at, schedule_of(self.sizes.parts, rate), self.folder / called, seed=self.seed)
+
+    def train(self, way: Way, names: tuple[str, ...]) -> None:
+        """Train parts; resumes."""
+        rate, run = self.rate(way), self.folder / run_name(way, names)
+        batch_at = batches(names, self.eye, self.sizes.batch)
+        learning = objective_of(self.ground, born(self.ground, way, names, self.seed))
+        begin(run, way=str(way), steps=self.sizes.parts, batch=self.sizes.batch, rate=rate)
+        fit(learning, batch_at, schedule_of(self.sizes.parts, rate), run, seed=self.seed)
 
     def parts(self, way: Way, names: tuple[str, ...], *, joint: bool = False) -> Parts:
         """Trained parts, frozen: each alone, or all that were trained jointly.
@@ -90,13 +108,27 @@ class World:
         return {name: part for parts in found for name, part in parts.items()}
 
     def train_all(self, ways: list[Way]) -> None:
-        """Each sense in each way, and two jointly in ours."""
-        self.judge.eval()
+        """All learning rates, so that other worlds can begin; then all parts."""
         for way in ways:
-            for name in SENSES:
-                self.train(way, (name,))
-            if way == Way.modules:
-                self.train(way, JOINT)
+            self.rate(way)
+        self.judge.eval()
+        for way, names in trainings_of(ways):
+            self.train(way, names)
+
+    def ended(self, ways: list[Way]) -> dict[str, Training]:
+        """How everything was trained, by folder.
+
+        Raises:
+            SystemExit: something was not trained to the end.
+        """
+        runs = [self.folder / run_name(way, names) for way, names in trainings_of(ways)]
+        return {f"{self.folder.name}/{run.name}": ended(run) for run in runs}
+
+
+def trainings_of(ways: list[Way]) -> list[tuple[Way, tuple[str, ...]]]:
+    """Each sense in each way, and two jointly in ours."""
+    found = [(way, (name,)) for way in ways for name in SENSES]
+    return found + [(way, JOINT) for way in ways if way == Way.modules]
 
 
 def main(

@@ -44,13 +44,14 @@ class Scenes:
         """Some of them."""
         return Scenes(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    def where(self, chosen: np.ndarray, other: "Scenes") -> "Scenes":
-        """Other scenes where chosen, (count) of true and false; these elsewhere."""
-        mixed = {
-            field.name: np.where(chosen, getattr(other, field.name), getattr(self, field.name))
-            for field in fields(self)
-        }
-        return Scenes(**mixed)
+    def where(self, chosen: np.ndarray, other: "Scenes", names: tuple[str, ...] | None = None) -> "Scenes":
+        """Other scenes where chosen, (count) of true and false; these elsewhere.
+
+        Args:
+            names: The attributes that are taken from the others; all if not given.
+        """
+        names = names or tuple(field.name for field in fields(self))
+        return replace(self, **{name: np.where(chosen, getattr(other, name), getattr(self, name)) for name in names})
 
     def kept(self, names: tuple[str, ...], leaning: float) -> "Scenes":
         """Other scenes, drawn by lot, that share these attributes."""

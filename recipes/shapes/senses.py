@@ -1,13 +1,15 @@
 """Three senses of the drawn world: what a reference shares with the picture, and what a training batch is.
 
 The reference is always another scene. Words for what it shows are mostly left out, so that it has something to say.
-Where they are said, some references are contrary: then the picture is what the words say, so that who hears both learns
-that words lead.
+Where they are said, some references are contrary: then the picture is mostly what the words say, so that who hears both
+learns that words lead. Some pictures yield to the reference, or a module would learn to ignore it there, and no weight
+could turn it up.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .host import LEFT_OUT, WORDLESS, folded
@@ -17,8 +19,10 @@ from .words import PLACES, only, said
 
 SHARED: dict[str, tuple[str, ...]] = {"identity": ("shape",), "palette": ("ground",), "style": ("hue", "pattern")}
 SENSES = tuple(SHARED)
-OWN_WORDS = 0.4  # share of pictures whose own words are said
+# Share of pictures whose own words are said: least where a reference has most to say.
+OWN_WORDS = {"identity": 0.2, "palette": 0.2, "style": 0.4}
 CONTRARY = 0.5  # of those, share whose reference says something else
+YIELDING = 0.25  # of those, share whose picture is what the reference says
 LEANING = 0.6  # of the scenes that senses learn from; see `scenes`
 
 
@@ -26,19 +30,21 @@ def batches(names: Sequence[str], eye: Sight, batch: int) -> Callable[[int], tup
     """For `train.fit`: pictures as latents, words, and a reference for each of these senses."""
 
     def batch_at(_draw: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        scenes = some(batch, LEANING)
+        scenes = target = some(batch, LEANING)
         spoken = np.random.random((batch, len(PLACES))) >= LEFT_OUT
         wordless = np.random.random(batch) < WORDLESS
         references = {}
         for name in names:
-            told = np.random.random(batch) < OWN_WORDS
+            told = np.random.random(batch) < OWN_WORDS[name]
             contrary = told & ~wordless & (np.random.random(batch) < CONTRARY)
             if "shape" in SHARED[name]:
                 contrary &= scenes.shape < NAMED  # the others have no word that could lead
             spoken[:, only(*SHARED[name])] = told[:, None]
             shown = scenes.kept(SHARED[name], LEANING).where(contrary, some(batch, LEANING))
+            target = target.where(contrary & (np.random.random(batch) < YIELDING), shown, SHARED[name])
             references[name] = eye.tokens(drawn(shown))
         spoken &= ~wordless[:, None]
-        return folded(drawn(scenes)), said(scenes, spoken), references
+        latents = folded(drawn(target)).contiguous(memory_format=torch.channels_last)
+        return latents, said(scenes, spoken), references
 
     return batch_at

@@ -66,14 +66,36 @@ def test_modules_that_do_nothing_keep_nothing():
 
 def test_cross_talk_is_in_parts_of_the_own_effect(assembly):
     crossed = assembly.cross_talk()
-    assert crossed["palette"]["style told"] == pytest.approx(0.03 / 0.8 / 0.8)
-    assert crossed["style"]["distance"] == 0
+    assert crossed["palette"]["style told"]["share"] == pytest.approx(0.03 / 0.8 / 0.8)
+    assert crossed["style"]["distance"] == {"share": 0, "interval": [0, 0]}
+
+
+def test_cross_talk_is_measured_on_pictures_of_its_own():
+    """Of many that are noisy: the interval holds the truth, and is narrower the more pictures there are."""
+
+    def crossed(count):
+        def draw(swapped):
+            rng, found = np.random.default_rng(count), figures(0.8 - 0.6 * (swapped == "style"), 2.0)
+            noise = rng.normal(0, 2, (2, count))
+            return {
+                "style told": np.full(count, found["style told"][0]),
+                "distance": noise[0] if swapped is None else noise[1] + 0.4,
+            }
+
+        one = assembly_of(SENSES, SCALES, ["modules"], (), drawn, draw)
+        return one.cross_talk()["style"]["distance"]
+
+    few, many = crossed(200), crossed(5000)
+    low, high = many["interval"]
+    assert low < 0.04 / (0.6 / 0.8) < high
+    assert low < many["share"] < high
+    assert high - low < 0.5 * np.subtract(*few["interval"][::-1])
 
 
 def test_rows_name_all_that_was_drawn(assembly):
     told = assembly.told()
     drawn = [(row["way"], tuple(row["shown"]), row["swapped"]) for row in told if "shown" in row]
-    assert len(drawn) == len(set(drawn)) == 1 + 3 * 3 + 3 + 1 + 2
+    assert len(drawn) == len(set(drawn)) == 1 + 3 * 3 + 2 * 3 + 1 + 2
 
 
 def test_intervals_hold_what_they_are_of():

@@ -1,21 +1,24 @@
 """The command, as a person would use it and misuse it."""
 
 import json
+import re
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from intarsia import __version__
 from intarsia.cli import main as command
+from intarsia.hosts import pico
 from intarsia.shipped import MODELS, plan_names
 
-VERBS = ("", "run", "plan", "plan inherit", "plan search", "plan assemble", "plan switch", "show", "price", "check",
-         "outline", "assemble", "distill", "train-module", "export", "list", "meter", "fulfil", "pack",
-         "detect", "frontier")  # fmt: skip
+VERBS = ("", "run", "plan", "plan inherit", "plan search", "plan assemble", "plan switch", "plan join", "show",
+         "price", "check", "outline", "assemble", "distill", "train-module", "export", "list", "meter", "fulfil",
+         "pack", "detect", "frontier")  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -110,6 +113,33 @@ def test_assemble_writes_a_pipeline(intarsia, tmp_path):
     assert intarsia("run", "a fox", "--model", "small", "-o", "out", "--steps", 2)[0] == 0
 
 
+def test_graphs_of_openvino_draw_what_pytorch_draws(intarsia, tmp_path):
+    """The smallest UNet, which borrows all else, from words to pictures and through a plan."""
+    pico.unet(
+        in_channels=16, out_channels=16, sample_size=8, cross_attention_dim=384, layers_per_block=1,
+        block_out_channels=(16,), mid_block_type=None,
+        down_block_types=("CrossAttnDownBlock2D",), up_block_types=("UpBlock2D",),
+    ).save_pretrained(tmp_path / "small/unet")  # fmt: skip
+    (tmp_path / "small/borrows.json").write_text('{"from": "emoji"}')
+    planned = ["plan", "inherit", "--rows", 4, "--every", 2, "--sites", "down_blocks.0", "-o", "halved.yaml"]
+    drawn = ["run", "a fox in noto style", "--model", "small", "--plan", "halved.yaml", "--backend", "openvino"]
+    for asked in (planned, [*drawn, "--rounds", 1, "-o", "out"]):
+        code, _, err = intarsia(*asked)
+        assert code == 0, err
+    assert err.count("converting for openvino, once: a row that computes") == 3
+    assert "| whole on openvino |" in (tmp_path / "out/report.md").read_text()
+    whole, converted, halved = (pixels(tmp_path / "out", name) for name in ("whole", "whole-on-openvino", "halved"))
+    assert np.abs(converted - whole).max() <= 1
+    assert np.abs(halved - whole).max() > 1
+
+
+def pixels(folder, column):
+    """The one picture of a run in a column."""
+    [file] = folder.glob(f"*style-{column}.png")
+    with Image.open(file) as picture:
+        return np.asarray(picture).astype(int)
+
+
 THREE_MISTAKES = """\
 intarsia: plan/1
 rows: 20
@@ -202,16 +232,22 @@ def test_a_search_writes_a_plan_within_its_budget(intarsia):
     assert intarsia("run", "a fox", "--plan", "p.yaml", "-o", "out", "--rounds", 1)[0] == 0
 
 
+@pytest.mark.alone
 def test_speed_is_asked_for_in_seconds(intarsia, monkeypatch, tmp_path_factory):
     monkeypatch.setenv("INTARSIA_CACHE", str(tmp_path_factory.mktemp("cache")))
-    words = ["run", "a fox in noto style", "--steps", 10, "--rounds", 2]
-    code, _, err = intarsia(*words, "--speed", "1.5x", "-o", "out")
-    assert code == 0, err
-    assert "measuring this machine's pace" in err
-    assert "asked for 1.5x, measured" in err
-    code, _, err = intarsia(*words, "--speed", "1.3", "-o", "again")
-    assert code == 0, err
-    assert "measuring" not in err
+    off = []
+    while len(off) < 2 or (min(off) > 0.1 and len(off) < 4):  # what else the machine does can make a turn miss
+        words = ["run", "a fox in noto style", "--steps", 10, "--speed", "1.5x", "-o", f"out{len(off)}"]
+        code, _, err = intarsia(*words)
+        assert code == 0, err
+        assert ("measuring this machine's pace" in err) == (not off)
+        chosen, measured = (
+            float(re.search(rf"{said} ([\d.]+)x", err)[1]) for said in ("calls whole:", "asked for 1.5x, measured")
+        )
+        between = "is the nearest" in err  # two plans, neither of which is within a tenth
+        assert between or abs(chosen / 1.5 - 1) < 0.105
+        off.append(0 if between else abs(measured / 1.5 - 1))
+    assert min(off) <= 0.1
 
 
 def test_speed_that_cannot_be(intarsia, monkeypatch, tmp_path, tmp_path_factory):

@@ -6,7 +6,9 @@ import re
 import pytest
 from PIL import Image
 
-from intarsia import load_plan
+from intarsia import hosts, load_plan, price, resolve
+from intarsia.hosts.pipelines import load_pipeline
+from intarsia.shipped import model_folder
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +26,8 @@ def test_an_assembled_model_remembers_how_it_was_made(student):
     assert record["sources"] == {"": "emoji"}
     assert record["blocks"]["up_blocks.2"] == "up_blocks.2"
     assert record["experts"]["down_blocks.1.resnets.0.conv2"] == [
-        "down_blocks.1.resnets.1.conv1",
         "down_blocks.1.resnets.1.conv2",
+        "down_blocks.1.resnets.1.conv1",
     ]
     assert "pairs.*.1" in record["plan"]
 
@@ -77,13 +79,20 @@ def test_pictures_of_ones_own(student, tmp_path, intarsia):
     assert "1 lessons" in out
 
 
-def test_what_matters_least_is_left_out(tmp_path, intarsia):
-    code, out, _ = intarsia("plan", "assemble", "--macs", "0.9", "--steps", "2", "--prompt", "a fox", "-o", "less.yaml")
+@pytest.mark.parametrize("size", [(), ("--height", "64", "--width", "64")])
+def test_what_matters_least_is_left_out(tmp_path, intarsia, size):
+    code, out, _ = intarsia(
+        "plan", "assemble", "--macs", "0.9", *size, "--steps", "2", "--prompt", "a fox", "-o", "less.yaml"
+    )
     assert code == 0
     assert re.search(r"\n(8\d|90)\.\d% of the MACs left; its answers are \d+\.\d\d% off before any training", out), out
     plan = load_plan(tmp_path / "less.yaml")
     assert plan.rows == 1
     assert plan.made_by["planner"] == "assemble"
+    side = 64 if size else 8
+    outline = hosts.of(load_pipeline(model_folder("emoji")).unet, height=side, tokens=24).outline
+    # The share is of the units' MACs, so the time embedding is not in it.
+    assert price(resolve(plan, outline)).macs_ratio == pytest.approx(plan.made_by["share"], abs=3e-3)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +104,7 @@ def test_what_matters_least_is_left_out(tmp_path, intarsia):
         (["distill", "nowhere", "-o", "x"], "there is no model folder 'nowhere'"),
         (["distill", "emoji", "--prompts", "a", "--pictures", "b", "-o", "x"], "either --pictures or --prompts"),
         (["plan", "assemble", "-o", "x"], "either --macs or --seconds"),
+        (["plan", "assemble", "--seconds", "0.9", "--height", "64", "-o", "x"], "are for --macs"),
         (["plan", "switch", "--other", "a=emoji", "-o", "x"], "needs --macs"),
         (["plan", "switch", "--other", "a=emoji", "--order", "last", "--below", "4", "-o", "x"], "--order first"),
         (["run", "a fox", "--other", "a=emoji", "--other", "a=emoji", "-o", "x"], "given to two models"),

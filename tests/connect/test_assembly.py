@@ -7,9 +7,10 @@ import torch
 
 from intarsia import FitError
 from intarsia.connect import Stack, Weight, Window, attached, times_of
+from intarsia.connect.table import Table
 from intarsia.parts.gated_perceiver import Gating
 
-from .conftest import STEPS, draw, make_carrier, seen, spoken, told, words_for
+from .conftest import STEPS, draw, fresh, make_carrier, seen, spoken, stirred, told, words_for
 
 NAMES = ("palette", "silhouette", "style")
 
@@ -149,6 +150,25 @@ def test_a_table_forgets_old_words_and_old_references(connector, pipe):
             senses.give(style=seen(1, seed=reference))
             assert torch.equal(draw(pipe, connector, seed=seed), picture)
             assert torch.equal(draw(pipe, connector, seed=seed), picture), "and with a full table"
+
+
+@pytest.mark.parametrize("changed", ["weight", "parameter", "module"])
+def test_a_table_forgets_what_its_stack_was(changed):
+    """Invariant 12: of these weights and these parameters too, whoever changed them and how."""
+    carrier = make_carrier()
+    stack, words, time = three(carrier), words_for(carrier), torch.tensor(500.0)
+    table = Table(stack, stack.references(references()))
+    before = table.tokens(words, time, False)
+    assert table.tokens(words, time, False) is before
+    if changed == "weight":
+        stack.weights["style"] = Weight(0.5)
+    elif changed == "parameter":
+        stack.senses["style"].blocks[0].attention_gate.opening.mul_(0.5)
+    else:
+        stack.senses["style"] = stirred(fresh("style", carrier), 99)
+    after = table.tokens(words, time, False)
+    assert not torch.equal(after, before)
+    assert torch.equal(after, stack(words, time, table.references))
 
 
 def test_time_is_heard(connector, pipe):

@@ -233,3 +233,18 @@ def test_both_halves_hear_references_if_asked(pipe):
     assert torch.equal(heard[0][2:], told(stack, words, time, style=seen(2)))
     with pytest.raises(FitError, match="say 'off' or 'same'"), attached(pipe, stack, uncond="both"):
         pass
+
+
+@pytest.mark.parametrize(("make", "kept"), [(make_carrier, True), (make_semantic, False)])
+def test_a_mask_of_words_does_not_fall_on_other_tokens(make, kept):
+    """A carrier's tokens are the words, and the mask still hides their padding; ELLA's are others, and all are real."""
+    connector, host = make(), pico.host()
+    mask = torch.ones(2, pico.TOKENS)
+    mask[:, -2:] = 0
+    words, noisy = words_for(connector), torch.randn(2, 4, 16, 16)
+
+    def answer(**more):
+        with attached(host, Stack(connector, [])):
+            return host.module(noisy, 500, encoder_hidden_states=words, **more).sample
+
+    assert torch.equal(answer(), answer(encoder_attention_mask=mask)) == (not kept)

@@ -1,10 +1,13 @@
 """What benchmarks set beside modules: heard inside their block, together too, and gone after it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from intarsia.connect import Stack
 from intarsia.hosts import pico
+from recipes.modules.folder import scaled
 from recipes.modules.rates import chosen_rate
 from recipes.modules.ways import Ground, InTurn, Way, born, heard, objective_of
 
@@ -49,6 +52,23 @@ def test_a_way_is_heard_and_leaves_nothing(way, make):
     assert not pipe.unet._forward_pre_hooks
 
 
+def test_decoupled_adapters_can_be_turned_down():
+    """At weight 0 only the words are heard."""
+    pipe, connector = pico.pipeline(), make_carrier()
+    ground = ground_of(pipe.unet, connector)
+    parts = {name: stirred(part, 1) for name, part in born(ground, Way.decoupled, NAMES).items()}
+
+    def drawn(*loud):
+        with heard(ground, parts, dict.fromkeys(NAMES, seen(1)), weights=dict(zip(NAMES, loud, strict=True))):
+            return draw(pipe, connector)
+
+    with heard(ground, {}, {}):
+        stock = draw(pipe, connector)
+    assert torch.allclose(drawn(0.0, 0.0), stock, atol=1e-5)
+    assert not torch.allclose(drawn(0.0, 0.7), stock, atol=1e-3)
+    assert not torch.allclose(drawn(0.7, 0.0), drawn(0.0, 0.7), atol=1e-4)
+
+
 @pytest.mark.parametrize("way", list(Way))
 def test_only_the_parts_learn(way):
     unet, connector = pico.unet(), make_semantic()
@@ -58,6 +78,29 @@ def test_only_the_parts_learn(way):
         objective(training_batch(connector))["loss"].backward()
     assert all(value.grad is not None for value in objective.parameters() if value.requires_grad)
     assert all(value.grad is None for value in (*unet.parameters(), *connector.parameters()))
+
+
+@pytest.mark.parametrize("way", list(Way))
+def test_all_ways_learn_at_the_same_noise_and_from_the_same_channels(way):
+    """A channel that counts nothing has no gradient, and time steps dwell where the ground says."""
+    unet, connector = pico.unet(), make_carrier()
+    ground = replace(ground_of(unet, connector), late=0.05, channels=torch.zeros(4))
+    objective, called = objective_of(ground, born(ground, way, NAMES)), []
+    handle = unet.register_forward_pre_hook(lambda _unet, args: called.append(args[1]))
+    with torch.enable_grad():
+        found = objective(training_batch(connector))
+    handle.remove()
+    assert found["loss"] == 0
+    assert called[0].float().mean() > 900
+
+
+def test_a_louder_module_is_one_of_a_greater_weight():
+    carrier = make_carrier()
+    module = spoken("style", carrier)
+    words, given = words_for(carrier), {"style": seen()}
+    louder = told(Stack(carrier, [scaled(module, 1.5)]), words, **given)
+    assert torch.allclose(louder, told(Stack(carrier, [module], {"style": 1.5}), words, **given), atol=1e-5)
+    assert scaled(module, 1.5).gating.scale == 1.5 != module.gating.scale
 
 
 def test_in_turn_a_module_hears_what_was_said_before_it():
@@ -80,9 +123,13 @@ def test_the_rate_that_learns_is_chosen_and_kept(tmp_path):
         begun.append(1)
         return objective_of(ground, born(ground, Way.decoupled, NAMES))
 
-    def chosen():
-        return chosen_rate(begin, lambda _draw: training_batch(connector), tmp_path, steps=4, rates=(1e-9, 1e-2))
+    def chosen(steps=4):
+        return chosen_rate(
+            begin, lambda _draw: training_batch(connector), tmp_path, steps=steps, batch=4, rates=(1e-9, 1e-2)
+        )
 
     assert chosen() == 1e-2
     assert chosen() == 1e-2
     assert len(begun) == 2
+    with pytest.raises(SystemExit, match="begun with other settings: steps 4, now 2"):
+        chosen(steps=2)

@@ -35,9 +35,9 @@ def fresh(name, carrier):
     return Modality(name, carrier, FEATURES)
 
 
-def draw(pipe, **more):
+def draw(pipe, prompts="a fox in noto style", **more):
     return pipe(
-        "a fox in noto style", num_inference_steps=2, guidance_scale=3.0,
+        prompts, num_inference_steps=2, guidance_scale=3.0,
         generator=torch.Generator().manual_seed(0), output_type="np", **more,
     ).images  # fmt: skip
 
@@ -46,10 +46,10 @@ def seen(seed=0):
     return torch.randn(1, 4, 12, generator=torch.Generator().manual_seed(seed))
 
 
-def drawn_with(pipe, stack, **given):
+def drawn_with(pipe, stack, prompts="a fox in noto style", **given):
     with attached(pipe, stack) as senses:
         senses.give(**given)
-        return draw(pipe)
+        return draw(pipe, prompts)
 
 
 def sha(*modules):
@@ -62,7 +62,7 @@ def sha(*modules):
 
 def test_closed_gates_are_the_stock_pipeline_and_nothing_stays(pipe, carrier, stock):
     """Invariants 1 and 2: one, two and three closed modules; no weight; no reference; and afterwards."""
-    for count in (1, 3):
+    for count in (1, 2, 3):
         names = ["style", "silhouette", "palette"][:count]
         stack = Stack(carrier, [fresh(name, carrier) for name in names])
         assert (drawn_with(pipe, stack, **dict.fromkeys(names, seen())) == stock).all()
@@ -75,10 +75,20 @@ def test_closed_gates_are_the_stock_pipeline_and_nothing_stays(pipe, carrier, st
 
 
 def test_an_absent_module_is_one_that_is_not_there(pipe, carrier):
-    """Invariant 7."""
+    """Invariant 7, of a whole batch."""
     style, palette = stirred(fresh("style", carrier), 1), stirred(fresh("palette", carrier), 2)
     both = drawn_with(pipe, Stack(carrier, [palette, style]), style=seen(), palette=None)
     assert (both == drawn_with(pipe, Stack(carrier, [style]), style=seen())).all()
+
+
+def test_a_row_without_a_reference_is_drawn_as_if_there_were_no_module(pipe, carrier):
+    """Invariant 7, of one of two pictures of a batch."""
+    prompts, stack = ["a fox", "a red apple"], Stack(carrier, [stirred(fresh("style", carrier), 1)])
+    reference = seen()[0]
+    mixed = drawn_with(pipe, stack, prompts, style=[reference, None])
+    assert (mixed[0] == drawn_with(pipe, stack, prompts, style=[reference, reference])[0]).all()
+    assert (mixed[1] == draw(pipe, prompts)[1]).all()
+    assert not (mixed[0] == draw(pipe, prompts)[0]).all()
 
 
 def test_training_a_module_leaves_the_pipeline_alone(pipe, carrier, stock):
@@ -102,11 +112,14 @@ def test_training_a_module_leaves_the_pipeline_alone(pipe, carrier, stock):
     assert (draw(pipe) == stock).all()
 
 
-def test_ellas_tokens_go_in_too(pipe):
-    """A connector of another number of tokens than the text has; this UNet also pools them."""
+def test_ellas_tokens_go_in_too(pipe, stock):
+    """A connector of another number of tokens than the text has; this UNet also pools them, and draws what they say."""
     torch.manual_seed(0)
     connector = SemanticConnector(384, 384, blocks=1, latents=5, heads=8, time_width=64)
-    assert drawn_with(pipe, Stack(connector, [])).shape == (1, 64, 64, 3)
+    drawn = drawn_with(pipe, Stack(connector, []))
+    assert drawn.shape == stock.shape
+    assert not (drawn == stock).all()
+    assert not (drawn == drawn_with(pipe, Stack(connector, []), "a red apple in 3d style")).all()
 
 
 def test_modules_of_another_text_encoder_are_refused(pipe, carrier, tmp_path):

@@ -2,40 +2,19 @@
 
 import re
 import shlex
-import sys
-from pathlib import Path
 
 import pytest
-import torch
 
-from intarsia import factory
-from intarsia.cli import main as command
+from .pages import PAGES, commands_of, run
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = PAGES["README.md"]
 EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", README, re.S))
 
 
 def test_the_faster_example_runs(capsys):
     exec(compile(EXAMPLES["faster"], "README: faster", "exec"), {})
     assert "host" in capsys.readouterr().out
-    assert EXAMPLES.keys() == {"faster", "senses", "factory"}, "test_senses_walk.py runs the one that is not run here"
-
-
-def test_the_factory_example_runs(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert len(EXAMPLES["factory"].strip().splitlines()) <= 15
-    with torch.enable_grad():
-        exec(compile(EXAMPLES["factory"], "README: factory", "exec"), {})
-    assert (tmp_path / "out/pets/model.onnx").exists()
-    assert factory.rebuild(tmp_path / "out/pets").answers == ("cat", "dog", "owl")
-
-
-def run(words, monkeypatch):
-    monkeypatch.setattr(sys, "argv", words)
-    try:
-        command.main()
-    except SystemExit as stop:
-        assert not stop.code, words
+    assert README.count("```python") == len(EXAMPLES) == 1, "an example that is not run here"
 
 
 def test_the_drawing_is_what_the_command_prints(monkeypatch, capsys):
@@ -49,8 +28,7 @@ def test_the_drawing_is_what_the_command_prints(monkeypatch, capsys):
 def test_the_shell_walk_works(monkeypatch, tmp_path, converting):
     """Graphs for other runtimes are tested in tests/graphs, on smaller models; here they take minutes."""
     monkeypatch.chdir(tmp_path)
-    walk = README.split("## From the shell")[1].split("Plans are small")[0]
-    commands = re.findall(r"^    (intarsia .*?)(?:\s+#.*)?$", walk, re.M)
+    commands = commands_of(README.split("## From the shell")[1].split("Plans are small")[0])
     assert len(commands) >= 7
     for line in commands:
         if "path/to" not in line and (converting or not re.search("--backend|intarsia export", line)):

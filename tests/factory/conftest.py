@@ -28,19 +28,29 @@ def kit():
     return kit_of()
 
 
-@pytest.fixture(scope="session")
-def thing_kit():
-    """Of a detector."""
+def detector_kit(backbone="test_efficientnet", host=None):
     torch.manual_seed(0)
     names = ("square", "bar", "red", "blue")
-    host = timm_supernet.create(
-        "anchor_free_detector", (3, 64, 64), grain=4, backbone="test_efficientnet", num_classes=4, width=16, depth=1
+    host = host or timm_supernet.create(
+        "anchor_free_detector", (3, 64, 64), grain=4, backbone=backbone, num_classes=4, width=16, depth=1
     )
     torch.nn.init.normal_(host.module.names.bias)  # scores from all over
     space = factory.Space(names, groups=(names[:2], names[2:]), things=True)
     assembler = factory.Assembler(len(names), len(factory.Grounds.of(host.outline, host.answers).site_of)).eval()
     torch.nn.init.normal_(assembler.scores.bias)
     return factory.Kit(host, assembler, space, 0.55, (0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.fixture(scope="session")
+def thing_kit():
+    return detector_kit()
+
+
+@pytest.fixture(scope="session")
+def metered(request):
+    """The kit of that name, and its device."""
+    kit = request.getfixturevalue(request.param)
+    return kit, factory.meter_device(kit.host, subnets=50, clock=CLOCK)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from intarsia import CardError, FitError, OverBudget, RigError, factory
 from intarsia.factory import Budget, Order, RuntimeClock, WallClock, metering, runtimes
 from intarsia.factory.boxes import BOX
 from intarsia.factory.clocks import clock_for
+from intarsia.factory.fulfil import TIMES
 from intarsia.graphs.backends import BACKENDS
 
 from .conftest import CLOCK, call, kit_of
@@ -46,32 +47,60 @@ def alone(bare, *words, script=True):
     return subprocess.run(words, env={"PYTHONPATH": str(bare)}, capture_output=True, text=True, cwd=bare)
 
 
+class Counting(RuntimeClock):
+    """Converts and calls models on their runtime, and then says seconds that are the same on every machine."""
+
+    def seconds(self, model, inputs):
+        super().seconds(model, inputs)
+        return 1.1 * CLOCK.seconds(model, inputs)
+
+
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
-def test_models_are_measured_on_the_runtime_of_the_device(kit, device, runtime, monkeypatch):
-    called = []
+def test_budgets_bind_on_the_runtime_of_the_device(kit, device, runtime, monkeypatch, tmp_path):
+    called, converted = [], []
 
     def ready(path, dtype, ours=BACKENDS[runtime].ready):
         called.append(torch.get_num_threads())
         return ours(path, dtype)
 
-    monkeypatch.setitem(BACKENDS, runtime, dataclasses.replace(BACKENDS[runtime], ready=ready))
-    there = dataclasses.replace(device, machine=RuntimeClock(runtime, QUICK).machine)
+    def convert(program, path, dtype, ours=BACKENDS[runtime].convert):
+        converted.append(path)
+        ours(program, path, dtype)
+
+    monkeypatch.setitem(BACKENDS, runtime, dataclasses.replace(BACKENDS[runtime], ready=ready, convert=convert))
+    clock = Counting(runtime, QUICK)
+    there = dataclasses.replace(device, machine=clock.machine)
     assert clock_for(there.machine) == RuntimeClock(runtime, WallClock(threads=1))
     task = kit.space.read("red, blue")
-    done = factory.fulfil(Order(task, Budget(seconds=10), there), kit)
-    assert called == [1] * done.measured
-    assert 0 < done.costs["seconds"] <= 10
+    order = Order(task, Budget(seconds=0.0042), there)
+    done = factory.fulfil(order, kit, clock=clock)
+    assert done.predicted["seconds"] < done.costs["seconds"] <= 0.0042 < 1.1 * there.predict(
+        kit.assembler.rank([task], kit.grounds)[0]
+    )["seconds"][-1]  # fmt: skip
+    assert done.measured > 1
+    assert called == [1] * TIMES * done.measured
+    assert len(converted) == done.measured
+    assert done.took["convert"] > 0
+    factory.ship(order, done, kit, tmp_path / "out", [runtime])
+    assert len(converted) == done.measured  # what was measured is what is shipped
+    assert not any(path.exists() for path in converted)
 
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_devices_of_other_runtimes_are_refused(kit, device, runtime):
+    there = dataclasses.replace(device, machine=RuntimeClock(runtime, QUICK).machine)
+    order = Order(kit.space.read("red, blue"), Budget(seconds=10), there)
     with pytest.raises(FitError, match=rf"with runtime '{runtime} .*', here it is 'torch'"):
-        factory.fulfil(Order(task, Budget(seconds=10), there), kit, clock=QUICK)
+        factory.fulfil(order, kit, clock=QUICK)
     with pytest.raises(FitError, match=rf"with runtime 'torch', here it is '{runtime} "):
         here = dataclasses.replace(there, machine=QUICK.machine)
-        factory.fulfil(Order(task, Budget(seconds=10), here), kit, clock=RuntimeClock(runtime, QUICK))
+        factory.fulfil(dataclasses.replace(order, device=here), kit, clock=RuntimeClock(runtime, QUICK))
     old = dataclasses.replace(there, machine={**there.machine, "runtime": f"{runtime} 0.1"})
     with pytest.raises(FitError, match=rf"with runtime '{runtime} 0.1', here it is '{runtime} "):
-        factory.fulfil(Order(task, Budget(seconds=10), old), kit)
+        factory.fulfil(dataclasses.replace(order, device=old), kit)
+    odd = dataclasses.replace(old, machine={"runtime": "abacus 1"})
     with pytest.raises(FitError, match="not on 'abacus'"):
-        factory.fulfil(Order(task, Budget(seconds=10), dataclasses.replace(old, machine={"runtime": "abacus 1"})), kit)
+        factory.fulfil(dataclasses.replace(order, device=odd), kit)
 
 
 def test_threads_are_the_devices_and_only_while_measuring():

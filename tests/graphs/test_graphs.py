@@ -1,7 +1,11 @@
 """One graph per kind of row: the same pictures as the live plan, on every backend that is listed."""
 
+import copy
+import functools
 import json
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +18,7 @@ from intarsia.hosts import pico
 from intarsia.lighten import inherit
 from intarsia.plan import Extrapolate, Fitted, Plan, Reuse, Rule, Skip, Use, resolve
 from tests.laws.conftest import ROWS, inputs_of, run_through
+from tests.laws.drawings import Drawing, ip_adapter
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 ATTENTION = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
@@ -88,20 +93,56 @@ def test_another_size_in_mid_run_is_computed_whole(host):
         assert [call.refreshed for call in running.trace] == [False, False, True, False]
 
 
-def test_companions_of_a_call_are_inputs_too(host):
-    """What a ControlNet adds comes in as tensors of the graph."""
-    added = {
-        "down_block_additional_residuals": [
-            torch.randn(2, site, size, size) for site, size in control_sizes(host.module)
-        ],
-        "mid_block_additional_residual": torch.randn(2, 16, 8, 8),
-    }
+def control(unet):
+    """What a ControlNet adds to the skip connections and in the middle."""
+    skips = [torch.randn(2, width, side, side) for width, side in control_sizes(unet)]
+    return {"down_block_additional_residuals": skips, "mid_block_additional_residual": torch.randn(2, 16, 8, 8)}
+
+
+def adapter(unet):
+    """What a T2I-Adapter adds to each down block."""
+    sides = zip(unet.config.block_out_channels, (16, 8), strict=True)
+    return {"down_intrablock_additional_residuals": [torch.randn(2, width, side, side) for width, side in sides]}
+
+
+def pictures(unet):
+    """What an IP-Adapter looks at beside the words."""
+    ip_adapter(Drawing(SimpleNamespace(unet=unet), {}), width=12)
+    return {"added_cond_kwargs": {"image_embeds": [torch.randn(2, 1, 12)]}}
+
+
+@pytest.mark.parametrize("companion", [control, adapter, pictures])
+def test_companions_of_a_call_are_inputs_too(companion):
+    """What they add comes in as tensors of the graph: others at every call, and no graph more for it."""
+    host, plan = pico.host(**SMALL), PLANS["branch 0, held"]
+    calls = [inputs_of(host, time) for time in (900, 800, 700)]
+    calls = [call | companion(host.module) for call in calls]
+
+    def answers():
+        return [host.module(**copy.deepcopy(call)).sample for call in calls]  # the UNet empties an adapter's list
+
+    with rig.applied(plan, host):
+        live = answers()
+    with applied_as_graphs(plan, host, "torch") as running:
+        assert apart(answers(), live) == 0
+        assert len(running.graphs.made) == 2
+    assert apart(answers(), live) > 0
+
+
+def test_two_threads_share_graphs(host):
+    """Each thread walks the plan by itself, with other samples, through the same two graphs."""
     plan = PLANS["branch 0, held"]
-    outputs = []
-    for context in (rig.applied(plan, host), applied_as_graphs(plan, host, "torch")):
-        with context:
-            outputs.append([host.module(**inputs_of(host, time), **added).sample for time in (900, 800, 700)])
-    assert apart(*outputs) == 0
+
+    def walk(seed):
+        with torch.no_grad():
+            return [host.module(**inputs_of(host, time, seed=seed)).sample for time in (900, 800, 700, 600)]
+
+    with rig.applied(plan, host):
+        alone = [walk(seed) for seed in (1, 2)]
+    with applied_as_graphs(plan, host, "torch") as running, ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(walk, (1, 2)))
+        assert len(running.graphs.made) == 2
+    assert all(apart(one, other) == 0 for one, other in zip(together, alone, strict=True))
 
 
 def control_sizes(unet: UNet2DConditionModel):
@@ -185,16 +226,27 @@ def test_a_folder_of_graphs_is_all_that_is_needed(host, tmp_path):
         write_graphs(plan, host, "onnx", tmp_path / "graphs")
 
 
-def test_compiling_never_falls_back(host):
-    """The full graph or an error, and as many of them as there are kinds."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("whole", "residual and subunit", "skip") else ())
+        for name in PLANS
+    ],
+)
+def test_compiling_never_falls_back(host, name, monkeypatch):
+    """The full graph or an error, and as many of them as there are kinds; what code they become is not asked here."""
     from torch._dynamo.utils import counters
 
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    torch._dynamo.reset()
     counters.clear()
-    with warnings.catch_warnings(), applied_as_graphs(PLANS["branch 0, held"], host, "compile") as running:
+    with rig.applied(PLANS[name], host):
+        live = run_through(host)
+    with warnings.catch_warnings(), applied_as_graphs(PLANS[name], host, "compile") as running:
         warnings.simplefilter("ignore")
-        run_through(host)
-        run_through(host)
-    assert counters["stats"]["unique_graphs"] == len(running.graphs.made) == 2
+        assert apart(run_through(host), live) == 0
+        assert apart(run_through(host), live) == 0
+    assert counters["stats"]["unique_graphs"] == len(running.graphs.made) == len(set(Kinds(running.table).of_row))
     assert not counters["graph_break"]
 
 

@@ -3,11 +3,13 @@
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from torch import nn
 
 from intarsia import FitError, Plan, Rule, Skip, hosts, rig
 from intarsia.hosts import pico
 from intarsia.hosts.assembled_unet import AssembledUNet
 from intarsia.lighten import inherit
+from intarsia.parts.expert_conv import GATES
 from intarsia.plan import price, resolve
 from tests.laws.conftest import inputs_of
 
@@ -65,12 +67,30 @@ def test_with_empty_experts_it_begins_as_it_was():
     assert torch.equal(answer(unet), answer(plain))
 
 
+@pytest.mark.parametrize("routing", ["time", "input", "fixed"])
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("count", [2, 4])
+def test_with_twins_everywhere_it_is_the_plain_model(count, gate, routing):
+    plain = pico.unet()
+    unet = AssembledUNet.of(plain)
+    for path in [name for name, module in plain.named_modules() if isinstance(module, nn.Conv2d)]:
+        if ".resnets." in path:
+            unet.widen(path, count=count, gate=gate, routing=routing)
+    assert len(unet.expert_convs()) > 40
+    for path, conv in unet.expert_convs().items():
+        twin = plain.get_submodule(path)
+        conv.weight.copy_(twin.weight.expand_as(conv.weight))
+        conv.bias.copy_(twin.bias.expand_as(conv.bias))
+    assert torch.equal(answer(unet.eval(), batch=1), answer(plain, batch=1))
+
+
 def test_time_is_read_off_the_call():
-    unet = assembled()
-    early, late = answer(unet, 900), answer(unet, 100)
-    unet.premerge([900, 100])
-    torch.testing.assert_close(answer(unet, 900), early)
-    torch.testing.assert_close(answer(unet, 100), late)
+    unet = assembled().train()
+    early, late = answer(unet, 900), answer(unet, 100)  # in training nothing is merged beforehand
+    assert not unet.moment.merged
+    unet.eval().premerge([900, 100])
+    assert torch.equal(answer(unet, 900), early)
+    assert torch.equal(answer(unet, 100), late)
     given = inputs_of(pico.host(), 0)
     each = unet(**given | {"timestep": torch.tensor([900, 100])}).sample
     torch.testing.assert_close(each[:1], early[:1])

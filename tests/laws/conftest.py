@@ -5,12 +5,17 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 
 from intarsia import rig
 from intarsia.hosts import pico
 from intarsia.lighten import PLANNERS
 
 ROWS = 7
+TINY = {
+    "block_out_channels": (16, 16), "sample_size": 8,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ CASES = (
 )  # fmt: skip
 
 
-def inputs_of(host, time, seed=0, batch=2):
+def inputs_of(host, time, seed=0, batch=2, **size):
     """Real tensors of the shapes that the host asks for."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -52,7 +57,25 @@ def inputs_of(host, time, seed=0, batch=2):
             return {key: real(inner) for key, inner in value.items()}
         return torch.randn(value.shape, generator=generator) if value.is_floating_point() else torch.tensor(time)
 
-    return {key: real(value) for key, value in host.inputs(batch=batch, tokens=pico.TOKENS).items()}
+    return {key: real(value) for key, value in host.inputs(batch=batch, tokens=pico.TOKENS, **size).items()}
+
+
+def xl_pipeline():
+    """The smallest pipeline of SDXL's kind, with random weights."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=16, block_out_channels=(16, 32), layers_per_block=2, cross_attention_dim=pico.WIDTH,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2), attention_head_dim=4, norm_num_groups=8, use_linear_projection=True,
+        addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=32,
+    )  # fmt: skip
+    parts = pico.pipeline().components
+    pipe = StableDiffusionXLPipeline(
+        vae=parts["vae"], text_encoder=None, text_encoder_2=None, tokenizer=None, tokenizer_2=None,
+        unet=unet.eval().requires_grad_(False), scheduler=EulerDiscreteScheduler(),
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def run_through(host, rows=ROWS):
@@ -77,6 +100,14 @@ def plans_for(host):
 def host(request):
     made = request.param.make(**request.param.changes)
     made.outline = rig.outline_of(made, batch=2, tokens=pico.TOKENS)
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The smallest host of all, for what is asked very often."""
+    made = pico.host(**TINY)
+    made.outline = rig.outline_of(made, tokens=pico.TOKENS)
     return made
 
 

@@ -11,6 +11,7 @@ from intarsia.lighten import inherit
 from intarsia.rig import answering
 
 from .conftest import ROWS, inputs_of, run_through
+from .forms import CHOSEN, FORMS, computing_all
 
 
 def equal(some, others):
@@ -31,9 +32,14 @@ def test_an_empty_plan_changes_nothing(host, whole):
         assert equal(run_through(host), whole)
 
 
-def test_interval_one_changes_nothing(host, whole):
-    with rig.applied(inherit(ROWS, every=1, sites="up_blocks.1"), host):
+@pytest.mark.parametrize("form", CHOSEN)
+def test_computing_all_changes_nothing(host, whole, form):
+    """Everything that the plan is about is watched and remembered, and no call of these recalls."""
+    with rig.applied(computing_all(ROWS, form), host) as live:
         assert equal(run_through(host), whole)
+        assert live.watch.sites or live.watch.blocks
+        assert live.remembered_bytes > 0
+        assert not any(call.recalled for call in live.trace)
 
 
 def test_a_plan_that_reuses_changes_something(host, plans, whole):
@@ -81,6 +87,23 @@ def test_price_is_what_the_meter_reads(host, plans):
                 time = 1000 - 100 * row
                 with rig.count_macs() as counted:
                     host.module(**inputs_of(host, time, seed=time))
+                assert counted.total == bill.macs[row]
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 6), (9, 15), (24, 16)])
+def test_price_is_what_the_meter_reads_at_any_size(pico_host, height, width):
+    """Odd sides are rounded up on the way down, and cut off on the way up."""
+    size = {"height": height, "width": width}
+    outline = rig.outline_of(pico_host, tokens=pico.TOKENS, **size)
+    for form in CHOSEN:
+        plan = inherit(2, every=2, **FORMS[form])
+        bill = price(resolve(plan, outline))
+        assert bill.macs[1] < bill.macs[0] == outline.macs
+        with rig.applied(plan, pico_host):
+            for row in range(2):
+                given = inputs_of(pico_host, 900 - row, batch=1, **size)
+                with rig.count_macs() as counted:
+                    assert pico_host.module(**given).sample.shape == given["sample"].shape
                 assert counted.total == bill.macs[row]
 
 
@@ -192,18 +215,21 @@ def test_too_many_calls_are_refused(host):
 
 def test_split_guidance_equals_one_batch(host, plans):
     """Two lanes of one sample each answer as one call with both would, but for the batch's rounding."""
-    with rig.applied(plans[0], host):
-        together = run_through(host)
-    with rig.applied(plans[0], host, lanes=2):
-        for row, both in enumerate(together):
-            given = inputs_of(host, 1000 - 100 * row, seed=1000 - 100 * row)
-            for lane in range(2):
-                one = {
-                    key: {k: v[lane : lane + 1] for k, v in value.items()} if isinstance(value, dict)
-                    else value[lane : lane + 1] if value.dim() else value
-                    for key, value in given.items()
-                }  # fmt: skip
-                torch.testing.assert_close(host.module(**one).sample, both[lane : lane + 1], rtol=1e-4, atol=1e-5)
+
+    def sample_of(value, lane):
+        if isinstance(value, dict):
+            return {name: sample_of(inner, lane) for name, inner in value.items()}
+        return value[lane : lane + 1] if value.dim() else value
+
+    for plan in plans:
+        with rig.applied(plan, host):
+            together = run_through(host, rows=4)
+        with rig.applied(plan, host, lanes=2):
+            for row, both in enumerate(together):
+                given = inputs_of(host, 1000 - 100 * row, seed=1000 - 100 * row)
+                for lane in range(2):
+                    alone = host.module(**sample_of(given, lane)).sample
+                    torch.testing.assert_close(alone, both[lane : lane + 1], rtol=1e-4, atol=1e-5)
 
 
 def test_a_second_plan_is_refused_through_another_host_too(host, plans):

@@ -1,65 +1,21 @@
-"""Plans beside what else people attach to a pipeline: ControlNet, inpainting, LoRA, SDXL, split guidance, offload."""
+"""Plans beside what else people do to a pipeline: what changes between two calls, and what has to be felt at once."""
 
 import pytest
 import torch
-from diffusers import (
-    ControlNetModel,
-    EulerDiscreteScheduler,
-    StableDiffusionControlNetPipeline,
-    StableDiffusionInpaintPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import StableDiffusionXLImg2ImgPipeline
 
 from intarsia import hosts, rig
 from intarsia.errors import FitError, RigError
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
 
-STEPS = 6
+from .drawings import STEPS, WAYS, from_words, lora, xl, xl_refiner
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def settings(seed=1, **more):
-    return {
-        "num_inference_steps": STEPS,
-        "output_type": "latent",
-        "generator": torch.Generator().manual_seed(seed),
-        "guidance_scale": 3.0,
-        **more,
-    }
-
-
-def holds_its_laws(pipe, draw, sites="up_blocks.2"):
-    """Interval 1 changes nothing, interval 2 something, a second run nothing more, and leaving restores."""
-    host = hosts.of(pipe.unet)
-    rows = hosts.rows(pipe.scheduler, STEPS)
-    whole = draw()
-    with rig.applied(inherit(rows, every=1, sites=sites), host):
-        assert torch.equal(draw(), whole)
-    with rig.applied(inherit(rows, every=2, sites=sites), host) as live:
-        first = draw()
-        assert first.isfinite().all()
-        assert not torch.equal(first, whole)
-        assert torch.equal(draw(), first)
-    assert torch.equal(draw(), whole)
-    assert any(call.recalled for call in live.trace)
-
-
-def controlled():
-    pipe = pico.pipeline()
-    control = ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(8, 16)).eval()
-    for _, value in control.named_parameters():
-        value.add_(0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0)))
-    made = StableDiffusionControlNetPipeline(**pipe.components, controlnet=control, requires_safety_checker=False)
-    made.set_progress_bar_config(disable=True)
-    return made
-
-
-def test_control_net():
-    pipe = controlled()
-    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), image=picture, **settings()).images)
+def planned(draw, every=2, sites="up_blocks.0"):
+    return inherit(hosts.rows(draw.pipe.scheduler, STEPS), every=every, sites=sites), hosts.of(draw.pipe.unet)
 
 
 def test_live_skips_take_the_present_control(pico_host):
@@ -86,67 +42,100 @@ def test_live_skips_take_the_present_control(pico_host):
     assert torch.equal(outputs[1], outputs[3])
 
 
-def test_inpainting_with_nine_channels():
-    pipe = pico.pipeline()
-    parts = pipe.components | {"unet": pico.unet(in_channels=9)}
-    made = StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
-    made.set_progress_bar_config(disable=True)
-    picture, mask = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
-    holds_its_laws(
-        made, lambda: made(**pico.prompt(), image=picture, mask_image=mask, height=32, width=32, **settings()).images
+CHANGES = {
+    "size": ({}, {"height": 40, "width": 24}),
+    "pictures": ({}, {"num_images_per_prompt": 2}),
+    "guidance": ({}, {"guidance_scale": 1.0}),
+    "strength": ({"strength": 0.9}, {"strength": 0.6}),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changes_between_two_calls_leaves_nothing_behind(what):
+    """Each call under one plan is what it is under a plan of its own, in either order."""
+    draw = WAYS["image to image" if what == "strength" else "from words"](from_words())
+    plan, host = planned(draw)
+    alone = []
+    for settings in CHANGES[what]:
+        with rig.applied(plan, host):
+            alone.append(draw(**settings))
+    with rig.applied(plan, host):
+        together = [draw(**settings) for settings in CHANGES[what] * 2]
+    assert all(torch.equal(one, other) for one, other in zip(together, alone * 2, strict=True))
+
+
+def test_a_lora_turned_down_under_a_plan():
+    """The scale is a setting of the call, and weights are what they are when they are asked."""
+    draw = lora(from_words())
+    plan, host = planned(draw)
+
+    def at(scale):
+        draw.pipe.unet.set_adapters(["default"], [scale])
+        return draw()
+
+    alone = []
+    for scale in (1.0, 0.2):
+        with rig.applied(plan, host):
+            alone.append(at(scale))
+    assert not torch.equal(*alone)
+    with rig.applied(plan, host):
+        assert all(torch.equal(at(scale), expected) for scale, expected in zip((1.0, 0.2), alone, strict=True))
+
+
+def test_a_base_hands_over_to_a_refiner_and_both_are_under_plans():
+    """The base's run ends early and the refiner's begins late: each is a run of its own, and so is the next one."""
+    base, refiner = xl(from_words("Euler")), xl_refiner(from_words("Euler"))
+
+    def chained():
+        return refiner(image=base(denoising_end=0.4))
+
+    whole = chained()
+    (plan, host), (late_plan, late_host) = planned(base), planned(refiner)
+    with rig.applied(plan, host) as early, rig.applied(late_plan, late_host) as late:
+        first = chained()
+        assert len(early.trace) + len(late.trace) == plan.rows
+        assert [call.recalled > 0 for call in early.trace] == [call.row % 2 > 0 for call in early.trace]
+        assert any(call.recalled for call in late.trace)
+        alone = base()
+        assert torch.equal(chained(), first)
+        assert torch.equal(base(), alone)
+    assert not torch.equal(first, whole)
+    assert torch.equal(chained(), whole)
+
+
+def test_one_unet_is_base_and_refiner():
+    """Two pipelines around the same UNet, one after the other, under one plan."""
+    base = xl(from_words("Euler"))
+    refiner = base.on(StableDiffusionXLImg2ImgPipeline, denoising_start=0.4)
+    plan, host = planned(base)
+    with rig.applied(plan, host):
+        first = refiner(image=base(denoising_end=0.4))
+        assert torch.equal(refiner(image=base(denoising_end=0.4)), first)
+
+
+def test_guidance_within_an_interval():
+    """Guidance that is on, off, on and off again changes the batch in mid-run, and every change is computed whole."""
+    words = pico.prompt()
+    both = torch.cat([words["negative_prompt_embeds"], words["prompt_embeds"]])
+
+    def switch(pipe, step, _time, tensors):
+        guided = step + 1 in (0, 1, 4)
+        pipe._guidance_scale = 3.0 if guided else 1.0
+        tensors["prompt_embeds"] = both if guided else both[1:]
+        return tensors
+
+    draw = from_words().asking(
+        callback_on_step_end=switch,
+        callback_on_step_end_tensor_inputs=["latents", "prompt_embeds"],
+        num_inference_steps=6,
     )
-
-
-def test_several_pictures_a_prompt():
-    pipe = pico.pipeline()
-    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), num_images_per_prompt=3, **settings()).images)
-
-
-def test_a_sampler_of_sigmas():
-    pipe = pico.pipeline(scheduler=EulerDiscreteScheduler())
-    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **settings()).images)
-
-
-def test_without_guidance():
-    pipe = pico.pipeline()
-    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **settings(guidance_scale=1.0)).images)
-
-
-def xl_pipeline():
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=16, block_out_channels=(16, 32), layers_per_block=2, cross_attention_dim=pico.WIDTH,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2), attention_head_dim=4, norm_num_groups=8, use_linear_projection=True,
-        addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=32,
-    )  # fmt: skip
-    parts = pico.pipeline().components
-    pipe = StableDiffusionXLPipeline(
-        vae=parts["vae"], text_encoder=None, text_encoder_2=None, tokenizer=None, tokenizer_2=None,
-        unet=unet.eval().requires_grad_(False), scheduler=EulerDiscreteScheduler(),
-    )  # fmt: skip
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def test_xl_base_and_a_run_that_ends_early():
-    pipe = xl_pipeline()
-    pooled = {"pooled_prompt_embeds": torch.ones(1, 8), "negative_pooled_prompt_embeds": torch.zeros(1, 8)}
-    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **pooled, **settings()).images, sites="up_blocks.0")
-    plan = inherit(hosts.rows(pipe.scheduler, STEPS), every=2, sites="up_blocks.0")
-    with rig.applied(plan, hosts.of(pipe.unet)):
-        alone = pipe(**pico.prompt(), **pooled, **settings()).images
-        pipe(**pico.prompt(), **pooled, denoising_end=0.5, **settings())
-        assert torch.equal(pipe(**pico.prompt(), **pooled, **settings()).images, alone)
-
-
-def test_lora_fused_and_not():
-    peft = pytest.importorskip("peft", reason="LoRA in diffusers needs peft, which intarsia does not")
-    pipe = pico.pipeline()
-    pipe.unet.add_adapter(peft.LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
-    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **settings()).images)
-    pipe.unet.fuse_lora()
-    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), **settings()).images)
+    whole = draw()
+    with rig.applied(inherit(6, every=6, sites="up_blocks.0"), hosts.of(draw.pipe.unet)) as live:
+        first = draw()
+        assert [call.refreshed for call in live.trace] == [False, False, True, False, True, True]
+        assert torch.equal(draw(), first)
+    assert not torch.equal(first, whole)
+    assert torch.equal(draw(), whole)
 
 
 def test_a_forward_that_stood_there_before_comes_back():
@@ -163,80 +152,6 @@ def test_a_forward_that_stood_there_before_comes_back():
         for time in (2, 1):
             host.module(**given | {"timestep": time})
     assert unit.__dict__["forward"] is theirs
-
-
-def adapted(tokens=4, width=12):
-    """A pipeline with an IP-Adapter of random weights in its UNet."""
-    pipe = pico.pipeline()
-    generator = torch.Generator().manual_seed(3)
-
-    def real(*shape):
-        return 0.3 * torch.randn(*shape, generator=generator)
-
-    layers, number = {}, 1
-    for name, processor in pipe.unet.attn_processors.items():
-        if "attn2" in name:
-            inner = pipe.unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
-            layers |= {f"{number}.to_k_ip.weight": real(inner, pico.WIDTH)}
-            layers |= {f"{number}.to_v_ip.weight": real(inner, pico.WIDTH)}
-            number += 2
-        assert processor is not None
-    projection = {
-        "proj.weight": real(tokens * pico.WIDTH, width), "proj.bias": real(tokens * pico.WIDTH),
-        "norm.weight": real(pico.WIDTH), "norm.bias": real(pico.WIDTH),
-    }  # fmt: skip
-    pipe.unet._load_ip_adapter_weights([{"image_proj": projection, "ip_adapter": layers}])
-    pipe.unet.eval().requires_grad_(False)
-    return pipe
-
-
-def test_ip_adapter():
-    pipe = adapted()
-    seen = [torch.randn(2, 1, 12, generator=torch.Generator().manual_seed(4))]
-    holds_its_laws(pipe, lambda: pipe(**pico.prompt(), ip_adapter_image_embeds=seen, **settings()).images)
-    assert hosts.of(pipe.unet, batch=2, tokens=pico.TOKENS).outline.macs > 0
-
-
-def test_guidance_within_an_interval():
-    """Guidance that is on, off, on and off again changes the batch in mid-run, and every change is computed whole."""
-    pipe = pico.pipeline()
-    words = pico.prompt()
-    both = torch.cat([words["negative_prompt_embeds"], words["prompt_embeds"]])
-
-    def switch(pipe, step, _time, tensors):
-        guided = step + 1 in (0, 1, 4)
-        pipe._guidance_scale = 3.0 if guided else 1.0
-        tensors["prompt_embeds"] = both if guided else both[1:]
-        return tensors
-
-    def draw():
-        more = {"callback_on_step_end": switch, "callback_on_step_end_tensor_inputs": ["latents", "prompt_embeds"]}
-        return pipe(**words, **settings(**more)).images
-
-    holds_its_laws(pipe, draw)
-    with rig.applied(
-        inherit(hosts.rows(pipe.scheduler, STEPS), every=6, sites="up_blocks.2"), hosts.of(pipe.unet)
-    ) as live:
-        draw()
-        assert [call.refreshed for call in live.trace] == [False, False, True, False, True, True]
-
-
-def test_xl_refining_begins_in_mid_run():
-    """A refiner takes up the noise where the base left it: its run has fewer rows, and is a run of its own."""
-    from diffusers import StableDiffusionXLImg2ImgPipeline
-
-    parts = {
-        name: part for name, part in xl_pipeline().components.items() if "image" not in name and "feature" not in name
-    }
-    refiner = StableDiffusionXLImg2ImgPipeline(**parts)
-    refiner.set_progress_bar_config(disable=True)
-    pooled = {"pooled_prompt_embeds": torch.ones(1, 8), "negative_pooled_prompt_embeds": torch.zeros(1, 8)}
-    noisy = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(5))
-
-    def draw():
-        return refiner(**pico.prompt(), **pooled, image=noisy, denoising_start=0.4, **settings()).images
-
-    holds_its_laws(refiner, draw, sites="up_blocks.0")
 
 
 @pytest.mark.parametrize(

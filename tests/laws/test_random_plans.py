@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from intarsia import Extrapolate, FitError, Fitted, Hold, Plan, PlanError, Reuse, Rule, Skip, price, resolve, rig
 from intarsia.hosts import pico
 from intarsia.rig import answering, idle
-from tests.laws.conftest import inputs_of
+
+from .conftest import TINY, inputs_of
 
 ROWS = 4
-HOST = pico.host(block_out_channels=(16, 16), down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-                 up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), sample_size=8)  # fmt: skip
+HOST = pico.host(**TINY)
 HOST.outline = rig.outline_of(HOST, batch=1, tokens=pico.TOKENS)
 PATHS = [site.path for site in HOST.outline.sites if site.level != "pair"]
 

@@ -84,13 +84,15 @@ def test_removed_kernels_are_inherited(host):
     widened, donors = with_experts(smaller, host.module, lineage)
     assert donors == donors_of(smaller, host.module, lineage)
     # Down, the first layer widens 16 to 32 channels, so only its second convolution is of the removed ones' shape.
-    assert donors["down_blocks.1.resnets.0.conv2"] == tuple(f"down_blocks.1.resnets.1.conv{n}" for n in (1, 2))
+    assert donors["down_blocks.1.resnets.0.conv2"] == tuple(f"down_blocks.1.resnets.1.conv{n}" for n in (2, 1))
     assert donors["up_blocks.1.resnets.1.conv2"] == ("up_blocks.1.resnets.1.conv2",)
     assert "mid_block.resnets.0.conv1" not in donors
     conv = widened.get_submodule("down_blocks.1.resnets.0.conv2")
-    removed = host.module.get_submodule("down_blocks.1.resnets.1.conv1")
+    removed = host.module.get_submodule("down_blocks.1.resnets.1.conv2")
     assert torch.equal(conv.weight[1], removed.weight)
     assert torch.equal(conv.bias[1], removed.bias)
+    _, fewer = with_experts(smaller, host.module, lineage, most=1)
+    assert fewer == {path: those[:1] for path, those in donors.items()}
     given = inputs_of(host, 500)
     assert torch.equal(widened(**given).sample, smaller(**given).sample)
     # Routed by time, kernels are merged as they are met, so a call costs what it does without experts.

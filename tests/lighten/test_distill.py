@@ -9,8 +9,10 @@ from diffusers import DDIMScheduler
 from intarsia import Plan, Rule, Skip, hosts, rig
 from intarsia.hosts import pico
 from intarsia.lighten.distill import Distilling, Weights, block_pairs
+from intarsia.lighten.experts import with_experts
 from intarsia.rig.answering import first_tensor
 from intarsia.train import Schedule, fit
+from intarsia.train.groups import optimizer_groups
 from intarsia.train.noising import noised
 
 
@@ -75,6 +77,42 @@ def test_features_are_counted_by_their_own_scale():
     wished = sum((a - b).square().mean() / b.square().mean() for a, b in zip(ours, theirs, strict=True))
     torch.testing.assert_close(even, wished)
     torch.testing.assert_close(plain, sum((a - b).square().mean() for a, b in zip(ours, theirs, strict=True)))
+
+
+def test_words_may_depend_on_time_steps_which_dwell_where_they_should():
+    teacher = pico.unet()
+    asked = []
+
+    def tell(words, times):
+        asked.append(times)
+        return {"encoder_hidden_states": torch.where((times >= 500)[:, None, None], *words)}
+
+    latents, words = batch(64)
+    objective = Distilling(
+        student_of(teacher), teacher, DDIMScheduler(), block_pairs(teacher, teacher), late=0.3, tell=tell
+    )
+    torch.manual_seed(0)
+    found = objective((latents, (words, -words)))
+    (times,) = asked
+    assert times.float().mean() > 650  # evenly spread, it would be 500
+    torch.manual_seed(0)
+    noisy, times, wanted = noised(DDIMScheduler(), latents, late=0.3)
+    said = torch.where((times >= 500)[:, None, None], words, -words)
+    assert torch.equal(found["task"], (objective.student(noisy, times, said).sample - wanted).square().mean())
+
+
+def test_what_mixes_experts_learns_ten_times_as_fast_and_does_not_decay():
+    teacher = pico.unet()
+    smaller, lineage = rig.bake(Plan(1, (Rule("0", "pairs.*.1", Skip()),)), hosts.of(teacher))
+    student, _ = with_experts(smaller, teacher, lineage, routing="time")
+    objective = Distilling(student.requires_grad_(True), teacher, DDIMScheduler(), {})
+    plain, mixing = optimizer_groups(objective, dict(objective.named_parameters()), weight_decay=0.01)
+    names = {id(value): name for name, value in objective.named_parameters()}
+    assert {names[id(value)].rpartition(".")[2] for value in mixing["params"]} == {"scores", "router"}
+    assert not {names[id(value)].rpartition(".")[2] for value in plain["params"]} & {"scores", "router"}
+    assert (mixing["factor"], mixing["weight_decay"]) == (10.0, 0.0)
+    assert len(plain["params"]) + len(mixing["params"]) == len(names)
+    assert len(optimizer_groups(Distilling(teacher, teacher, DDIMScheduler(), {}), {}, 0.01)) == 0
 
 
 def test_checkpointing_changes_nothing_but_memory():

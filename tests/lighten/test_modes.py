@@ -39,6 +39,33 @@ def test_modes_make_plans_that_are_written_and_read(name, pico_outline):
     assert all(action == Reuse() for cells in table.cells for action in cells.values())
 
 
+LITERALLY = {
+    "uniform with an offset": (modes.uniform(12, 4, offset=3), [0, 3, 7, 11]),
+    "even": (modes.even(20, 6), [0, 3, 7, 10, 13, 17]),
+    "front": (modes.front(50, 9), [0, 1, 2, 5, 10, 15, 22, 30, 39]),
+    "middle": (modes.middle(50, 9), [0, 16, 21, 24, 25, 26, 29, 34, 40]),
+    "back": (modes.back(50, 9), [0, 19, 27, 34, 39, 44, 47, 48, 49]),
+    "power": (modes.power(20, 7, centre=5, exponent=1.4), [0, 4, 5, 6, 9, 12, 15]),
+    # Faster Diffusion's 100 steps: the first ten, the last fourteen, every fifth between.
+    "ends": (modes.ends(100, 10, 14, 5), [row for row in range(100) if row < 10 or row > 85 or row % 5 == 0]),
+    "ends, not in step": (modes.ends(20, 3, 2, 4), [0, 1, 2, 3, 7, 11, 15, 18, 19]),
+    # cache-dit's masks for 28 steps, fast and slow.
+    "bins, fast": (modes.bins(28, [6, 1, 1, 1, 1, 1], [1, 3, 4, 5, 4]), [0, 1, 2, 3, 4, 5, 7, 11, 16, 22, 27]),
+    "bins, slow": (
+        modes.bins(28, [8, 3, 3, 2, 1, 1], [1, 2, 2, 2, 3]),
+        [*range(8), 9, 10, 11, 14, 15, 16, 19, 20, 23, 27],
+    ),
+    "bins, and rows left over": (modes.bins(12, [2, 1], [3, 4]), [0, 1, 5, 10, 11]),
+    "explicit": (modes.explicit(9, [7, 2, 2]), [0, 2, 7]),
+}
+
+
+@pytest.mark.parametrize("name", LITERALLY)
+def test_where_the_key_rows_fall(name):
+    found, expected = LITERALLY[name]
+    assert list(found) == expected
+
+
 @given(st.integers(1, 80), st.data())
 def test_power_names_as_many_as_asked(rows, data):
     count = data.draw(st.integers(1, rows))

@@ -1,5 +1,7 @@
 """From a factor to a plan."""
 
+import re
+
 import pytest
 
 from intarsia import FitError, price, resolve
@@ -79,6 +81,46 @@ def test_a_factor_is_met_though_the_pace_is_off(pico_outline, off):
     plan, measured = speed.plan_at_speed(pico_outline, rows, pace, 2.0, timed)
     assert measured == timed(plan)
     assert abs(measured / 2.0 - 1) < 0.08
+
+
+PACE = speed.Pace(((0.3, 0.35), (0.5, 0.55)))
+
+
+@pytest.mark.parametrize("off", [0.8, 1.0, 1.25])
+@pytest.mark.parametrize("rows", [2, 6, 10])
+@pytest.mark.parametrize("factor", [1.1, 1.3, 1.45, 1.6, 2.0, 2.2, 2.6])
+def test_a_factor_is_met_or_said_to_lie_between_two_rungs(pico_outline, rows, factor, off):
+    """With few calls rungs lie further apart than a tenth; the nearest of all is found, and what is beside it told."""
+    rungs = speed.ladder(pico_outline, rows)[:-1]
+
+    def timed(plan):
+        return off / PACE.seconds_ratio(price(resolve(plan, pico_outline)).macs_ratio)
+
+    factors, asked, said = [timed(plan) for plan in rungs], [], []
+    nearest = min(factors, key=lambda one: abs(one - factor))
+    near = abs(nearest / factor - 1) <= 0.1
+    try:
+        plan, measured = speed.plan_at_speed(
+            pico_outline, rows, PACE, factor, lambda plan: (asked.append(plan), timed(plan))[1], say=said.append
+        )
+    except FitError as refusal:
+        most = max(factors) if asked else max(factors) / off  # what the pace says, if that is too little already
+        assert factor > most
+        assert not (asked and near)
+        assert f"{most:.2f}x is the most for {rows} calls" in str(refusal)
+        return
+    assert measured == timed(plan)
+    assert len(asked) == len({str(plan.rules) for plan in asked}), "no plan is timed twice"
+    if near:
+        assert measured == nearest or abs(measured / factor - 1) < speed.CLOSE
+        assert not said
+        return
+    assert measured == nearest
+    beside = [one for one in [*factors, 1.0] if (one > factor) != (nearest > factor)]
+    expected = (nearest, min(beside, key=lambda one: abs(one - factor)), max(factors))
+    assert re.findall(r"([\d.]+)x is the nearest, ([\d.]+)x the next, ([\d.]+)x the most", said[0]) == [
+        tuple(f"{one:.2f}" for one in expected)
+    ]
 
 
 def test_a_factor_out_of_reach_is_refused_before_anything_is_timed(pico_outline):

@@ -1,5 +1,8 @@
 """The laws of switching between UNets."""
 
+import re
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +11,18 @@ from diffusers import DDIMScheduler, HeunDiscreteScheduler
 from intarsia import FitError, Plan, PlanError, Rule, Skip, hosts, rig
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
-from intarsia.lighten.switch import ORDERS, Sensitivity, cheapest_harm, first, search_switch, switch
+from intarsia.lighten.switch import (
+    ORDERS,
+    Sensitivity,
+    cheapest_harm,
+    first,
+    sampler_steps,
+    search_switch,
+    sensitivity_of,
+    switch,
+)
 from intarsia.plan import price, resolve
+from intarsia.rig.answering import first_tensor
 from tests.laws.conftest import ROWS, inputs_of, run_through
 
 
@@ -121,7 +134,7 @@ def test_the_program_is_exact():
     for _ in range(5):
         harm = generator.random((2, 6))
         costs, budget = [1.0, 0.5, 0.25], 3.0
-        found = cheapest_harm(Sensitivity(("a", "b"), harm), costs, budget)
+        found = cheapest_harm(Sensitivity(("a", "b"), harm, sampler_steps(6)), costs, budget)
         table = np.vstack([np.zeros(6), harm])
         best = min(
             table[ways, range(6)].sum()
@@ -132,10 +145,28 @@ def test_the_program_is_exact():
         assert sum(table[place.get(row, 0), row] for row in range(6)) == pytest.approx(best)
         assert sum(costs[place.get(row, 0)] for row in range(6)) <= budget
     cost = 0.653  # of a call that no round number of parts makes up
-    spent = cheapest_harm(Sensitivity(("a",), harm[:1]), [1.0, cost], 4 + 2 * cost)
+    spent = cheapest_harm(Sensitivity(("a",), harm[:1], sampler_steps(6)), [1.0, cost], 4 + 2 * cost)
     assert len(spent["a"]) == 2
     with pytest.raises(PlanError, match="even the cheapest"):
-        cheapest_harm(Sensitivity(("a",), harm[:1]), [1.0, 0.5], 2.0)
+        cheapest_harm(Sensitivity(("a",), harm[:1], sampler_steps(6)), [1.0, 0.5], 2.0)
+
+
+def test_the_program_tears_no_step_of_heuns():
+    steps = sampler_steps(19, order=2)
+    assert [len(step) for step in steps] == [2] * 9 + [1]
+    harm = np.random.default_rng(0).random((1, 10))
+    for budget in (19.0, 16.5, 13.0, 9.5):
+        rows = cheapest_harm(Sensitivity(("a",), harm, steps), [1.0, 0.5], budget)["a"]
+        answered = [number for number, step in enumerate(steps) if step[0] in rows]
+        assert rows == [row for number in answered for row in steps[number]]
+        assert 19 - 0.5 * len(rows) <= budget
+        least = min(
+            harm[0, list(some)].sum()
+            for count in range(11)
+            for some in combinations(range(10), count)
+            if 19 - 0.5 * sum(len(steps[number]) for number in some) <= budget
+        )
+        assert harm[0, answered].sum() == pytest.approx(least)
 
 
 def test_the_search_stays_within_its_budget_and_takes_the_best(host, small):
@@ -157,3 +188,70 @@ def test_the_search_stays_within_its_budget_and_takes_the_best(host, small):
     whole = run()
     with rig.applied(found.plan, host, others={"small": small}):
         assert float((run() - whole).double().square().mean()) == pytest.approx(min(found.tried.values()))
+
+
+def test_the_search_tears_no_step_of_heuns(host, small):
+    """Four steps of Heun's are seven calls; a search that looks at calls would answer one of a pair."""
+    scheduler = HeunDiscreteScheduler()
+    start = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    words = torch.randn(1, pico.TOKENS, pico.WIDTH, generator=torch.Generator().manual_seed(1))
+
+    def run():
+        scheduler.set_timesteps(4)
+        sample = start
+        for time in scheduler.timesteps:
+            given = scheduler.scale_model_input(sample, time)
+            sample = scheduler.step(host.module(given, time, words).sample, time, sample).prev_sample
+        return sample
+
+    rows = hosts.rows(scheduler, 4)
+    share = (4.4 + 2.6 * small.outline.macs / host.outline.macs) / 7
+    found = search_switch(host, {"small": small}, run, rows, share, order=scheduler.order)
+    seen = sensitivity_of(host, {"small": small}, run, rows, order=2)
+    for plan in (found.plan, switch(rows, cheapest_harm(seen, (1.0, 0.5), 6.0))):
+        answered = {row for row, name in enumerate(resolve(plan, host.outline, ["small"]).answering) if name}
+        assert answered
+        assert all(answered >= set(step) or not answered & set(step) for step in sampler_steps(rows, 2))
+
+
+@pytest.mark.parametrize("name", ["time_cond_proj_dim", "num_class_embeds"])
+def test_a_model_that_is_called_with_something_else_cannot_answer(host, name):
+    other = pico.host(**{name: 8})
+    with (
+        pytest.raises(FitError, match=f"its {name} is 8, the host's None"),
+        rig.applied(switch(ROWS, {"other": [0]}), host, others={"other": other}),
+    ):
+        pass
+
+
+def residuals(unet):
+    """What a ControlNet brings: one for each skip connection, and one for the middle."""
+    found = []
+    handles = [
+        module.register_forward_hook(lambda _module, _args, out: found.append(torch.ones_like(first_tensor(out))))
+        for path, module in unet.named_modules()
+        if path == "conv_in" or re.fullmatch(r"down_blocks\.\d\.(attentions\.\d|downsamplers\.0)", path)
+        or path in ("down_blocks.3.resnets.0", "down_blocks.3.resnets.1")
+    ]  # fmt: skip
+    unet(**inputs_of(pico.host(), 500))
+    for handle in handles:
+        handle.remove()
+    return {
+        "down_block_additional_residuals": tuple(found),
+        "mid_block_additional_residual": torch.ones_like(found[-1]),
+    }
+
+
+def test_residuals_for_other_skip_connections_are_refused(host, small):
+    brought = residuals(host.module)
+    plan = switch(ROWS, {"other": [0]})
+    twin = hosts.of(pico.unet(), tokens=pico.TOKENS)
+    with rig.applied(plan, host, others={"other": twin}):
+        assert torch.equal(
+            host.module(**inputs_of(host, 500), **brought).sample, twin.module(**inputs_of(host, 500), **brought).sample
+        )
+    with rig.applied(plan, host, others={"other": small}):
+        host.module(**inputs_of(host, 500))
+    said = "'other' cannot answer this call: it brings a residual for each of 12 skip connections, and there are 8"
+    with rig.applied(plan, host, others={"other": small}), pytest.raises(FitError, match=said):
+        host.module(**inputs_of(host, 500), **brought)

@@ -97,6 +97,8 @@ def test_merging_kernels_is_mixing_answers(conv, gate):
     )
     wanted = torch.einsum("bn,nbchw->bchw", weights, answers)
     torch.testing.assert_close(mixed(given), wanted, rtol=0, atol=1e-12)
+    with torch.enable_grad():  # where answers are mixed, not kernels
+        torch.testing.assert_close(mixed(given), wanted, rtol=0, atol=1e-12)
 
 
 def test_a_sample_does_not_hear_of_its_batch(conv):
@@ -191,6 +193,13 @@ def test_what_mixing_costs(conv):
         mixed(given)
     biases = 0 if conv.bias is None else 4 * conv.bias.numel()
     assert counted.total - plain.total == 4 * conv.weight.numel() + biases
+    mixed = stirred(conv, routing="input")
+    with rig.count_macs() as plain:
+        conv(pictures(3))
+    with rig.count_macs() as counted:
+        mixed(pictures(3))
+    routing = 3 * mixed.router.numel()
+    assert counted.total - plain.total == 3 * (4 * conv.weight.numel() + biases) + routing  # for each weighting
 
 
 def test_refusals(conv):

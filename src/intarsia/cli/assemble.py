@@ -40,13 +40,17 @@ def assemble(
     from .. import hosts, rig
     from ..hosts.pipelines import load_pipeline, quiet
     from ..lighten.experts import with_experts
-    from ..lighten.record import Assembled, blocks_of
+    from ..lighten.record import Assembled, ancestry_of, blocks_of, read_record
 
     pipe = load_pipeline(folder, device="cpu")
     tokens = pipe.tokenizer.model_max_length
     host = hosts.of(pipe.unet, tokens=tokens)
     others = {name: hosts.of(load_pipeline(path, device="cpu").unet) for name, path in sources.items()}
-    smaller, lineage = rig.bake(found, host, others)
+    record = read_record(folder)
+    ancestry = None
+    if record is not None and others:
+        ancestry = ancestry_of(record, hosts.of(load_pipeline(model_folder(record.sources[""]), device="cpu").unet))
+    smaller, lineage = rig.bake(found, host, others, ancestry=ancestry)
     blocks = blocks_of(smaller, lineage)
     donors: Mapping[str, tuple[str, ...]] = {}
     if experts is not None:

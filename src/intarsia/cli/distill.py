@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,19 +65,17 @@ def distill(
         teacher = record.sources[""]
     large = model_folder(teacher)
 
-    import torch
-    from accelerate import PartialState
     from diffusers import DDIMScheduler
 
     from ..hosts.assembled_unet import AssembledUNet
     from ..hosts.pipelines import load_pipeline, quiet
     from ..lighten.distill import Weights, block_pairs
     from ..lighten.teach import teach
-    from ..train import Schedule
+    from ..train import Schedule, processes
     from .keeping import keep_settings
 
     # One process draws the lessons while the others wait.
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=12))
+    state = processes()
     run = out.with_name(f"{out.name}.training")
     settings = {
         "student": str(small), "teacher": str(large), "pictures": str(pictures), "prompts": str(prompts),

@@ -41,7 +41,7 @@ def table_of(what: What) -> "Table":
             for name in model_names():
                 table.add_row(name, str(MODELS / name))
         case What.plans:
-            table = Table("plan", "rows", "what it does")
+            table = Table("plan", "rows", "what it does", "for")
             for name in plan_names():
                 plan = load_plan(plan_file(name))
                 rows: dict[str, set[int]] = {}
@@ -49,7 +49,8 @@ def table_of(what: What) -> "Table":
                     rows.setdefault(f"{rule.sites}: {type(rule.do).__name__.lower()}", set()).update(
                         rows_of(rule.rows, plan.rows)
                     )
-                table.add_row(name, str(plan.rows), "; ".join(f"{what} in {len(some)}" for what, some in rows.items()))
+                does = "; ".join(f"{what} in {len(some)}" for what, some in rows.items())
+                table.add_row(name, str(plan.rows), does, str(plan.made_by.get("for", plan.made_by.get("model", ""))))
         case What.modules:
             table = Table("module", "model", "file")
             for name in model_names():

@@ -20,6 +20,7 @@ def add_to(app: typer.Typer) -> None:
     """List the commands of this file under a group."""
     app.command("assemble")(assemble)
     app.command("switch")(switch)
+    app.command("join")(join)
 
 
 def assemble(
@@ -27,6 +28,10 @@ def assemble(
         None, min=0.0, max=1.0, help="The budget: a share of the MACs in the model's units, such as 0.7."
     ),
     seconds: float | None = typer.Option(None, min=0.0, max=1.0, help="The budget as a share of seconds instead."),
+    height: int | None = typer.Option(
+        None, min=1, help="Of the latents that MACs are counted at; the model's own size if not given."
+    ),
+    width: int | None = typer.Option(None, min=1, help="The same. In larger pictures fine resolutions cost more."),
     model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline."),
     prompt: list[str] = typer.Option(list(WATCHED), help="What to draw while watching; say it again for more."),
     steps: int = typer.Option(10, min=1, help="Sampler steps of the runs whose calls are watched."),
@@ -41,6 +46,8 @@ def assemble(
 
     if (macs is None) == (seconds is None):
         raise PlanError("say either --macs or --seconds, the share that may be left.")
+    if seconds is not None and (height or width):
+        raise PlanError("--height and --width are for --macs: seconds are taken at the model's own size.")
     refuse_existing(out)
     folder = model_folder(model)
 
@@ -54,7 +61,8 @@ def assemble(
     from ..rig.listening import overheard
 
     pipe = load_pipeline(folder)
-    host = hosts.of(pipe.unet, tokens=pipe.tokenizer.model_max_length)
+    sizes = {name: side for name, side in (("height", height), ("width", width)) if side is not None}
+    host = hosts.of(pipe.unet, tokens=pipe.tokenizer.model_max_length, **sizes)
     with overheard(pipe.unet) as calls:
         final_latents(pipe, prompt, steps=steps, guidance=guidance, seed=seed)
     own = None if seconds is None else seconds_of(host, calls)
@@ -110,13 +118,13 @@ def switch(
     from torch import Tensor
 
     from .. import hosts
-    from ..hosts.pipelines import final_latents, load_pipeline
+    from ..hosts.pipelines import final_latents, lent_unet, load_pipeline
     from ..lighten import switch as switching
     from ..plan import draw, resolve, save_plan
 
     pipe = load_pipeline(folder)
     sizes = {"batch": 2 if guidance > 1 else 1, "tokens": pipe.tokenizer.model_max_length}
-    others = {name: hosts.of(load_pipeline(path).unet, **sizes) for name, path in sources.items()}
+    others = {name: hosts.of(lent_unet(path, pipe), **sizes) for name, path in sources.items()}
     host, rows, each = hosts.of(pipe.unet, **sizes), hosts.rows(pipe.scheduler, steps), pipe.scheduler.order
     if order is Order.searched:
         with Progress(transient=True) as progress:
@@ -136,4 +144,20 @@ def switch(
         plan = switching.switch(rows, {name: switching.ORDERS[order.value](rows, calls or 0, each) for name in others})
     typer.echo(draw(resolve(plan, host.outline, others)))
     save_plan(plan, out)
+    typer.echo(f"wrote {out}")
+
+
+def join(
+    plans: list[str] = typer.Argument(..., help="Plan files or short names, for the same number of calls."),
+    out: Path = typer.Option(..., "--out", "-o", help="Where to write the plan."),
+) -> None:
+    """Make one plan of several: where two speak of a cell, the later one wins."""
+    from ..plan import save_plan
+    from ..saving import refuse_existing
+    from .reading import read_plans
+
+    refuse_existing(out)
+    joined = read_plans(plans)
+    typer.echo(str(joined))
+    save_plan(joined, out)
     typer.echo(f"wrote {out}")

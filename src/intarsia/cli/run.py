@@ -72,7 +72,7 @@ def run(
         raise PlanError("--speed is measured in PyTorch. Choose a plan first, then run it with --plan and --backend.")
 
     from ..eval.side_by_side import WHOLE, compare, steps_for
-    from ..hosts.pipelines import load_pipeline
+    from ..hosts.pipelines import lent_unet, load_pipeline
     from .contact import contact_sheet
     from .report import write_report
 
@@ -82,7 +82,7 @@ def run(
     pipe = load_pipeline(folder, device=device)
     if steps is None:
         steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
-    others = {name: load_pipeline(path, device=device).unet for name, path in sources.items()}
+    others = {name: lent_unet(path, pipe, device=device) for name, path in sources.items()}
     drawing = functools.partial(compare, pipe, prompts, steps=steps, guidance=guidance, seed=seed, say=say)
     with looking(pipe, senses):
         if factor is not None:
@@ -105,7 +105,8 @@ def run(
             )
             write_report(part / "report.md", prompts, result)
     if factor is not None:
-        say(f"asked for {factor:g}x, measured {result.seconds.speedup(speed or ''):.2f}x")
+        measured = result.seconds.speedup(speed or "")
+        say(f"asked for {factor:g}x, measured {measured:.2f}x ({measured / factor - 1:+.0%})")
     for path in sorted(out.iterdir(), key=lambda path: (path.suffix == ".png", path.name)):
         typer.echo(f"wrote {path}")
 
@@ -165,7 +166,7 @@ def plan_asked_for(
         return rig.measure_seconds({"whole": whole, "planned": planned}, rounds=3).speedup("planned")
 
     pace = pace_of(pipe, host, prompts, steps, guidance, say)
-    plan, measured = pacing.plan_at_speed(host.outline, rows, pace, factor, timed)
+    plan, measured = pacing.plan_at_speed(host.outline, rows, pace, factor, timed, say=say)
     say(f"chose a plan that computes {plan.made_by['computed']} of {rows} calls whole: {measured:.2f}x measured")
     return plan
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,19 +55,18 @@ def train_module(
     read = hashlib.sha256((rows / LISTED).read_bytes()).hexdigest()[:12]
 
     import torch
-    from accelerate import PartialState
     from diffusers import DDIMScheduler
 
     from .. import hosts
     from ..connect import Learning, Modality, Stack, TextCarrier, measure_gap
     from ..connect.naming import encoder_named
     from ..hosts.pipelines import load_pipeline
-    from ..train import Schedule, fit, wear_average
+    from ..train import Schedule, fit, processes, wear_average
     from .keeping import keep_settings
 
     sight = encoder_named(encoder)
     # One process encodes the rows while the others wait.
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=12))
+    state = processes()
     pipe = load_pipeline(folder, device=str(state.device))
     torch.manual_seed(seed)
     carrier = TextCarrier.of(pipe)

@@ -64,6 +64,8 @@ class Attachment:
         # A ControlNet that guesses is called with the half that has words.
         guided = self.guided() and not kwargs.get("guess_mode", False)
         tokens = self.table.tokens(words, torch.as_tensor(time), guided)
+        if tokens.shape[1] != words.shape[1] and kwargs.get("encoder_attention_mask") is not None:
+            kwargs = kwargs | {"encoder_attention_mask": None}  # it says which words are padding; these are no words
         if len(args) > WORDS:
             return (*args[:WORDS], tokens, *args[WORDS + 1 :]), kwargs
         return args, kwargs | {"encoder_hidden_states": tokens}
@@ -77,7 +79,7 @@ def attached(
 
     Args:
         target: A pipeline, which says itself whether it guides and whose ControlNets hear the same words; or a host,
-            for calls of your own.
+            for calls of your own, and for a pipeline that guides in two calls instead of in two halves of one.
         guided: Of a host only: whether the first half of the rows of each call is the prediction without words.
         uncond: Whether that half hears references: "off", so that guidance strengthens words and references alike;
             or "same", so that it strengthens words only and references just steer.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import FitError, HostNotFrozen
 from ..rig import Host
 from ..train import Group, seed_everything
-from ..train.noising import noised
+from ..train.noising import errors_of, noised
 from .reference import Given, Reference
 from .stack import Stack
 
@@ -33,13 +33,24 @@ class Learning(nn.Module):
         noise: A diffusers scheduler with `add_noise` and, for v-prediction, `get_velocity`.
         watched: On how many samples of each batch the gap is measured; it costs their forward call. They are spread
             over the batch, as its time steps are.
+        late: As for `train.noising.noised`: less than 1 dwells where noise is high.
+        channels: What each latent channel counts in the losses, (channels); all alike if not given.
 
     Raises:
         HostNotFrozen: a weight would train that the modules stand on, or the host is in training mode.
         FitError: nothing would train.
     """
 
-    def __init__(self, stack: Stack, host: Host, noise: Any, *, watched: int = 4) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        host: Host,
+        noise: Any,
+        *,
+        watched: int = 4,
+        late: float = 1.0,
+        channels: Tensor | None = None,
+    ) -> None:
         super().__init__()
         if not any(value.requires_grad for value in stack.parameters()):
             raise FitError(
@@ -54,7 +65,7 @@ class Learning(nn.Module):
             refuse_thawed("the connector", stack.connector)
         self.stack = stack
         self.host: list[Any] = [host.module]  # in a list: neither trained nor saved with the stack
-        self.noise, self.watched = noise, watched
+        self.noise, self.watched, self.late, self.channels = noise, watched, late, channels
 
     def learning_groups(self) -> list[Group]:
         """The global scalars of gates: they learn faster, for all else has no gradient until they open, and do not
@@ -69,7 +80,7 @@ class Learning(nn.Module):
         references = {
             name: reference.spread(len(latents), name) for name, reference in self.stack.references(given).items()
         }
-        noisy, times, wanted = noised(self.noise, latents)
+        noisy, times, wanted = noised(self.noise, latents, late=self.late)
         errors = self.errors(noisy, times, wanted, called, references)
         losses = {"loss": errors.mean()}
         losses |= {f"open_{name}": module.opening.detach() for name, module in self.stack.senses.items()}
@@ -90,12 +101,12 @@ class Learning(nn.Module):
         called: Mapping[str, Any],
         references: Mapping[str, Reference],
     ) -> Tensor:
-        """The mean squared error of each sample: (batch)."""
+        """The error of each sample: (batch)."""
         (host,) = self.host
         host.to(noisy.device)
         tokens = self.stack(called["encoder_hidden_states"], times, references)
         found = host(noisy, times, **{**called, "encoder_hidden_states": tokens}, return_dict=False)[0]
-        return (found.float() - wanted).square().flatten(1).mean(1)
+        return errors_of(found, wanted, self.channels)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ are fractions, Heun's come twice, and an image-to-image run begins in the middle
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ Uncond = Literal["off", "same"]
 class Table:
     """A stack with references, and the tokens that it has told so far. New references make a new table.
 
-    Tokens are kept for the last words only; in training nothing is.
+    Tokens are kept for the last words only, and while weights and parameters stay as they are; in training nothing is.
 
     Args:
         uncond: Whether the half without words hears the references too, "same", or not, "off".
@@ -36,7 +36,7 @@ class Table:
         self.stack = stack
         self.references = dict(references)
         self.unworded = self.references if uncond == "same" else {}
-        self.reading: tuple[Tensor, bool, dict[float, Tensor]] | None = None
+        self.reading: tuple[Tensor, tuple[Any, ...], dict[float, Tensor]] | None = None
 
     def tokens(self, words: Tensor, times: Tensor, guided: bool) -> Tensor:
         """Tokens for one call of the UNet.
@@ -64,11 +64,11 @@ class Table:
 
     def known(self, words: Tensor, guided: bool) -> dict[float, Tensor]:
         """The tokens kept for these words, by time step; none yet if the words are new."""
-        reading = self.reading
-        if reading is not None and reading[1] == guided and same(reading[0], words):
+        reading, telling = self.reading, (guided, dict(self.stack.weights), versions(self.stack))
+        if reading is not None and reading[1] == telling and same(reading[0], words):
             return reading[2]
         fresh: dict[float, Tensor] = {}
-        self.reading = words.clone(), guided, fresh
+        self.reading = words.clone(), telling, fresh
         return fresh
 
     def told(self, words: Tensor, times: Tensor, guided: bool) -> Tensor:
@@ -80,6 +80,12 @@ class Table:
         without, with_words = words.chunk(2)
         earlier, later = times.chunk(2) if times.numel() > 1 else (times, times)
         return torch.cat([self.stack(without, earlier, self.unworded), self.stack(with_words, later, self.references)])
+
+
+def versions(stack: Stack) -> list[tuple[int, int]]:
+    """Which parameters a stack has, and how often each was changed in place."""
+    # Those made in inference mode cannot be changed outside of it, and count nothing.
+    return [(id(one), 0 if one.is_inference() else one._version) for one in stack.parameters()]
 
 
 def same(ours: Tensor, theirs: Tensor) -> bool:

@@ -7,9 +7,12 @@ from .budget import Budget as Budget
 from .clocks import MacsClock as MacsClock
 from .clocks import RuntimeClock as RuntimeClock
 from .clocks import WallClock as WallClock
+from .coco import coco_exam as coco_exam
+from .coco import read_coco as read_coco
 from .course import Lessons as Lessons
 from .course import choice_lessons as choice_lessons
 from .course import learned as learned
+from .detecting import detect as detect
 from .device import Device as Device
 from .device import load_device as load_device
 from .device import save_device as save_device
@@ -18,6 +21,7 @@ from .exams import Marks as Marks
 from .exams import choice_marks as choice_marks
 from .exams import choices as choices
 from .exams import thing_marks as thing_marks
+from .frontier import frontier as frontier
 from .fulfil import Fulfilled as Fulfilled
 from .fulfil import Order as Order
 from .fulfil import fulfil as fulfil
@@ -44,3 +48,5 @@ from .shipping import ship as ship
 from .task import Space as Space
 from .task import Task as Task
 from .task import codes_of as codes_of
+from .thing_lessons import space_of as space_of
+from .thing_lessons import thing_lessons as thing_lessons

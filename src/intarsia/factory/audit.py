@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..rig import gated
-from .cuts import by_site, masks_of
-from .exams import Exam, own_answers
+from ..rig import bake
+from .cuts import masks_of
+from .exams import Exam
+from .frontier import marked
 from .kit import Kit
 from .ranking import Ranking, refuse_share
 from .task import Task, codes_of
@@ -21,7 +22,7 @@ WAYS = ("own", "another's", "mean", "random")
 
 @dataclass(frozen=True)
 class Audit:
-    """Accuracies of gated supernets.
+    """Accuracies of models.
 
     Attributes:
         shares: Of MACs.
@@ -58,19 +59,16 @@ def whose(kit: Kit, tasks: Sequence[Task], *, seed: int = 0) -> dict[str, list[R
     }
 
 
-@torch.no_grad()
 def accuracies(
     kit: Kit, tasks: Sequence[Task], rankings: Sequence[Ranking], exam: Exam, shares: Sequence[float]
 ) -> np.ndarray:
-    """(tasks, shares): how good the supernet is, gated by beginnings of these rankings."""
-    net = kit.host.module.eval()
+    """(tasks, shares): how good models of beginnings of these rankings are."""
     rates = np.empty((len(tasks), len(shares)))
     for row, (task, ranking) in enumerate(zip(tasks, rankings, strict=True)):
         pictures, marks = exam(task)
         for column, share in enumerate(shares):
-            masks = masks_of([ranking], [ranking.cut_at_share(share)]).expand(len(pictures), -1)
-            with gated(kit.host, by_site(kit.grounds, masks)):
-                rates[row, column] = marks(own_answers(kit.space, net(pictures), task))
+            model = bake(ranking.plan(ranking.cut_at_share(share)), kit.host)[0].eval()
+            rates[row, column] = marked(model, pictures, marks)
     return rates
 
 

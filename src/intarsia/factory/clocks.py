@@ -2,12 +2,12 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from ..errors import FitError
 from ..graphs.exporting import digest_of
 from ..rig import count_macs
 from ..rig.machine import machine, processors, with_threads
-from .runtimes import TIMED, TORCH, backend_of, convert
+from .runtimes import TIMED, TORCH, backend_of, convert, file_of
 
 Machine = Mapping[str, str | int]
 
@@ -32,6 +32,9 @@ class Clock(Protocol):
     def seconds(self, model: nn.Module, inputs: Tensor) -> float:
         """Seconds of one call."""
         ...
+
+
+AnyClock = TypeVar("AnyClock", bound=Clock)
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,35 @@ class RuntimeClock:
         return {**self.wall.machine, "runtime": backend_of(self.runtime).version()}
 
     def seconds(self, model: nn.Module, inputs: Tensor) -> float:
-        backend = backend_of(self.runtime)
-        with nullcontext(self.kept) if self.kept is not None else TemporaryDirectory() as folder:
-            path = Path(folder) / f"{digest_of(model)}{backend.suffix}"
-            if not path.exists():
-                convert(model, inputs, self.runtime, path)
+        with keeping(self) as clock:
+            path = clock.converted(model, inputs)
             with with_threads(self.wall.threads):
-                run = backend.ready(path, torch.float32)
+                run = backend_of(self.runtime).ready(path, torch.float32)
                 return self.wall.median(lambda: run([inputs]))
+
+    def converted(self, model: nn.Module, inputs: Tensor) -> Path:
+        """The file of a model, in a folder of its own in `kept`; converted now if it was not before."""
+        assert self.kept is not None
+        path = self.kept / digest_of(model) / file_of(self.runtime)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            convert(model, inputs, self.runtime, path)
+        return path
+
+    def files(self, model: nn.Module) -> dict[str, bytes]:
+        """What a model was converted into: the content of each file, by name."""
+        assert self.kept is not None
+        return {path.name: path.read_bytes() for path in (self.kept / digest_of(model)).iterdir()}
+
+
+@contextmanager
+def keeping(clock: AnyClock) -> Iterator[AnyClock]:
+    """The clock; if it converts models, they are kept at least inside the block."""
+    if isinstance(clock, RuntimeClock) and clock.kept is None:
+        with TemporaryDirectory() as folder:
+            yield replace(clock, kept=Path(folder))
+    else:
+        yield clock
 
 
 def clock_for(machine: Machine) -> "WallClock | RuntimeClock":

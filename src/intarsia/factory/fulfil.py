@@ -19,14 +19,17 @@ from ..errors import FitError, OverBudget
 from ..plan import Plan
 from ..rig import Lineage, bake, peak_bytes
 from .budget import UNITS, Budget
-from .clocks import Clock, WallClock, clock_for
+from .clocks import Clock, RuntimeClock, WallClock, clock_for, keeping
 from .device import Device
 from .kit import Kit
 from .ranking import Ranking
 from .refreshing import refreshed
 from .task import Task
 
-MEASUREMENTS = 8  # of models on the way to one that fits
+MEASUREMENTS = 6  # of models on the way to one that fits
+GUESSES = 4  # of these, before halves are tried
+TIMES = 2  # that seconds of a model are measured; the slower counts, for the promise is to hold next time too
+Made = tuple[Plan, nn.Module, Lineage, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Fulfilled:
             `seconds` are as predicted, with the error added that 95 % of held-out subnets stayed within.
         predicted: `seconds` and `memory` as the device had said.
         measured: How many models were measured.
-        took: Seconds of `assemble`, `bake` and `measure`.
+        took: Seconds of `assemble`, `bake`, `convert` for the device's runtime, and `measure`.
+        converted: The files that were measured, by name, where the device's runtime has any.
     """
 
     plan: Plan
@@ -59,6 +63,7 @@ class Fulfilled:
     predicted: Mapping[str, float]
     measured: int
     took: Mapping[str, float]
+    converted: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass
@@ -77,7 +82,9 @@ class Bench:
     clock: Clock
     pictures: Tensor | None
     measured: int = 0
-    took: dict[str, float] = field(default_factory=lambda: {"assemble": 0.0, "bake": 0.0, "measure": 0.0})
+    took: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("assemble", "bake", "convert", "measure"), 0.0)
+    )
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -90,7 +97,7 @@ class Bench:
         """What is known of a beginning of the ranking."""
         return {name: costs[length - self.ranking.least].item() for name, costs in self.known.items()}
 
-    def made(self, length: int) -> tuple[Plan, nn.Module, Lineage, dict[str, float]]:
+    def made(self, length: int) -> Made:
         """The model of a beginning, and all that it costs."""
         with self.timed("bake"):
             plan = self.ranking.plan(length)
@@ -100,10 +107,13 @@ class Bench:
                 refreshed(model, self.pictures)
         costs = self.told(length)
         if self.order.device is not None:
+            inputs = torch.zeros(1, *self.kit.host.size)
+            if isinstance(self.clock, RuntimeClock) and not self.order.device.remote:
+                with self.timed("convert"):
+                    self.clock.converted(model, inputs)
             with self.timed("measure"):
-                inputs = torch.zeros(1, *self.kit.host.size)
                 if not self.order.device.remote:
-                    costs["seconds"] = self.clock.seconds(model, inputs)
+                    costs["seconds"] = max(self.clock.seconds(model, inputs) for _ in range(TIMES))
                 costs["memory"] = peak_bytes(model, inputs)
                 self.measured += 1
         return plan, model, lineage, costs
@@ -113,8 +123,8 @@ def fulfil(order: Order, kit: Kit, *, clock: Clock | None = None, pictures: Tens
     """The model that a kit has for an order: the largest beginning of the task's ranking within every bound.
 
     No labels, no gradients. With a device, what is promised was measured on the model itself, on the runtime that the
-    device is of; the largest that was predicted to fit is tried first, then smaller ones by bisection. Seconds on a
-    remote device are predicted with caution, and have to be measured there.
+    device is of; the largest that was predicted to fit is tried first, then others; see `searched`. Seconds on a remote
+    device are predicted with caution, and have to be measured there.
 
     Args:
         clock: If not given, of the wall, on the runtime that the device is of and with its threads.
@@ -136,31 +146,68 @@ def fulfil(order: Order, kit: Kit, *, clock: Clock | None = None, pictures: Tens
     known: dict[str, NDArray[Any]] = dict(ranking.costs)
     if order.device is not None and order.device.remote:
         known["seconds"] = order.device.cautious(ranking)
-    told = {**predicted, **known}
-    bench = Bench(kit, ranking, known, order, clock, pictures)
-    floor, ceiling = (ranking.cut_at_share(share) for share in (kit.lowest, kit.highest))
-    bounds = order.budget.bounds
-    bench.took["assemble"] = time.perf_counter() - began
-    if over := order.budget.exceeded(bench.told(floor)):
-        raise refusal(order, bench.made(floor)[3], over)
-
-    afforded = np.all([told[name] <= bound for name, bound in bounds.items()], axis=0)
-    high = max(floor, min(ceiling, ranking.cut(afforded) or floor))
-    length, found = high, bench.made(high)
-    if order.budget.exceeded(found[3]):
-        length, found = floor, bench.made(floor) if high > floor else found
-        if over := order.budget.exceeded(found[3]):
-            raise refusal(order, found[3], over)
-        while high - length > 1 and bench.measured < MEASUREMENTS:
-            middle = (length + high) // 2
-            tried = bench.made(middle)
-            if order.budget.exceeded(tried[3]):
-                high = middle
-            else:
-                length, found = middle, tried
-    plan, model, lineage, costs = found
+    with keeping(clock) as kept:
+        bench = Bench(kit, ranking, known, order, kept, pictures)
+        floor, ceiling = (ranking.cut_at_share(share) for share in (kit.lowest, kit.highest))
+        bench.took["assemble"] = time.perf_counter() - began
+        if over := order.budget.exceeded(bench.told(floor)):
+            raise refusal(order, bench.made(floor)[3], over)
+        length, (plan, model, lineage, costs) = searched(bench, {**predicted, **known}, floor, ceiling)
+        if over := order.budget.exceeded(costs):
+            raise refusal(order, costs, over)
+        files = kept.files(model) if isinstance(kept, RuntimeClock) and bench.took["convert"] else {}
     said = {name: float(values[length - ranking.least]) for name, values in predicted.items()}
-    return Fulfilled(plan, model, lineage, costs, said, bench.measured, bench.took)
+    return Fulfilled(plan, model, lineage, costs, said, bench.measured, bench.took, files)
+
+
+def searched(bench: Bench, told: Mapping[str, NDArray[Any]], floor: int, ceiling: int) -> tuple[int, Made]:
+    """The longest beginning that is told to fit, and does when it is measured; the shortest if none does.
+
+    After one that is over, what is told is corrected by what was measured, and the longest that should then fit is
+    tried; after `GUESSES`, halves. It ends when the next longer one is over, so that tighter budgets nest however wrong
+    what is told may be; or after `MEASUREMENTS`.
+
+    Args:
+        told: What each beginning is said to cost, from the shortest on.
+        floor, ceiling: The shortest and the longest that were trained for.
+    """
+    least, budget = bench.ranking.least, bench.order.budget
+    seen = {name: [(0.0, 0.0)] for name in budget.bounds}  # of each model: what was told, and what was measured
+
+    def longest() -> int:
+        fits = [told[name] <= told_within(bound, seen[name]) for name, bound in budget.bounds.items()]
+        return max(floor, min(ceiling, bench.ranking.cut(np.all(fits, axis=0)) or floor))
+
+    fitting, over, found = floor - 1, ceiling + 1, None
+    length = longest()
+    while True:
+        made = bench.made(length)
+        if budget.exceeded(made[3]):
+            over = length
+        elif over > ceiling:
+            return length, made
+        else:
+            fitting, found = length, made
+        if over - fitting == 1 or bench.measured >= MEASUREMENTS:
+            return (fitting, found) if found is not None else (over, made)
+        for name in budget.bounds:
+            seen[name].append((float(told[name][length - least]), made[3][name]))
+        wanted = longest() if bench.measured < GUESSES else (fitting + over) // 2
+        last = found is None and bench.measured == MEASUREMENTS - 1
+        length = floor if last else min(max(wanted, fitting + 1), over - 1)
+
+
+def told_within(bound: float, seen: list[tuple[float, float]]) -> float:
+    """How much may be told of a cost that shall be within a bound: by the line through the last two models.
+
+    Args:
+        seen: Of no model first, and then of each: what was told, and what was measured.
+    """
+    if len(seen) == 1:
+        return bound
+    (before, then), (said, was) = seen[-2:]
+    steep = (was - then) / (said - before) if said != before else was / said
+    return said + (bound - was) / min(max(steep, was / said / 2), was / said * 2)  # noise makes no cliffs
 
 
 def refusal(order: Order, cheapest: Mapping[str, float], over: list[str]) -> OverBudget:

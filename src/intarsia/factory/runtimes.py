@@ -29,6 +29,11 @@ def backend_of(name: str) -> Backend:
     return BACKENDS[name]
 
 
+def file_of(name: str) -> str:
+    """What a model of this format is called in its folder; others may lie beside it."""
+    return f"model{backend_of(name).suffix}"
+
+
 @torch.no_grad()
 def convert(model: nn.Module, inputs: Tensor, name: str, path: Path) -> None:
     """Write a model for another runtime.
@@ -38,17 +43,23 @@ def convert(model: nn.Module, inputs: Tensor, name: str, path: Path) -> None:
         path: With the suffix of the runtime's backend.
 
     Raises:
-        FitError, RigError: as `backend_of` does.
+        FitError, RigError: as `backend_of` does; or the runtime has no such operation.
     """
     write = backend_of(name).convert
     assert write is not None
     program = torch.export.export(model, (inputs,), strict=False)
-    write(Program(program, ["pictures"], ["answers"]), path, torch.float32)
+    try:
+        write(Program(program, ["pictures"], ["answers"]), path, torch.float32)
+    except Exception as error:  # each converter has exceptions of its own
+        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise RigError(
+            f"{name} does not take this model: {why} Take another runtime, or another architecture."
+        ) from error
 
 
 @torch.no_grad()
 def export(model: nn.Module, size: tuple[int, int, int], name: str, folder: Path, *, things: bool = False) -> float:
-    """Write a model for another runtime into a folder, and compare its answers with PyTorch's.
+    """Write a model for another runtime into a folder, if it is not there yet; compare its answers with PyTorch's.
 
     Args:
         things: It is a detector: its boxes and its scores are compared.
@@ -60,9 +71,10 @@ def export(model: nn.Module, size: tuple[int, int, int], name: str, folder: Path
         FitError: there is no such format.
         RigError: it differs by more than `NEAR` or `NEAR_THINGS`, or the runtime is not installed.
     """
-    path = folder / f"model{backend_of(name).suffix}"
+    path = folder / file_of(name)
     pictures = torch.randn(1, *size, generator=torch.Generator().manual_seed(0))
-    convert(model, pictures, name, path)
+    if not path.exists():
+        convert(model, pictures, name, path)
     wanted: Tensor = model(pictures)
     (found,) = BACKENDS[name].ready(path, torch.float32)([pictures])
     apart = things_apart(found, wanted) if things else answers_apart(found, wanted)

@@ -32,7 +32,7 @@ from .fulfil import Fulfilled, Order
 from .int8 import int8_of
 from .kit import Kit
 from .remote import copy_script
-from .runtimes import backend_of, export
+from .runtimes import backend_of, export, file_of
 
 FORMAT = "recipe/1"
 WEIGHTS, RECIPE, PLAN, REPORT = "model.safetensors", "recipe.json", "plan.yaml", "report.json"
@@ -113,6 +113,9 @@ def ship(
         (part / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n")
         (part / PLAN).write_text(write_plan(done.plan))
         things = kit.space.things
+        if any(file_of(name) in done.converted for name in formats):
+            for file, content in done.converted.items():
+                (part / file).write_bytes(content)
         differs = {name: export(done.model, kit.host.size, name, part, things=things) for name in formats}
         on = machine() if order.device is None else order.device.machine
         report = {

@@ -3,6 +3,7 @@
 from torch import nn
 
 from ..errors import FitError
+from ..rig.compiled import refuse_compiled
 from ..rig.contract import Host
 from .sampling import Sampler as Sampler
 from .sampling import first_row_below as first_row_below
@@ -17,7 +18,9 @@ def of(model: nn.Module, **sizes: int) -> Host:
 
     Raises:
         FitError: none does.
+        RigError: the model is compiled.
     """
+    refuse_compiled(model)
     from .diffusers_unet import UNetHost  # here, for diffusers takes seconds to import and supernets want none of it
 
     hosts = (UNetHost,)  # read from top to bottom; the first that recognises a model takes it

@@ -42,7 +42,7 @@ class PlanHook(ModelHook):
         return module
 
     def reset_state(self, module: nn.Module) -> nn.Module:
-        self.live.restart_all()
+        self.live.restart()
         return module
 
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion's UNet, in every shape that diffusers builds: SD 1.x, 2.x, XL and their relatives.
+"""Stable Diffusion's UNet: SD 1.x, 2.x, XL and their relatives that are told words, so not Kandinsky's.
 
 Sites, from coarse to fine:
 
@@ -32,6 +32,10 @@ from ..rig.contract import Host
 from ..rig.outlining import outline_of
 from . import unet_cutting, unet_inputs
 
+# What must be alike in a model that answers in another's place: all that decides with what it is called.
+ASKED = ("in_channels", "out_channels", "cross_attention_dim", "addition_embed_type", "addition_time_embed_dim",
+         "projection_class_embeddings_input_dim", "class_embed_type", "num_class_embeds", "time_cond_proj_dim",
+         "encoder_hid_dim", "encoder_hid_dim_type")  # fmt: skip
 UNIT_LISTS = ("resnets", "attentions", "downsamplers", "upsamplers")
 
 
@@ -129,6 +133,16 @@ class UNetHost:
         time = args[1] if len(args) > 1 else kwargs["timestep"]
         return float(time.flatten()[0]) if isinstance(time, Tensor) else float(time)
 
+    def step_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        """Pipelines pass the elements of `scheduler.timesteps`, which `set_timesteps` makes anew."""
+        time = args[1] if len(args) > 1 else kwargs["timestep"]
+        if not isinstance(time, Tensor) or time.dim():
+            return None
+        return time if time.untyped_storage().nbytes() > time.element_size() else None
+
+    def words_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        return args[2] if len(args) > 2 else kwargs.get("encoder_hidden_states")
+
     def sample_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         return args[0] if args else kwargs["sample"]
 
@@ -202,13 +216,37 @@ class UNetHost:
         if not isinstance(other.module, UNet2DConditionModel):
             return f"it is a {type(other.module).__name__}"
         ours, theirs = self.module.config, other.module.config
-        for name in ("in_channels", "out_channels", "cross_attention_dim", "addition_embed_type"):
+        for name in ASKED:
             if width_of(ours[name]) != width_of(theirs[name]):
                 return f"its {name} is {theirs[name]}, the host's {ours[name]}"
         return None
 
+    def misheard(self, other: Host, kwargs: Mapping[str, Any]) -> str | None:
+        """Residuals of a ControlNet, for each skip connection, or of a T2I-Adapter, for each level.
+
+        diffusers adds as many as find a place, wrongly paired, and says nothing.
+        """
+        control = kwargs.get("down_block_additional_residuals") is not None
+        by_skip = control and kwargs.get("mid_block_additional_residual") is not None
+        by_level = (control and not by_skip) or kwargs.get("down_intrablock_additional_residuals") is not None
+        for given, places, what in ((by_skip, skips, "skip connections"), (by_level, levels, "levels")):
+            ours, theirs = (places(host.module) for host in (self, other))
+            if given and ours != theirs:
+                return f"it brings a residual for each of {ours} {what}, and there are {theirs}"
+        return None
+
     def without(self, cuts: Sequence[str]) -> tuple[UNet2DConditionModel, dict[str, str]]:
         return unet_cutting.without(self.module, cuts)
+
+
+def levels(unet: Any) -> int:
+    """Resolutions on the way down."""
+    return len(unet.down_blocks)
+
+
+def skips(unet: Any) -> int:
+    """Features that are handed across from the way down."""
+    return 1 + sum(len(block.resnets) + len(block.downsamplers or ()) for block in unet.down_blocks)
 
 
 def width_of(value: Any) -> Any:

@@ -51,6 +51,19 @@ def whole_pipeline(folder: Path) -> DiffusionPipeline:
     return DiffusionPipeline.from_pretrained(str(lender_of(folder)), unet=unet, **reading)
 
 
+def lent_unet(folder: Path, pipe: DiffusionPipeline, *, device: str | None = None) -> UNet2DConditionModel:
+    """The UNet of the pipeline in a folder, to answer some calls in place of another pipeline's.
+
+    Raises:
+        CardError: it predicts something else than the other; the sampler would take its answers for what they are not.
+    """
+    lender = load_pipeline(folder, device=device)
+    theirs, ours = (getattr(one.scheduler.config, "prediction_type", "epsilon") for one in (lender, pipe))
+    if theirs != ours:
+        raise CardError(f"{folder}: its UNet predicts {theirs!r}, that of the pipeline it should help {ours!r}.")
+    return lender.unet
+
+
 def final_latents(
     pipe: DiffusionPipeline, prompts: Sequence[str], *, steps: int, guidance: float, seed: int = 0
 ) -> torch.Tensor:

@@ -19,6 +19,9 @@ class Sampler(Protocol):
 def rows(scheduler: Sampler, steps: int) -> int:
     """Calls of the model for a number of steps: 51 for PNDM at 50, 99 for Heun. Read, not assumed.
 
+    RePaint's are too many: its steps back in time are counted, at which it calls no model. A plan of so many rows
+    serves it, for each jump back begins a run of its own, with features of its own.
+
     The scheduler is left as it is.
 
     Raises:

@@ -6,7 +6,7 @@ LAPTOP-Diff's remedy. Training the replaced parts stage by stage inside a frozen
 incubation as we understand it; what the paper leaves open is ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import FitError
+from ..parts.expert_conv import ExpertConv2d
 from ..rig.answering import first_tensor
 from ..rig.listening import listening
+from ..train.groups import Group
 from ..train.noising import noised
+
+Tell = Callable[[Any, Tensor], Mapping[str, Any]]  # from words of a batch and its time steps to keyword arguments
+
+
+def told(words: Any, _times: Tensor) -> Mapping[str, Any]:
+    """What a UNet is called with besides latents and time steps: token states, or a mapping of everything."""
+    return words if isinstance(words, Mapping) else {"encoder_hidden_states": words}
 
 
 @dataclass(frozen=True)
@@ -34,14 +43,15 @@ class Weights:
 class Distilling(nn.Module):
     """The losses of a student beside its teacher, for `train.fit`.
 
-    A batch is (latents, words): latents (batch, channels, height, width) and token states (batch, tokens, width), or
-    words as a mapping of everything that the UNet is called with.
+    A batch is (latents, words): latents (batch, channels, height, width) and whatever `tell` reads.
 
     Args:
         noise: A diffusers scheduler with `add_noise` and, for v-prediction, `get_velocity`.
         pairs: For each path in the student whose answer is compared, the path in the teacher.
         channel_weights: What an error in each channel of the answer counts, mean 1, if they do not count alike: for
             latents whose channels carry unequal shares of the picture.
+        late: Where time steps dwell; see `train.noising.noised`. A student is best taught as its teacher was.
+        tell: What the UNets are told, if words depend on the time step.
     """
 
     def __init__(
@@ -52,12 +62,15 @@ class Distilling(nn.Module):
         pairs: Mapping[str, str],
         weights: Weights = Weights(),
         channel_weights: Tensor | None = None,
+        late: float = 1.0,
+        tell: Tell = told,
     ) -> None:
         super().__init__()
         self.channels = 1.0 if channel_weights is None else channel_weights.view(1, -1, 1, 1)
         self.student = student
         self.teacher = [teacher.eval().requires_grad_(False)]  # in a list: neither trained nor saved with the student
         self.noise, self.pairs, self.weights = noise, dict(pairs), weights
+        self.late, self.tell = late, tell
         for model, paths in ((student, self.pairs.keys()), (teacher, self.pairs.values())):
             known = {path for path, _ in model.named_modules()}
             if strange := [path for path in paths if path not in known]:
@@ -65,8 +78,8 @@ class Distilling(nn.Module):
 
     def forward(self, batch: tuple[Tensor, Any]) -> dict[str, Tensor]:
         latents, words = batch
-        called = words if isinstance(words, Mapping) else {"encoder_hidden_states": words}
-        noisy, times, wanted = noised(self.noise, latents)
+        noisy, times, wanted = noised(self.noise, latents, late=self.late)
+        called = self.tell(words, times)
         (teacher,) = self.teacher
         if not self.weights.output and not self.weights.feature:  # nobody asks the teacher
             task = self.off(first_tensor(self.student(noisy, times, **called)).float(), wanted)
@@ -83,6 +96,12 @@ class Distilling(nn.Module):
         weighted = sum(getattr(self.weights, name) * loss for name, loss in losses.items())
         return {"loss": torch.as_tensor(weighted), **losses}
 
+    def learning_groups(self) -> list[Group]:
+        """What mixes experts begins at nothing and has as many steps as all else: ten times the rate, and no decay."""
+        convs = [module for module in self.student.modules() if isinstance(module, ExpertConv2d)]
+        mixing = [value for conv in convs for value in (conv.scores, conv.router) if value is not None]
+        return [Group(mixing, factor=10.0, weight_decay=0.0)] if mixing else []
+
     def off(self, found: Tensor, wanted: Tensor) -> Tensor:
         """How far an answer is from what it should be."""
         channels = self.channels.to(found) if isinstance(self.channels, Tensor) else self.channels
@@ -95,7 +114,10 @@ class Distilling(nn.Module):
 
 
 def block_pairs(student: UNet2DConditionModel, teacher: UNet2DConditionModel) -> dict[str, str]:
-    """The blocks that both have, by name: what BK-SDM compares. For an assembled student, `record.blocks_of`."""
+    """The blocks that both have, by name; BK-SDM compares them but for the middle one.
+
+    For an assembled student, `record.blocks_of`.
+    """
 
     def blocks(model: UNet2DConditionModel) -> list[str]:
         found = [f"down_blocks.{number}" for number in range(len(model.down_blocks))]

@@ -19,8 +19,14 @@ from ..rig.lineage import Lineage
 KEPT = "**.resnets.*.conv1 | **.resnets.*.conv2"
 
 
-def donors_of(smaller: nn.Module, whole: nn.Module, lineage: Lineage) -> dict[str, tuple[str, ...]]:
-    """For each convolution in a resnet of the smaller model, the removed ones of the whole that fit it."""
+def donors_of(
+    smaller: nn.Module, whole: nn.Module, lineage: Lineage, most: int | None = None
+) -> dict[str, tuple[str, ...]]:
+    """For each convolution in a resnet of the smaller model, the removed ones of the whole that fit it.
+
+    Args:
+        most: How many each inherits at most, those with its own place in their resnet first; None: all.
+    """
     theirs = {path: module for path, module in whole.named_modules() if isinstance(module, nn.Conv2d)}
     kept = {origin.removesuffix(".weight") for origin in lineage.origins.values()}
     found = {}
@@ -32,14 +38,20 @@ def donors_of(smaller: nn.Module, whole: nn.Module, lineage: Lineage) -> dict[st
             for other, module in theirs.items()
             if other not in kept and block_of(other) == block and alike(module, conv)
         ]
+        fitting.sort(key=lambda other: place_in_resnet(other) != place_in_resnet(path))
         if fitting:
-            found[path] = tuple(fitting)
+            found[path] = tuple(fitting[:most])
     return found
 
 
 def alike(one: nn.Conv2d, other: Any) -> bool:
     """Whether two convolutions differ in nothing but weights."""
     return one.weight.shape == other.weight.shape and (one.stride, one.padding) == (other.stride, other.padding)
+
+
+def place_in_resnet(path: str) -> str:
+    """`conv1` or `conv2`."""
+    return path.rpartition(".")[2]
 
 
 def block_of(path: str) -> str:
@@ -54,6 +66,7 @@ def with_experts(
     lineage: Lineage,
     *,
     routing: str = "time",
+    most: int | None = None,
 ) -> tuple[AssembledUNet, Mapping[str, tuple[str, ...]]]:
     """A copy of a smaller UNet whose convolutions have the removed ones as further experts.
 
@@ -61,6 +74,7 @@ def with_experts(
 
     Args:
         whole: The UNet that it was cut out of, with the lineage that says how.
+        most: How many kernels a convolution inherits at most; None: all that fit.
 
     Returns:
         The UNet, and for each convolution the removed ones that it inherits.
@@ -68,7 +82,7 @@ def with_experts(
     Raises:
         FitError: nothing that was removed fits anything that stayed.
     """
-    donors = donors_of(smaller, whole, lineage)
+    donors = donors_of(smaller, whole, lineage, most)
     if not donors:
         raise FitError("no convolution that was left out has the shape of one that stayed in its block.")
     widened = AssembledUNet.of(smaller)

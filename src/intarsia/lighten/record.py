@@ -8,6 +8,9 @@ from pathlib import Path
 from diffusers import UNet2DConditionModel
 
 from ..errors import CardError
+from ..plan import Skip, resolve
+from ..plan.text import read_plan
+from ..rig import Host
 from ..rig.lineage import Lineage
 
 NAME = "assembly.json"
@@ -51,6 +54,16 @@ def read_record(folder: Path) -> Assembled | None:
         return Assembled(**data)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise CardError(f"{path}: not a record of an assembly ({error!r}). Assemble the model anew.") from error
+
+
+def ancestry_of(record: Assembled, parent: Host) -> Mapping[str, str]:
+    """For each tensor of a model that was assembled so, its name in the model that it was cut out of.
+
+    Args:
+        parent: That model, or another of its shape.
+    """
+    table = resolve(read_plan(record.plan, NAME), parent.outline, record.sources)
+    return parent.without([path for path, action in table.cells[0].items() if isinstance(action, Skip)])[1]
 
 
 def blocks_of(smaller: UNet2DConditionModel, lineage: Lineage) -> dict[str, str]:

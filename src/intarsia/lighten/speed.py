@@ -20,7 +20,8 @@ from .inherit import branch_site, inherit
 from .modes import even
 
 ROUNDS = 3
-CLOSE = 0.04  # of the factor asked for; rungs lie about so far apart
+CLOSE = 0.04  # of the factor asked for; rungs of twenty calls lie about so far apart
+NEAR = 0.1  # what is farther off is said
 WHOLE = "whole"
 
 
@@ -96,41 +97,76 @@ def plan_for_speed(outline: Outline, rows: int, pace: Pace, factor: float) -> tu
         fastest = max(fastest, expected)
         if expected >= factor:
             return plan, expected
-    raise FitError(
-        f"{factor:g}x is out of reach by inheritance: {fastest:.2f}x is the most for {rows} calls on this machine. "
+    raise out_of_reach(factor, fastest, rows)
+
+
+def out_of_reach(factor: float, most: float, rows: int) -> FitError:
+    """The refusal of a factor that no plan of the ladder has."""
+    return FitError(
+        f"{factor:g}x is out of reach by inheritance: {most:.2f}x is the most for {rows} calls on this machine. "
         "Ask for less, or take fewer steps."
     )
 
 
 def plan_at_speed(
-    outline: Outline, rows: int, pace: Pace, factor: float, timed: Callable[[Plan], float], tries: int = 3
+    outline: Outline,
+    rows: int,
+    pace: Pace,
+    factor: float,
+    timed: Callable[[Plan], float],
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    tries: int = 3,
 ) -> tuple[Plan, float]:
     """The plan that is found to be `factor` times as fast, within a few hundredths where the ladder has such a rung.
 
     Args:
         timed: How many times faster than the whole model a plan is, measured now.
+        say: Hears of it if no rung is within a tenth of the factor.
+        tries: How many plans are timed where the pace points, before those beside the nearest are.
 
     Returns:
         The plan that came nearest, and its measured factor.
 
     Raises:
-        FitError: no plan of the ladder is so fast; says what the most is.
+        FitError: no plan of the ladder is so fast, nor within a tenth of it; says what the most is.
     """
-    aim, measured = factor, list[tuple[Plan, float]]()
-    for _ in range(tries):
-        try:
-            plan, _ = plan_for_speed(outline, rows, pace, aim)
-        except FitError:
-            if not measured:
-                raise
-            plan = ladder(outline, rows)[0]
-        if any(plan == known for known, _ in measured):
+    rungs = ladder(outline, rows)
+    measured: dict[int, float] = {}
+
+    def off(rung: int) -> float:
+        return abs(measured[rung] / factor - 1)
+
+    def reaching(aim: float) -> int:
+        with contextlib.suppress(FitError):
+            return min(rungs.index(plan_for_speed(outline, rows, pace, aim)[0]), rows - 2)
+        return 0
+
+    def toward(rung: int) -> int:
+        return rung + 1 if measured[rung] > factor else rung - 1
+
+    plan_for_speed(outline, rows, pace, factor)  # refuses before anything is timed
+    aim, rung = factor, reaching(factor)
+    while rung not in measured and len(measured) < tries:
+        measured[rung] = timed(rungs[rung])
+        aim *= factor / measured[rung]
+        rung = rung if off(rung) < CLOSE else reaching(aim)
+    while off(rung := min(measured, key=off)) > CLOSE:
+        beside = toward(rung)
+        if beside in measured or beside not in range(rows - 1):
             break
-        measured.append((plan, timed(plan)))
-        if abs(measured[-1][1] / factor - 1) < CLOSE:
-            break
-        aim *= factor / measured[-1][1]
-    return min(measured, key=lambda one: abs(one[1] - factor))
+        measured[beside] = timed(rungs[beside])
+    if off(rung) > NEAR:
+        if 0 not in measured:
+            measured[0] = timed(rungs[0])
+        most = max(measured.values())
+        if most < factor:
+            raise out_of_reach(factor, most, rows)
+        say(
+            f"no plan of {rows} calls is within a tenth of {factor:g}x: {measured[rung]:.2f}x is the nearest, "
+            f"{measured.get(toward(rung), 1):.2f}x the next, {most:.2f}x the most. More steps allow of finer plans."
+        )
+    return rungs[rung], measured[rung]
 
 
 def remembered_pace(outline: Outline, rows: int, device: str, about: str, measure: Callable[[], Pace]) -> Pace:

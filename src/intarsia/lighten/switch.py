@@ -72,27 +72,45 @@ def whole_steps(rows: int, count: int, order: int) -> int:
 ORDERS: dict[str, Callable[..., tuple[int, ...]]] = {"first": first, "last": last, "spread": spread}
 
 
+def sampler_steps(rows: int, order: int = 1) -> tuple[range, ...]:
+    """The rows of each sampler step; Heun's last step is one call."""
+    return tuple(range(start, min(start + order, rows)) for start in range(0, rows, order))
+
+
 @dataclass(frozen=True)
 class Sensitivity:
-    """How far the final latents move when one model answers one row: squared distance, (models, rows)."""
+    """How far the final latents move when one model answers one sampler step.
+
+    Attributes:
+        names: The models.
+        harm: Squared distance, (models, steps).
+        steps: The rows of each step.
+    """
 
     names: tuple[str, ...]
     harm: np.ndarray
+    steps: tuple[range, ...]
 
 
-def sensitivity_of(host: Host, others: Mapping[str, Host], run: Callable[[], Tensor], rows: int) -> Sensitivity:
-    """Let each of the others answer each row alone. Calls `run` once whole and once for each row and model."""
-    whole = run()
-    harm = np.zeros((len(others), rows))
+def sensitivity_of(
+    host: Host, others: Mapping[str, Host], run: Callable[[], Tensor], rows: int, order: int = 1
+) -> Sensitivity:
+    """Let each of the others answer each sampler step alone. Calls `run` once whole, and once for each step and model.
+
+    Args:
+        order: Calls that a sampler step makes, `scheduler.order`.
+    """
+    whole, steps = run(), sampler_steps(rows, order)
+    harm = np.zeros((len(others), len(steps)))
     for place, name in enumerate(others):
-        for row in range(rows):
-            with applied(switch(rows, {name: [row]}), host, others=others):
-                harm[place, row] = float((run() - whole).double().square().sum())
-    return Sensitivity(tuple(others), harm)
+        for number, step in enumerate(steps):
+            with applied(switch(rows, {name: step}), host, others=others):
+                harm[place, number] = float((run() - whole).double().square().sum())
+    return Sensitivity(tuple(others), harm, steps)
 
 
 def cheapest_harm(seen: Sensitivity, costs: Sequence[float], budget: float) -> dict[str, list[int]]:
-    """Which model answers which row, so that the harms add up to the least within a budget. Exact.
+    """Which model answers which rows, so that the harms add up to the least within a budget. Exact; no step is torn.
 
     What is spent depends only on how many rows each model answers, so for each such count the best way is kept.
 
@@ -103,24 +121,26 @@ def cheapest_harm(seen: Sensitivity, costs: Sequence[float], budget: float) -> d
     Raises:
         PlanError: the cheapest model in every row costs more.
     """
-    rows = seen.harm.shape[1]
-    harm = np.vstack([np.zeros(rows), seen.harm])
+    harm = np.vstack([np.zeros(len(seen.steps)), seen.harm])
     best: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {(0,) * len(costs): (0.0, ())}
-    for row in range(rows):
+    for number, step in enumerate(seen.steps):
         longer: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {}
         for counts, (sofar, chosen) in best.items():
             for place in range(len(costs)):
-                after = (*counts[:place], counts[place] + 1, *counts[place + 1 :])
-                found = (sofar + float(harm[place, row]), (*chosen, place))
+                after = (*counts[:place], counts[place] + len(step), *counts[place + 1 :])
+                found = (sofar + float(harm[place, number]), (*chosen, place))
                 if after not in longer or found[0] < longer[after][0]:
                     longer[after] = found
         best = longer
     within = {counts: one for counts, one in best.items() if np.dot(counts, costs) <= budget * (1 + 1e-9)}
     if not within:
-        raise PlanError(f"even the cheapest model in every row costs {min(costs) * rows:.1f} host calls, "
-                        f"more than {budget:.1f}.")  # fmt: skip
+        least = min(costs) * sum(map(len, seen.steps))
+        raise PlanError(f"even the cheapest model in every row costs {least:.1f} host calls, more than {budget:.1f}.")
     chosen = min(within.values())[1]
-    return {name: [row for row in range(rows) if chosen[row] == place] for place, name in enumerate(seen.names, 1)}
+    return {
+        name: [row for step, answering in zip(seen.steps, chosen, strict=True) if answering == place for row in step]
+        for place, name in enumerate(seen.names, 1)
+    }
 
 
 @dataclass(frozen=True)
@@ -152,7 +172,7 @@ def search_switch(
         PlanError: no order is so cheap.
     """
     costs = [1.0, *(other.outline.macs / host.outline.macs for other in others.values())]
-    seen = sensitivity_of(host, others, run, rows)
+    seen = sensitivity_of(host, others, run, rows, order)
     candidates = {"searched": switch(rows, cheapest_harm(seen, costs, macs_ratio * rows))}
     for (name, _), cost in zip(others.items(), costs[1:], strict=True):
         count = int(np.ceil(rows * (1 - macs_ratio) / (1 - cost) - 1e-9)) if cost < 1 else rows + 1

@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from ..train import Schedule, fit, wear_average
-from .distill import Distilling, Weights
+from .distill import Distilling, Tell, Weights, told
 from .incubation import hybrid, level_blocks, levels_that_differ
 
 Batch = tuple[Tensor, Any]
@@ -43,6 +43,8 @@ def teach(
     weights: Weights = Weights(),
     incubate: float = 0.0,
     channel_weights: Tensor | None = None,
+    late: float = 1.0,
+    tell: Tell = told,
     seed: int = 0,
     save_every: int = 500,
     stop_after: float | None = None,
@@ -56,7 +58,7 @@ def teach(
         schedule: Of all steps together.
         out: Folder of the run: `whole/`, and `level-<n>/` for each stage of incubation.
         incubate: Share of the steps spent on one resolution after another inside the frozen teacher.
-        channel_weights: What an error in each channel counts, mean 1; see `Distilling`.
+        channel_weights, late, tell: See `Distilling`.
         stop_after: Seconds after which this session saves and stops.
 
     Returns:
@@ -75,7 +77,7 @@ def teach(
     for level in levels if each else ():
         raised = hybrid(student, teacher, level).train()
         heard = {path: pairs[path] for path in level_blocks(student, level) if path in pairs}
-        objective = Distilling(raised, teacher, noise, heard, weights, channel_weights)
+        objective = Distilling(raised, teacher, noise, heard, weights, channel_weights, late, tell)
         stage = replace(schedule, steps=each, cooldown=each // 2, warmup=min(schedule.warmup, each // 4))
         done = fit(objective, batch_at, stage, out / f"level-{level}", seed=seed + 1 + level, save_every=save_every,
                    stop_after=left())  # fmt: skip
@@ -85,7 +87,7 @@ def teach(
         wear_average(objective, out / f"level-{level}")
 
     student.train().requires_grad_(True)
-    objective = Distilling(student, teacher, noise, pairs, weights, channel_weights)
+    objective = Distilling(student, teacher, noise, pairs, weights, channel_weights, late, tell)
     remaining = schedule.steps - each * len(levels)
     stage = replace(schedule, steps=remaining, cooldown=min(schedule.cooldown, remaining))
     done = fit(objective, batch_at, stage, out / "whole", seed=seed, save_every=save_every, stop_after=left())

@@ -195,6 +195,8 @@ class ExpertConv2d(nn.Module):
         if known is not None:
             return F.conv2d(given, *known, **self.settings)
         mixed = self.mix(given)
+        if len(mixed) > 1 and torch.is_grad_enabled():
+            return self.mixed_answers(given, mixed)
         kernels, biases = self.kernels(mixed)
         if len(mixed) == 1:
             return F.conv2d(given, kernels[0], None if biases is None else biases[0], **self.settings)
@@ -203,6 +205,18 @@ class ExpertConv2d(nn.Module):
         wide = {**self.settings, "groups": batch * self.settings["groups"]}
         bias = None if biases is None else biases.flatten()
         return F.conv2d(given.flatten(0, 1)[None], kernels.flatten(0, 1), bias, **wide)[0].unflatten(0, (batch, -1))
+
+    def mixed_answers(self, given: Tensor, mixed: Tensor) -> Tensor:
+        """The same, as answers mixed rather than kernels: while learning, with a mixture a sample, twice as fast."""
+        groups = self.settings["groups"]
+
+        def side_by_side(values: Tensor) -> Tensor:
+            return values.unflatten(1, (groups, -1)).transpose(0, 1).flatten(0, 2)
+
+        bias = None if self.bias is None else side_by_side(self.bias)
+        answers = F.conv2d(given, side_by_side(self.weight), bias, **self.settings)
+        answers = answers.unflatten(1, (groups, self.experts, -1))
+        return (mixed.to(answers)[:, None, :, None, None, None] * answers).sum(2).flatten(1, 2)
 
     @torch.no_grad()
     def premerge(self, times: Sequence[float]) -> None:

@@ -15,6 +15,7 @@ from .contract import Host
 from .dead import dead, first_dead, overlooked
 
 Wearing = Callable[[Any], Any]  # from the forward that stands at a module to the one that stands in for it
+UNDER_OFFLOADING = "_old_forward"  # the forward that accelerate's offloading stands over, and puts back when it goes
 
 
 @dataclass
@@ -66,7 +67,8 @@ def answer(
     if path in settled.passed:
         passes = table.outline.by_path[path].skip == "identity"
         return like_output(given if passes else torch.zeros_like(given), kwargs)
-    return like_output(placeholder(row.shapes.get(path, given.shape), given), kwargs)
+    dead = placeholder(row.shapes.get(path, given.shape), given)
+    return like_output(dead.clone() if row.guarded else dead, kwargs)  # one number at every place cannot be edited
 
 
 def refuse_dead(reader: str, values: tuple[Any, ...]) -> None:
@@ -118,24 +120,29 @@ def wearing(answering: Callable[..., Any], path: str) -> Wearing:
 def worn(module: nn.Module, forwards: Mapping[str, Wearing]) -> Iterator[None]:
     """Give the modules at these paths other forwards inside the block ('' is the module itself).
 
+    An offloaded module wears ours under its offloading, which comes and goes with every run of a pipeline.
+
     Raises:
         RigError: on leaving, if somebody put a forward over ours and did not take it off: it is gone with ours.
     """
-    put_on: list[tuple[str, nn.Module, Any, Any]] = []
+    put_on: list[tuple[str, nn.Module, bool, Any, Any]] = []
+    covered: list[str] = []
     try:
         for path, wear in forwards.items():
             piece = module.get_submodule(path)
-            ours = wear(piece.forward)
-            put_on.append((path, piece, piece.__dict__.get("forward"), ours))
-            piece.__dict__["forward"] = ours
+            place = UNDER_OFFLOADING if not path and UNDER_OFFLOADING in piece.__dict__ else "forward"
+            stood = getattr(piece, place)
+            ours = wear(stood)
+            put_on.append((path, piece, "forward" not in piece.__dict__, stood, ours))
+            piece.__dict__[place] = ours
         yield
     finally:
-        covered = [path for path, piece, _, ours in put_on if piece.__dict__.get("forward") is not ours]
-        for _, piece, before_us, _ in reversed(put_on):
-            if before_us is None:
-                piece.__dict__.pop("forward", None)
-            else:
-                piece.__dict__["forward"] = before_us
+        for path, piece, bare, stood, ours in reversed(put_on):
+            found = [place for place in ("forward", UNDER_OFFLOADING) if piece.__dict__.get(place) is ours]
+            covered += [] if found else [path]
+            piece.__dict__[found[0] if found else "forward"] = stood
+            if bare and piece.__dict__.get("forward") is stood:
+                del piece.__dict__["forward"]
     if covered:
         raise RigError(
             f"a forward was put on {covered[0]!r} under the plan and not taken off before it ended. It is off now; "

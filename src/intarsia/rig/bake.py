@@ -10,13 +10,21 @@ from .contract import Host, UnitHost
 from .lineage import Lineage
 
 
-def bake(plan: Plan, host: Host | UnitHost, others: Mapping[str, Host] | None = None) -> tuple[nn.Module, Lineage]:
+def bake(
+    plan: Plan,
+    host: Host | UnitHost,
+    others: Mapping[str, Host] | None = None,
+    *,
+    ancestry: Mapping[str, str] | None = None,
+) -> tuple[nn.Module, Lineage]:
     """Leave out what a one-row plan skips, and take from other models what it uses; the hosts stay as they are.
 
     Of a host with units, those that the plan keeps are cut out of the weights: nothing of the others is left.
 
     Args:
         others: The models that `Use` names.
+        ancestry: For a host that was itself cut out of another model: each of its tensors' names there, by which
+            other models of that one's shape are read. See `lighten.record.ancestry_of`.
 
     Returns:
         The assembled model, and for each of its tensors where it came from.
@@ -39,7 +47,7 @@ def bake(plan: Plan, host: Host | UnitHost, others: Mapping[str, Host] | None = 
     if other is not None:
         raise PlanError(f"{other!r} is neither skipped nor used: a baked model has no memory.")
     smaller, origins = host.without(tuple(path for path, action in cells.items() if isinstance(action, Skip)))
-    lineage = Lineage(origins, sources_of(table, origins))
+    lineage = Lineage(origins, sources_of(table, origins), ancestry=ancestry or {})
     lineage.fill(smaller, host.module, {name: model.module for name, model in others.items()})
     return smaller.train(host.module.training), lineage
 

@@ -109,6 +109,14 @@ class Host(Protocol):
         """The time step of a call, which falls during a run."""
         ...
 
+    def step_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        """The time step of a call, if it is an element of a schedule: of one that serves this run alone."""
+        ...
+
+    def words_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        """What a call is told, if anything: two predictions of one step are told by it."""
+        ...
+
     def sample_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         """The tensor whose shape, type and device a remembered feature goes with."""
         ...
@@ -155,6 +163,10 @@ class Host(Protocol):
 
     def misfit(self, other: "Host") -> str | None:
         """Why another model cannot answer a call in this one's place, or None."""
+        ...
+
+    def misheard(self, other: "Host", kwargs: Mapping[str, Any]) -> str | None:
+        """What this call brings that another model, which fits otherwise, would take in wrongly, or None."""
         ...
 
     def without(self, cuts: Sequence[str]) -> tuple[nn.Module, Mapping[str, str]]:

@@ -18,16 +18,21 @@ class Lineage:
     Attributes:
         origins: From names of tensors to the names that they had.
         sources: The named models that tensors came from; what is not in it came from the host itself.
+        ancestry: Where the host was itself cut out of another model: for each of its tensors, the name there.
         slices: For tensors of which a part was taken, the indices along each dimension that was cut.
     """
 
     origins: Mapping[str, str]
     sources: Mapping[str, str] = field(default_factory=dict)
     slices: Mapping[str, Mapping[int, Sequence[int]]] = field(default_factory=dict)
+    ancestry: Mapping[str, str] = field(default_factory=dict)
 
     @torch.no_grad()
     def fill(self, smaller: nn.Module, host: nn.Module, others: Mapping[str, nn.Module] | None = None) -> None:
         """Copy every tensor along the lineage.
+
+        A source may be of another shape than the host: the model that the host was cut out of, where tensors go by
+        their names in `ancestry`, or one that is as small as what is made, where they go by the names here.
 
         Raises:
             FitError: a source has no such tensor, or one of another shape.
@@ -35,7 +40,8 @@ class Lineage:
         known = {name: model.state_dict() for name, model in {HOST: host, **(others or {})}.items()}
         for name, value in smaller.state_dict().items():
             source, origin = self.sources.get(name, HOST), self.origins[name]
-            theirs = known[source].get(origin)
+            names = (origin,) if source == HOST else (self.ancestry.get(origin), origin, name)
+            theirs = next((known[source][one] for one in names if one in known[source]), None)
             if theirs is not None:
                 for dimension, indices in self.slices.get(name, {}).items():
                     theirs = theirs.index_select(dimension, torch.as_tensor(indices, device=theirs.device))

@@ -20,6 +20,7 @@ from ..plan import Plan, Skip, Table, Use, resolve
 from ..plan.liveness import Flow
 from .answering import Row, Wearing, answer, first_tensor, refuse_dead, wearing, worn
 from .clock import CallClock
+from .compiled import refuse_compiled
 from .contract import Host
 from .idle import block_answer, watch_of
 from .memory import Memory
@@ -106,13 +107,10 @@ class Live:
         return self.session.memory.bytes
 
     def restart(self) -> None:
-        """Forget everything of this walk; the next call is the first of a run."""
-        self.session.clock.restart()
-        self.session.memory.clear()
-
-    def restart_all(self) -> None:
-        """The next call of every thread, in every context, is the first of a run."""
-        self.sessions = threading.local()
+        """Forget what this thread remembers, in every context; its next call in each is the first of a run."""
+        for walk in self.sessions.__dict__.get("walks", {}).values():
+            walk.clock.restart()
+            walk.memory.clear()
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take note of a call: settle which row it is and what will run."""
@@ -121,7 +119,12 @@ class Live:
             self.restart()
         now.unfinished = True
         time, sample = self.host.time_of(args, kwargs), self.host.sample_of(args, kwargs)
-        now.row, now.lane, fresh = now.clock.tick(time)
+        row_before = now.row
+        now.row, now.lane, fresh = now.clock.tick(
+            time, self.host.step_of(args, kwargs), self.host.words_of(args, kwargs)
+        )
+        if now.row != row_before:
+            now.memory.forget(now.clock.lanes.missed)
         inputs = (sample.shape, sample.dtype, sample.device)
         if fresh or inputs != now.inputs:
             now.memory.clear()
@@ -201,12 +204,13 @@ def applied(
 
     Args:
         others: The models that `Use` may call.
-        lanes: Calls within one row: 2 where guidance asks for the two predictions one after the other.
+        lanes: Calls within one row: 2 where guidance asks for the two predictions one after the other. Some steps may
+            go without one of them; if each call is told new tensors, that must be the later one.
         graphs: Answers for the host with one graph per kind of row (`intarsia.graphs`), in place of its modules.
 
     Raises:
         PlanError, FitError: before anything is touched.
-        RigError: the host is under a plan already.
+        RigError: the host is under a plan already, or compiled.
     """
     others = dict(others or {})
     module = host.module
@@ -227,6 +231,7 @@ def applied(
             )
 
     def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        refuse_compiled(module)
         live.begin(args, kwargs)
 
     def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
@@ -238,6 +243,7 @@ def applied(
         forwards = {"": graphs(live)}
     if any(live.table.answering):
         forwards |= {"": switch(live, others, forwards.get(""))}
+    refuse_compiled(module, {"", *forwards})
     handles = (module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after))
     UNDER_PLAN.add(module)
     try:
@@ -257,7 +263,11 @@ def switch(live: Live, others: Mapping[str, Host], inner: Wearing | None) -> Wea
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             name = live.table.answering[live.session.row]
-            return own_forward(*args, **kwargs) if name is None else others[name].module(*args, **kwargs)
+            if name is None:
+                return own_forward(*args, **kwargs)
+            if (reason := live.host.misheard(others[name], kwargs)) is not None:
+                raise FitError(f"the model {name!r} cannot answer this call: {reason}. Let the host answer it.")
+            return others[name].module(*args, **kwargs)
 
         return forward
 

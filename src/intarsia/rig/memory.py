@@ -24,6 +24,11 @@ class Memory:
         """Make room for a lane."""
         self.lanes.setdefault(lane, {})
 
+    def forget(self, lanes: Iterable[int]) -> None:
+        """Forget everything of some lanes."""
+        for lane in lanes:
+            self.lanes.pop(lane, None)
+
     def clear(self) -> None:
         """Forget everything."""
         self.lanes.clear()

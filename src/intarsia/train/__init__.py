@@ -6,3 +6,4 @@ from .groups import Grouped as Grouped
 from .loop import Schedule as Schedule
 from .loop import fit as fit
 from .loop import seed_everything as seed_everything
+from .processes import processes as processes

@@ -23,13 +23,14 @@ from .checkpoint import Checkpoint
 from .ema import Average
 from .groups import optimizer_groups
 from .log import Log
+from .processes import processes
 
 Batch = Any
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train. Seconds, if given, end the run whatever the step.
+    """How long and how fast to train.
 
     Args:
         steps: Optimizer steps in all, over every session that resumes the run.
@@ -95,6 +96,7 @@ def fit(
     Errors:
         CardError: the checkpoint in `out` was written for another objective.
     """
+    processes()  # before accelerate guesses
     accelerator = Accelerator()
     objective.to(accelerator.device)
     trained = {name: value for name, value in objective.named_parameters() if value.requires_grad}

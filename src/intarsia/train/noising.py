@@ -1,4 +1,4 @@
-"""Noise for training a denoiser, as its scheduler makes it."""
+"""Noise for training a denoiser, as its scheduler makes it, and how far off its answer is."""
 
 from typing import Any
 
@@ -32,3 +32,13 @@ def noised(noise: Any, latents: Tensor, *, late: float = 1.0) -> tuple[Tensor, T
     else:
         raise FitError(f"the scheduler predicts {kind!r}; epsilon, v_prediction and sample can be trained on.")
     return noise.add_noise(latents, drawn, times), times, wanted
+
+
+def errors_of(found: Tensor, wanted: Tensor, channels: Tensor | None = None) -> Tensor:
+    """The mean squared error of each sample: (batch).
+
+    Args:
+        channels: What each latent channel counts, (channels); all alike if not given.
+    """
+    error = (found.float() - wanted).square()
+    return (error if channels is None else channels.to(error).view(-1, 1, 1) * error).flatten(1).mean(1)

@@ -1,0 +1,56 @@
+"""What a call of each UNet takes, at the model's own size and at the proportions of 512 px."""
+
+import functools
+import statistics
+from collections.abc import Callable, Mapping
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import nn
+
+from intarsia import rig
+
+WIDE = 64  # latents of 512 px
+SHORT = 8  # calls timed at once at the model's own size
+
+
+@torch.no_grad()
+def timed(unets: Mapping[str, nn.Module], pipe: DiffusionPipeline, rounds: int) -> dict[str, rig.meter.Seconds]:
+    """Guidance's two predictions in one batch, in single precision, by the side of latents."""
+    found = {}
+    for side in (pipe.unet.config.sample_size, WIDE):
+        generator = torch.Generator().manual_seed(0)
+        channels, width = pipe.unet.config.in_channels, pipe.unet.config.cross_attention_dim
+        sample = torch.randn(2, channels, side, side, generator=generator)
+        words = torch.randn(2, pipe.tokenizer.model_max_length, width, generator=generator)
+        time_step = int(pipe.scheduler.timesteps[0])
+        count = 1 if side == WIDE else SHORT
+        calls = {
+            name: repeated(functools.partial(unet, sample, time_step, words), count) for name, unet in unets.items()
+        }
+        found[size_of(side)] = rig.measure_seconds(calls, rounds=rounds, warmups=2)
+    return found
+
+
+def size_of(side: int) -> str:
+    return f"{side}x{side} latents"
+
+
+def repeated(call: Callable[[], object], count: int) -> Callable[[], None]:
+    """A call so many times: what is short is timed by the dozen."""
+
+    def calls() -> None:
+        for _ in range(count):
+            call()
+
+    return calls
+
+
+def overhead(seconds: Mapping[str, rig.meter.Seconds], dear: str, plain: str) -> float:
+    """Seconds of one over those of another in the same round: the larger of the medians at the two sizes."""
+
+    def ratios(taken: rig.meter.Seconds) -> list[float]:
+        one, other = (taken.names.index(name) for name in (dear, plain))
+        return [times[one] / times[other] for times in taken.rounds]
+
+    return max(statistics.median(ratios(taken)) for taken in seconds.values())

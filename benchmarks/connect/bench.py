@@ -1,0 +1,245 @@
+"""The emoji model with all that was trained for it, and how a row is drawn and judged."""
+
+import hashlib
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from benchmarks.base_model.world import taught_world
+from benchmarks.connect import hues, strokes
+from benchmarks.connect.assembly import DERIVED, IN_TURN, JOINT, OURS, SOFTER, SOFTLY, TEXT, Figures, Names, told
+from benchmarks.connect.conflict import contradictions, sided_with_words
+from benchmarks.connect.trials import Trials, seen
+from benchmarks.drawing import draw, processes
+from benchmarks.keeping import drawn_by, kept_pictures
+from intarsia import hosts, rig
+from intarsia.connect import Modality
+from intarsia.connect.files import read
+from intarsia.connect.modality import DOCUMENT
+from intarsia.graphs.exporting import digest_of
+from intarsia.hosts.pipelines import load_pipeline
+from intarsia.lighten import branch_site
+from intarsia.lighten.search import search_among
+from intarsia.plan import Plan
+from intarsia.plan.text import write_plan
+from intarsia.shipped import model_folder
+from recipes.modules.run import ground_of
+from recipes.modules.senses import ENCODERS
+from recipes.modules.training import Training, ended, refuse_unequal, told_by
+from recipes.modules.ways import Ground, Parts, Way, born, heard, run_name, trained
+
+TIMED, ROUNDS = 4, 7
+WATCHED = ["a fox", "a red apple in flat style", "a rocket", "a guitar in noto style"]  # on which the plan is sought
+
+
+class Bench:
+    """The model, what it can be shown through, and what is asked of it.
+
+    Args:
+        runs: Where the trainings are kept.
+        modules: Where the modules that ship are.
+        out: Where judges and pictures are kept.
+        crossing: How many pictures cross-talk is measured on.
+        part: Of which cells trials are; see `Trials.of`.
+    """
+
+    def __init__(
+        self,
+        senses: Names,
+        base: Path,
+        runs: Path,
+        modules: Path,
+        out: Path,
+        *,
+        pictures: int,
+        crossing: int,
+        quick: bool,
+        part: str = "cell",
+    ) -> None:
+        self.pipe: StableDiffusionPipeline = load_pipeline(model_folder("emoji"))
+        self.ground: Ground = ground_of(self.pipe)
+        self.senses, self.base, self.runs, self.modules, self.out, self.quick = senses, base, runs, modules, out, quick
+        self.steps = 4 if quick else 25
+        self.counts, self.part = (pictures, crossing), part
+        self.untrained: set[str] = set()
+        self.shown: list[np.ndarray] = []
+
+    @cached_property
+    def both_trials(self) -> tuple[Trials, Trials]:
+        """For every row, and, more of the same, for cross-talk."""
+        judges = (None, None)
+        if not self.quick:
+            world = taught_world(self.base)
+            judges = (
+                strokes.trained(world, self.out, steps=1600),
+                hues.trained(world, self.out / "hues", steps=400),
+            )  # fmt: skip
+        encoders = {name: ENCODERS[name]() for name in self.senses}
+        few, many = (Trials.of(self.base, encoders, *judges, count, self.part) for count in self.counts)
+        return few, many
+
+    @property
+    def trials(self) -> Trials:
+        return self.both_trials[0]
+
+    def trainings(self, ways: list[str], joint: Names) -> dict[str, Training]:
+        """How everything that a run compares was trained, by its folder.
+
+        Raises:
+            SystemExit: something was not trained, not to the end, or not like the others.
+        """
+        wanted = [(way, (name,)) for way in ways for name in self.senses] + ([(JOINT, joint)] if joint else [])
+        found, lacking = {}, []
+        for way, names in wanted:
+            shipped = self.shipped(way, names)
+            called = run_name(trained_as(way), names)
+            try:
+                found[called] = told_by(read(shipped, DOCUMENT)[1]) if shipped else ended(self.runs / called)
+            except SystemExit as error:
+                lacking.append(str(error))
+        if lacking:
+            raise SystemExit("\n".join(lacking))
+        refuse_unequal(found)
+        return found
+
+    def shipped(self, way: str, names: Names) -> Path | None:
+        """The file of a module of ours that comes with the model, if it does."""
+        path = self.modules / f"{names[0]}.safetensors"
+        return path if way in (OURS, IN_TURN) and path.exists() else None
+
+    def parts(self, way: str, names: Names) -> Parts:
+        """What was trained; in a rehearsal, what was born where nothing was."""
+        found: dict = {}
+        for group in () if way == TEXT else [names] if way == JOINT else [(name,) for name in names]:
+            shipped = self.shipped(way, group)
+            try:
+                found |= (
+                    {group[0]: Modality.load(shipped, self.ground.connector)} if shipped
+                    else trained(self.ground, trained_as(way), group, self.runs)
+                )  # fmt: skip
+            except SystemExit:
+                if not self.quick:
+                    raise
+                self.untrained.add(run_name(trained_as(way), group))
+                found |= born(self.ground, trained_as(way), group)
+        return found
+
+    def draw(
+        self,
+        way: str,
+        names: Names,
+        prompts: list[str],
+        features: dict[str, Tensor],
+        *,
+        weights: dict[str, float] | None = None,
+        plan: Plan | None = None,
+    ) -> np.ndarray:
+        """Pictures of prompts, each shown its own references; those of an earlier run, if there was the same."""
+        parts = self.parts(way, names)
+        weights = dict.fromkeys(names, SOFTLY) if way == SOFTER else weights
+
+        def around(rows: slice) -> AbstractContextManager[None]:
+            shown = {name: features[name][rows] for name in names}
+            return heard(self.ground, parts, shown, weights=weights, in_turn=way == IN_TURN)
+
+        def make() -> np.ndarray:
+            with (
+                nullcontext() if plan is None else rig.applied(plan, self.host),
+                torch.autocast(self.pipe.device.type, torch.bfloat16),
+            ):
+                return draw(self.pipe, prompts, steps=self.steps, around=around)
+
+        asked = [
+            self.weights, "bfloat16", self.steps, way == IN_TURN, weights, plan and write_plan(plan),
+            {name: (digest_of(part), getattr(part, "gating", None)) for name, part in parts.items()},
+            {name: hashlib.sha256(features[name].numpy().tobytes()).hexdigest() for name in names}, *prompts,
+        ]  # fmt: skip
+        drawn = make() if self.quick else kept_pictures(self.out / "pictures", asked, make)
+        self.shown.append(drawn[:8])
+        return drawn
+
+    @cached_property
+    def weights(self) -> str:
+        return drawn_by(self.pipe)
+
+    @property
+    def host(self) -> rig.Host:
+        return hosts.of(self.pipe.unet, batch=2, tokens=self.pipe.tokenizer.model_max_length)
+
+    def judged(self, way: str, names: Names, swapped: str | None) -> Figures:
+        """One row."""
+        drawn = self.draw(way, names, self.trials.prompts, self.trials.swapped(swapped))
+        return self.say((way, *names, swapped or ""), self.trials.figures(drawn))
+
+    def crossed(self, swapped: str | None) -> Figures:
+        """All senses by modules, one of them swapped, on more pictures."""
+        many = self.both_trials[1]
+        drawn = self.draw(OURS, self.senses, many.prompts, many.swapped(swapped))
+        return self.say(("cross-talk", swapped or ""), many.figures(drawn))
+
+    def spelled(self) -> Figures:
+        """Nothing shown, and the style said in words: what it is to be told of a style instead of shown it."""
+        return self.say(("style in words",), self.trials.figures(self.draw(TEXT, (), self.trials.spelled, {})))
+
+    def planned(self) -> tuple[Figures, dict]:
+        """All modules under an inheritance plan of half the multiply-accumulates."""
+        rows, host = hosts.rows(self.pipe.scheduler, self.steps), self.host
+        sites = [branch_site(host.outline, branch) for branch in range(2)]
+
+        def run() -> Tensor:
+            return draw(self.pipe, WATCHED, steps=self.steps, latents=True, alone=True)
+
+        found = search_among(host, sites, run, rows, 0.75 if self.quick else 0.5)
+        drawn = self.draw(OURS, self.senses, self.trials.prompts, self.trials.features, plan=found.plan)
+        return self.say(("planned",), self.trials.figures(drawn)), {"MACs": found.bill.macs_ratio}
+
+    def conflict(self, weights: tuple[float, ...]) -> dict[str, dict]:
+        """How often words win against the palette, by its weight."""
+        prompts, shown, named = contradictions(self.trials.exam.world, len(self.trials.prompts))
+        features = {"palette": seen(self.trials.encoders["palette"], shown)}
+        found = {}
+        for weight in weights:
+            drawn = self.draw(OURS, ("palette",), prompts, features, weights={"palette": weight})
+            found[str(weight)] = told({"words win": sided_with_words(drawn, named)})
+        return found
+
+    def cost(self) -> dict[str, object]:
+        """What all modules add to a run whose tokens are told afresh."""
+        prompts, choices = self.trials.prompts[:TIMED], ((), self.senses)
+        parts = {names: self.parts(OURS, names) for names in choices}
+        features = {
+            names: {name: self.trials.features[name][: len(prompts)] for name in names} for names in choices
+        }  # fmt: skip
+
+        def run(names: Names) -> None:
+            with heard(self.ground, parts[names], features[names]):
+                draw(self.pipe, prompts, steps=self.steps, alone=True)
+
+        counted = []
+        for names in choices:
+            with rig.count_macs() as macs:
+                run(names)
+            counted.append(macs.total)
+        taken = rig.measure_seconds(
+            {TEXT: lambda: run(()), "all": lambda: run(self.senses)}, rounds=1 if self.quick else ROUNDS
+        )
+        middle, least, most = taken.ratio("all")
+        return {
+            "MACs of a run": counted[0], "MACs with modules": counted[1],
+            "seconds over text only": {"median": middle, "least": least, "most": most, "rounds": len(taken.rounds)},
+        }  # fmt: skip
+
+    def say(self, row: tuple[str, ...], figures: Figures) -> Figures:
+        if processes().is_main_process:
+            print(*row, {name: round(float(values.mean()), 3) for name, values in figures.items()}, flush=True)
+        return figures
+
+
+def trained_as(way: str) -> Way:
+    """The way in which the parts of a row were trained."""
+    return Way.modules if way == JOINT else Way(DERIVED.get(way, way))

@@ -1,0 +1,101 @@
+"""How parts were trained: taken down when they begin, told once they have ended, so that like is set beside like."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from intarsia import CardError
+from intarsia.cli.keeping import keep_settings
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that came to its end.
+
+    Attributes:
+        batch: Pictures a step, of all processes together.
+        precision: Of products, as accelerate was told.
+        seconds: Over all sessions.
+    """
+
+    way: str
+    steps: int
+    batch: int
+    processes: int
+    precision: str
+    rate: float
+    seconds: float
+
+
+def begin(run: Path, **settings: Any) -> None:
+    """Take down how a run is trained. Every process calls this.
+
+    Args:
+        settings: `way`, `steps`, `rate`, and `batch`, the pictures a step and process.
+
+    Raises:
+        SystemExit: it was begun with other settings, by another number of processes, or at another precision.
+    """
+    state = PartialState()
+    shared = {
+        "batch": settings["batch"] * state.num_processes, "processes": state.num_processes,
+        "precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),
+    }  # fmt: skip
+    with state.main_process_first():
+        try:
+            keep_settings(run, settings | shared)
+        except CardError as error:
+            raise SystemExit(str(error)) from error
+
+
+def ended(run: Path) -> Training:
+    """What a finished run was.
+
+    Raises:
+        SystemExit: there is none, or it was stopped on the way.
+    """
+    settings, progress = run / "settings.json", run / "checkpoint/progress.json"
+    if not settings.exists() or not progress.exists():
+        raise SystemExit(f"{run}: there is no such training; train it first.")
+    told, done = json.loads(settings.read_text()), json.loads(progress.read_text())
+    if done["step"] < told["steps"]:
+        raise SystemExit(f"{run}: stopped at step {done['step']:,} of {told['steps']:,}; repeat its command to go on.")
+    return Training(**told, seconds=done["seconds"])
+
+
+def told_by(card: Mapping[str, Any]) -> Training:
+    """The same of a module's file, from its card.
+
+    Raises:
+        SystemExit: the card does not say.
+    """
+    named = [field.name for field in fields(Training)]
+    lacking = [name for name in named if name not in card["training"]]
+    if lacking:
+        raise SystemExit(f"the file of {card['name']!r} does not say its {', '.join(lacking)}; train it anew.")
+    return Training(**{name: card["training"][name] for name in named})
+
+
+def refuse_unequal(trainings: Mapping[str, Training]) -> None:
+    """What is compared must have been trained alike: as long, on as many pictures, at one rate within a way.
+
+    Raises:
+        SystemExit: it was not.
+    """
+    alike = len({(one.steps, one.batch, one.processes, one.precision) for one in trainings.values()}) <= 1
+    rates = {(one.way, one.rate) for one in trainings.values()}
+    if alike and len(rates) == len({way for way, _ in rates}):
+        return
+    raise SystemExit(
+        "these were not trained alike, so that comparing them would mean nothing; train anew those that differ:\n"
+        + "\n".join(
+            f"  {name}: {one.steps:,} steps of {one.batch} by {one.processes} processes at {one.rate:g}, "
+            f"precision {one.precision}"
+            for name, one in trainings.items()
+        )
+    )

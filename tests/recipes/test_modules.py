@@ -1,0 +1,120 @@
+"""What modules learn from, on a dozen made-up cells: three things in four styles, each cell of one grey of its own."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from intarsia.connect import Features
+from recipes.modules import cells as cells_module
+from recipes.modules import changed
+from recipes.modules.cells import STYLED, THING, Cells
+from recipes.modules.senses import CHANGED, Changes
+
+THINGS, STYLES, WORDINGS, TOKENS, WIDTH = 3, 4, 6, 2, 5
+LABELS = ("red heart", "fox", "orange")
+MANY = 300
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def cells():
+    count = THINGS * STYLES
+    concepts, styles = np.repeat(np.arange(THINGS), STYLES), np.tile(np.arange(STYLES), THINGS)
+    tone = np.arange(count)[:, None, None, None]
+    states = np.broadcast_to(np.arange(WORDINGS)[:, None, None], (count, WORDINGS, TOKENS, WIDTH)) + 100 * tone
+    return Cells(
+        rows=np.arange(count), concepts=concepts, styles=styles,
+        pictures=np.broadcast_to(20 * tone, (count, 64, 64, 3)).astype(np.uint8),
+        latents=np.broadcast_to(tone, (count, 16, 8, 8)).astype(np.float16), states=states.astype(np.float32),
+        blank=np.full((TOKENS, WIDTH), -1.0, np.float32), labels=[LABELS[concept] for concept in concepts],
+        style_words=[f"style{style}" for style in styles],
+    )  # fmt: skip
+
+
+def test_a_style_is_shown_by_another_thing(cells):
+    chosen = np.random.randint(len(cells), size=MANY)
+    others = cells.others_of_style(chosen)
+    assert (cells.styles[others] == cells.styles[chosen]).all()
+    assert (cells.concepts[others] != cells.concepts[chosen]).all()
+    assert len(set(others)) == len(cells)
+
+
+def test_captions_are_the_wordings_asked_for(cells):
+    chosen, wordings = np.array([0, 7, 7, 3]), np.array([STYLED, THING, -1, 2])
+    assert cells.said(chosen, wordings)[:, 0, 0].tolist() == [0, 700 + THING, -1, 302]
+
+
+def test_colours_are_left_out_of_labels_that_say_more(cells, monkeypatch):
+    """'orange' alone is a thing, and 'fox' says no colour."""
+    read = []
+    monkeypatch.setattr(cells_module, "text_encoder", lambda: ())
+    monkeypatch.setattr(
+        cells_module, "token_states",
+        lambda texts: read.extend(texts) or torch.arange(-len(texts), 0.0)[:, None, None].expand(-1, TOKENS, WIDTH),
+    )  # fmt: skip
+    chosen, thing = np.arange(len(cells)), np.full(len(cells), THING)
+    plain, colourless = (cells.said(chosen, thing, colours=colours)[:, 0, 0] for colours in (True, False))
+    assert read[:2] == ["a heart in style0 style", "a heart"]
+    assert len(read) == 2 * STYLES
+    assert (colourless[:STYLES] < 0).all()
+    assert torch.equal(colourless[STYLES:], plain[STYLES:])
+    styled = cells.said(chosen, np.full(len(cells), STYLED), colours=False)[:STYLES, 0, 0]
+    assert (styled == colourless[:STYLES] - 1).all()
+    assert (cells.said(chosen, np.full(len(cells), -1), colours=False) == -1).all()
+
+
+class Tone:
+    """Sees the tone of a picture's middle."""
+
+    features = Features(1, "tone")
+
+    def __call__(self, pictures: list[Image.Image]):
+        return torch.tensor([[[float(np.asarray(one)[one.height // 2, one.width // 2, 0])]] for one in pictures])
+
+
+@pytest.mark.parametrize("name", ["silhouette", "palette"])
+def test_a_reference_is_of_the_picture_that_is_learnt(cells, name):
+    """Tones of changed pictures and of their latents are one apart from those of the cells."""
+    shown = (cells.pictures[None] + np.array([1, 2])[:, None, None, None, None]).astype(np.uint8)
+    latents = cells.latents[None] + np.array([0.25, 0.5])[:, None, None, None, None].astype(np.float16)
+    chosen = np.random.randint(len(cells), size=MANY)
+    target, seen = Changes(name, shown, latents, Tone()).batch(cells, chosen)
+    change = target[:, 0, 0, 0] - chosen
+    assert set(change) == {0, 0.25, 0.5}
+    assert (change > 0).mean() == pytest.approx(CHANGED, abs=0.07)
+    assert seen.flatten().numpy() == pytest.approx(20 * chosen + 4 * change, abs=1)
+
+
+def test_references_are_moved_and_targets_are_not(cells, monkeypatch):
+    moved = []
+    monkeypatch.setattr(changed, "nudged", lambda pictures: moved.append(pictures) or np.full_like(pictures, 77))
+    for name in ("silhouette", "palette"):
+        _, seen = Changes(name, cells.pictures[None], cells.latents[None], Tone()).batch(cells, np.arange(4))
+        assert (seen == 77).all()
+    assert len(moved) == 2
+
+
+@pytest.mark.parametrize(("change", "shift"), [(changed.moved, 0.08), (changed.nudged, 0.02)])
+def test_pictures_move(change, shift):
+    """A dot in the middle goes somewhere else, farther where targets are made than where references are."""
+    pictures = np.full((60, 64, 64, 3), 255, np.uint8)
+    pictures[:, 28:36, 28:36] = 0
+    dark = 255.0 - change(pictures)[..., 0]
+    rows = (dark.sum(2) * np.arange(64)).sum(1) / dark.sum((1, 2))
+    assert rows.std() == pytest.approx(32 * shift, rel=0.35)
+    assert abs(rows.mean() - 31.5) < 32 * shift
+
+
+def test_recoloured_pictures_keep_white_and_how_light_they_are():
+    picture = np.full((64, 64, 3), 255, np.uint8)
+    picture[16:48, 16:48] = (200, 30, 30)
+    found = changed.recoloured(np.repeat(picture[None], 30, 0))
+    assert (found[:, 0, 0] == 255).all()
+    assert found[:, 32, 32].max(1) == pytest.approx([200] * 30, abs=3)
+    assert len(np.unique(found[:, 32, 32].argmax(1))) == 3
