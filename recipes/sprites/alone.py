@@ -45,9 +45,13 @@ class Shown:
     colours: Tensor
 
 
-def shown(sprites: Sprites, count: int, *, tested: bool = False) -> Shown:
-    """Pictures to learn from, or to be examined with; the same every time."""
-    scenery = Scenery(sprites, tested, PAIRS if tested else None, SIDE, (1, 1), SIZES, clutter=0)
+def shown(sprites: Sprites, count: int, *, tested: bool = False, every: bool = False) -> Shown:
+    """Pictures to learn from, or to be examined with; the same every time.
+
+    Args:
+        every: With unseen pairs too, as exams are: for rivals that learn one question.
+    """
+    scenery = Scenery(sprites, tested, PAIRS if tested or every else None, SIDE, (1, 1), SIZES, clutter=0)
     draws, rows = np.random.default_rng(int(tested)), scenery.rows()
     scenes = [scenery.draw(draws, rows) for _ in range(count)]
     classes, colours = (np.concatenate([getattr(one, kind) for one in scenes]) for kind in ("classes", "colours"))

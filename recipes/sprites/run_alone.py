@@ -24,6 +24,7 @@ from .alone import (
     PAIRS,
     QUESTIONS,
     SIDE,
+    Shown,
     class_split,
     question_exam,
     question_lessons,
@@ -42,6 +43,7 @@ CONCEPT_LAYER = "layer4"
 GRAIN = 2
 LOWEST, HIGHEST, BEGINS = 0.13, 0.5, 0.3  # of the MACs; the highest of questions, which share one head
 STEPS = 3_000, 8_000  # of the stages
+PICTURES = 30_000  # to learn from
 BATCH, TASKS = 192, 24  # pictures in a batch, and questions
 
 
@@ -56,12 +58,23 @@ def supernet(kind: Kind) -> timm_supernet.TimmSupernet:
     return timm_supernet.create("resnet18", (3, SIDE, SIDE), grain=GRAIN, num_classes=outputs, **ARCHITECTURE)
 
 
+def probe(host: timm_supernet.TimmSupernet) -> factory.Probe:
+    """Which sprite of which colour it is."""
+    return factory.Probe(host, CONCEPT_LAYER, len(PAIRS), 1)
+
+
+def class_lessons(known: Shown, batch: int = BATCH) -> factory.Lessons:
+    """Choices between two to five classes, none of them an unseen pair."""
+    every = factory.choice_lessons(known.pictures, known.classes, batch=batch)
+    return without(every, class_split()["unseen"])
+
+
 def main(
     kind: Kind = typer.Argument(..., help="classes or questions."),
     data: Path = typer.Option(Path("runs/sprites/sprites.npz"), help="The file of sprites."),
     runs: Path | None = typer.Option(None, help="Where trainings are kept; runs/sprites/KIND if not given."),
     out: Path | None = typer.Option(None, help="The kit's folder; one that stands there is replaced."),
-    pictures: int = typer.Option(30_000, help="To learn from."),
+    pictures: int = typer.Option(PICTURES, help="To learn from."),
     concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
     customising: int = typer.Option(STEPS[1], help="Steps of the second stage."),
     batch: int = typer.Option(BATCH, help="Pictures in a batch."),
@@ -83,16 +96,15 @@ def main(
         "stop_after": None if minutes is None else minutes * 60,
     }  # fmt: skip
     if kind is Kind.classes:
-        parts = class_split()
-        lessons = without(factory.choice_lessons(learned.pictures, learned.classes, batch=batch), parts["unseen"])
-        kit = factory.learned(host, CHOICES, lessons, runs, lowest=LOWEST, begins=BEGINS, **said)
-        exam, shares = factory.choices(kept.pictures, kept.classes), (0.15, 0.3, 0.5, 1.0)
-    else:
-        probe = factory.Probe(host, CONCEPT_LAYER, len(PAIRS), 1)
-        lessons = question_lessons(learned, batch, TASKS)
         kit = factory.learned(
-            host, QUESTIONS, lessons, runs, lowest=LOWEST, highest=HIGHEST, begins=BEGINS, probe=probe, **said
-        )
+            host, CHOICES, class_lessons(learned, batch), runs, lowest=LOWEST, begins=BEGINS, **said
+        )  # fmt: skip
+        parts, exam, shares = class_split(), factory.choices(kept.pictures, kept.classes), (0.15, 0.3, 0.5, 1.0)
+    else:
+        kit = factory.learned(
+            host, QUESTIONS, question_lessons(learned, batch, TASKS), runs, lowest=LOWEST, highest=HIGHEST,
+            begins=BEGINS, probe=probe(host), **said
+        )  # fmt: skip
         parts, exam, shares = question_split(kept), question_exam(kept, tested), (0.15, 0.2, 0.3, 0.5)
     leave(kit, runs, out or runs / "kit", CARD, parts, exam, shares)
 

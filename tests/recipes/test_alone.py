@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.factory.worlds import WORLDS
 from recipes.kits import without
+from recipes.sprites import run_alone
 from recipes.sprites.alone import (
     CHOICES,
     QUESTIONS,
@@ -71,3 +73,15 @@ def test_the_recipe_runs(tmp_path, kind):
             customising=2, batch=48, minutes=None, tested=100, threads=1,
         )  # fmt: skip
     assert (tmp_path / "kit/README.md").exists()
+
+
+@pytest.mark.parametrize(("name", "parts"), [("classes", (44, 22)), ("questions", (60, 12))])
+def test_its_world_has_tasks_of_both_parts_and_a_loss_for_each(name, parts, monkeypatch):
+    monkeypatch.setattr(run_alone, "PICTURES", 1000)
+    world = WORLDS[name](Path(__file__).with_name("sprites.npz"), 100)
+    assert (len(world.tasks["seen"]), len(world.tasks["unseen"])) == parts
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    for tasks in world.tasks.values():
+        assert world.loss(model, tasks[-1], 8) > 0
+        pictures, marks = world.exam(tasks[-1])
+        assert 0 < marks(model(pictures)) < 1
