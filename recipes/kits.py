@@ -3,10 +3,11 @@
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import typer
+from torch import Tensor
 
 from intarsia import IntarsiaError, factory
 from intarsia.factory import Task
@@ -21,6 +22,17 @@ def command(main: Callable[..., None]) -> None:
         typer.run(main)
     except IntarsiaError as refusal:
         sys.exit(str(refusal))
+
+
+def without(lessons: factory.Lessons, held: Sequence[Task]) -> factory.Lessons:
+    """Lessons of which no batch asks for any of these tasks."""
+
+    def others(draw: int) -> tuple[Tensor, ...]:
+        *seen, codes = lessons.tasks(draw)
+        asked = (codes[:, None] == factory.codes_of(held, codes.shape[1])).all(2).any()
+        return others(draw) if asked else (*seen, codes)
+
+    return replace(lessons, tasks=others)
 
 
 def leave(

@@ -55,7 +55,7 @@ CALLS = 100  # timed calls of models so small that a moment of the machine's is 
 
 def main(
     quick: bool = typer.Option(False, help="A rehearsal."),
-    world: str = typer.Option("mosaics", help="mosaics, fashion or sprites."),
+    world: str = typer.Option("mosaics", help="mosaics, fashion, sprites, classes or questions."),
     data: Path = typer.Option(Path("runs/mosaics/data"), help="Where the pictures are."),
     runs: Path = typer.Option(Path("runs/benchmark-factory"), help="Where kits and rows are kept; trainings resume."),
     recipe: Path | None = typer.Option(

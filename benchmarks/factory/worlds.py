@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ from recipes.fashion import run as fashion
 from recipes.mosaics import questions
 from recipes.mosaics import run as mosaics
 from recipes.mosaics.digits import MEAN, STD, read
-from recipes.sprites import backbone
+from recipes.sprites import alone, backbone
 from recipes.sprites import lessons as sprites
 from recipes.sprites import run as finding
+from recipes.sprites import run_alone as single
 from recipes.sprites.scenes import Scenery
 from recipes.sprites.sprites import Sprites
 
@@ -113,6 +115,18 @@ def choosing(lesson: Callable[[Task, int], tuple[Tensor, Tensor]]) -> Callable[[
     return loss
 
 
+def labelled(pictures: Tensor, answers: Tensor) -> Callable[[Task, int], tuple[Tensor, Tensor]]:
+    """Lessons for one task, from labelled pictures: each of its answers as often."""
+    rows_of = [(answers == number).nonzero().flatten() for number in range(int(answers.max()) + 1)]
+
+    def lesson(task: Task, count: int) -> tuple[Tensor, Tensor]:
+        wanted = torch.tensor(task.answers)[torch.randint(len(task.answers), (count,))]
+        rows = [rows_of[number][torch.randint(len(rows_of[number]), ())] for number in wanted.tolist()]
+        return pictures[torch.stack(rows)], wanted
+
+    return lesson
+
+
 def seeking(
     cells: Cells, space: factory.Space, lesson: Callable[[Task, int], tuple[Tensor, ...]]
 ) -> Callable[[nn.Module, Task, int], Tensor]:
@@ -172,17 +186,11 @@ def fashion_world(data: Path, shown: int = 200) -> World:
     """Choices between clothes: tasks of all pairs, of which every third is held out of training."""
     pictures, answers = clothes.read(data, "train")
     exam_pictures, exam_answers = (part[: shown * 20] for part in clothes.read(data, "t10k"))
-    rows_of = [(answers == number).nonzero().flatten() for number in range(10)]
-
-    def lesson(task: Task, count: int) -> tuple[Tensor, Tensor]:
-        wanted = torch.tensor(task.answers)[torch.randint(len(task.answers), (count,))]
-        rows = [rows_of[number][torch.randint(len(rows_of[number]), ())] for number in wanted.tolist()]
-        return pictures[torch.stack(rows)], wanted
-
     parts = fashion.split()
     return World(
         "fashion", fashion.supernet, fashion.SPACE, fashion.lessons(pictures, answers), parts, parts["seen"],
-        choosing(lesson), factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD,
+        choosing(labelled(pictures, answers)),
+        factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD,
         None, fashion.STEPS, trained_for(CHOICE_SHARES, fashion.LOWEST, 1.0), {0.15: 0.93, 0.3: 0.97}, plain=600.0,
     )  # fmt: skip
 
@@ -205,8 +213,8 @@ def sprite_world(data: Path, shown: int = 150) -> World:
         return sprites.drawn(scenery, rows, of, draws)
 
     parts = sprites.split(held)
-    alone, pairs = ([task for task in parts["seen"] if (len(task.parts) == 1) == one] for one in (True, False))
-    examined = {"seen": pairs[:: max(1, len(pairs) // 12)], "unseen": parts["unseen"], "alone": alone[::3]}
+    few, pairs = ([task for task in parts["seen"] if (len(task.parts) == 1) == one] for one in (True, False))
+    examined = {"seen": pairs[:: max(1, len(pairs) // 12)], "unseen": parts["unseen"], "alone": few[::3]}
     return World(
         "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, finding.BATCH, finding.TASKS), examined,
         parts["seen"], seeking(cells_of(finding.supernet()), sprites.SPACE, lesson), sprites.exam_of(held, shown),
@@ -215,6 +223,38 @@ def sprite_world(data: Path, shown: int = 150) -> World:
     )  # fmt: skip
 
 
+def class_world(data: Path, shown: int = 200) -> World:
+    """Choices between classes of single sprites; exams are of sprites that were not learned from."""
+    held, parts = Sprites.load(data), alone.class_split()
+    known, kept = alone.shown(held, single.PICTURES), alone.shown(held, shown * 10, tested=True)
+    return World(
+        "classes", partial(single.supernet, single.Kind.classes), alone.CHOICES, single.class_lessons(known), parts,
+        parts["seen"], choosing(labelled(known.pictures, known.classes)),
+        factory.choices(kept.pictures, kept.classes), single.LOWEST, 1.0, backbone.MEAN, backbone.STD, None,
+        single.STEPS, trained_for(CHOICE_SHARES, single.LOWEST, 1.0), {0.15: 0.93, 0.3: 0.97}, begins=single.BEGINS,
+    )  # fmt: skip
+
+
+def question_world(data: Path, shown: int = 200) -> World:
+    """Questions about class and colour of single sprites, one head for all; rivals learn from unseen pairs too."""
+    held = Sprites.load(data)
+    known, kept = alone.shown(held, single.PICTURES), alone.shown(held, shown * 10, tested=True)
+    every, parts = alone.shown(held, single.PICTURES, every=True), alone.question_split(kept)
+
+    def lesson(task: Task, count: int) -> tuple[Tensor, Tensor]:
+        rows, answers = alone.rows_for(every, task, count)
+        return every.pictures[rows], answers
+
+    return World(
+        "questions", partial(single.supernet, single.Kind.questions), alone.QUESTIONS,
+        alone.question_lessons(known, single.BATCH, single.TASKS), parts, parts["seen"], choosing(lesson),
+        alone.question_exam(kept, shown), single.LOWEST, single.HIGHEST, backbone.MEAN, backbone.STD, single.probe,
+        single.STEPS, trained_for(CHOICE_SHARES, single.LOWEST, single.HIGHEST), {0.15: 0.93, 0.3: 0.97}, apart=5.0,
+        begins=single.BEGINS,
+    )  # fmt: skip
+
+
 WORLDS: Mapping[str, Callable[..., World]] = {
-    "mosaics": mosaic_world, "fashion": fashion_world, "sprites": sprite_world,
+    "mosaics": mosaic_world, "fashion": fashion_world, "sprites": sprite_world, "classes": class_world,
+    "questions": question_world,
 }  # fmt: skip

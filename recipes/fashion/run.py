@@ -4,7 +4,6 @@ python -m recipes.fashion.run --data runs/fashion/data
 intarsia fulfil --task "shoe, bag, coat" --milliseconds 2 -o out/shoes
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,11 +11,12 @@ import typer
 from torch import Tensor
 
 from intarsia import factory
+from intarsia.cli.keeping import keep_settings
 from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
 from intarsia.shipped import KITS
 from intarsia.train import seed_everything
-from recipes.kits import command, leave
+from recipes.kits import command, leave, without
 
 from .pictures import MEAN, NAMES, SIZE, STD, WORDS, read
 
@@ -48,15 +48,7 @@ def split() -> dict[str, list[Task]]:
 
 def lessons(pictures: Tensor, answers: Tensor, batch: int = BATCH) -> factory.Lessons:
     """Choices between two to five kinds of clothes, none of them an unseen pair."""
-    every = factory.choice_lessons(pictures, answers, batch=batch)
-    held = factory.codes_of(split()["unseen"], len(NAMES))
-
-    def others(draw: int) -> tuple[Tensor, ...]:
-        *seen, codes = every.tasks(draw)
-        asked = (codes[:, None] == held).all(2).any()
-        return others(draw) if asked else (*seen, codes)
-
-    return replace(every, tasks=others)
+    return without(factory.choice_lessons(pictures, answers, batch=batch), split()["unseen"])
 
 
 def main(
@@ -73,6 +65,7 @@ def main(
     """Run the recipe."""
     torch.set_num_threads(threads)
     pictures, answers = read(data, "train")
+    keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "lowest": LOWEST})
     seed_everything(0)
     kit = factory.learned(
         supernet(), SPACE, lessons(pictures, answers, batch), runs, lowest=LOWEST, concepts=concepts,

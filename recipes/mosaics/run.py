@@ -15,6 +15,7 @@ import typer
 from torch import Tensor
 
 from intarsia import factory
+from intarsia.cli.keeping import keep_settings
 from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
 from intarsia.shipped import KITS
@@ -95,6 +96,7 @@ def main(
 ) -> None:
     """Run the recipe."""
     torch.set_num_threads(threads)
+    keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "shares": [LOWEST, HIGHEST, BEGINS]})
     learned, kept = read(runs / "data")
     seed_everything(0)
     host = supernet()

@@ -14,6 +14,7 @@ import typer
 from PIL import Image
 
 from intarsia import factory
+from intarsia.cli.keeping import keep_settings
 from intarsia.hosts import timm_supernet
 from intarsia.shipped import KITS
 from intarsia.train import seed_everything
@@ -78,6 +79,7 @@ def main(
     if not (runs / "sprites.npz").exists():
         raise typer.BadParameter(f"there is no {runs / 'sprites.npz'}: give the archive that it is made from.")
     sprites = Sprites.load(runs / "sprites.npz")
+    keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "rate": rate, "lowest": LOWEST})
     seed_everything(0)
     kit = factory.learned(
         supernet(), SPACE, lessons(sprites, batch, TASKS), runs, lowest=LOWEST, concepts=concepts,

@@ -40,6 +40,7 @@ class Scenery:
         things: The fewest and the most in a scene.
         sizes: Of things, in tiles, so that each resolution of a detector has some to answer for.
         least: Share of a thing's pixels that must be seen.
+        clutter: The most things of no class in a scene.
     """
 
     sprites: Sprites
@@ -49,6 +50,7 @@ class Scenery:
     things: tuple[int, int] = (1, 4)
     sizes: tuple[float, float] = (0.6, 2.2)
     least: float = 0.5
+    clutter: int = 3
 
     def rows(self) -> np.ndarray:
         """The sprites to draw."""
@@ -68,7 +70,7 @@ class Scenery:
         """
         held, rows = self.sprites, self.rows() if rows is None else rows
         canvas = self._floor(draws)
-        for _ in range(draws.integers(0, 4)):
+        for _ in range(draws.integers(0, self.clutter + 1)):
             _paste(canvas, held.clutter[draws.integers(len(held.clutter))], draws, (0.8, 1.2))
         count = draws.integers(self.things[0], self.things[1] + 1)
         classes = draws.integers(len(CLASSES), size=count)  # classes first, so that each is met equally often

@@ -1,15 +1,50 @@
 """The kit of clothes: what its supernet costs at least, and what it is taught."""
 
+import gzip
+
+import pytest
 import torch
 
-from intarsia import factory
-from recipes.fashion.run import LOWEST, SHARES, lessons, split, supernet
+from intarsia import CardError, factory
+from intarsia.cli.keeping import keep_settings
+from recipes.fashion.run import LOWEST, SHARES, SPACE, lessons, main, split, supernet
 
 
 def test_the_lowest_budget_leaves_something_to_choose():
     host = supernet()
     assert factory.Grounds.of(host.outline, host.answers).floor < LOWEST / 1.5
     assert min(SHARES) == LOWEST
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two hundred plain pictures in the format of the authors' files."""
+    for part in ("train", "t10k"):
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16) + bytes(range(200)) * 28 * 28))
+        (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(8) + bytes(range(10)) * 20))
+    return tmp_path
+
+
+def run(data, batch=12):
+    with torch.enable_grad():
+        main(
+            data=data, runs=data / "runs", out=data / "kit", concepts=2, customising=2, batch=batch, minutes=None,
+            tested=40, threads=1,
+        )  # fmt: skip
+
+
+def test_a_run_goes_on_only_as_it_began(data):
+    keep_settings(data / "runs", {"batch": 24})
+    with pytest.raises(CardError, match=r"begun with other settings: .*batch 24, now 12"):
+        run(data)
+    assert not (data / "runs/concepts").exists()
+
+
+@pytest.mark.slow
+def test_the_recipe_leaves_a_kit(data):
+    run(data)
+    assert factory.load_kit(data / "kit").space == SPACE
+    assert (data / "kit/README.md").exists()
 
 
 def test_pairs_that_are_held_out_are_not_asked_for():

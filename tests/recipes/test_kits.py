@@ -1,10 +1,12 @@
 """What recipes of kits leave behind."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+import recipes
 from intarsia import factory
 from recipes.kits import leave
 from tests.factory.conftest import COLOURS, kit_of
@@ -31,9 +33,7 @@ def test_a_kit_is_left_with_a_card_and_a_report_in_place_of_the_last(tmp_path):
 
 @pytest.mark.parametrize("recipe", ["fashion", "mosaics", "sprites"])
 def test_cards_ask_for_nothing_that_is_not_filled_in(recipe):
-    from recipes.base.folder import CARD as beside
-
-    text = (beside.parents[1] / recipe / "CARD.md").read_text()
+    text = (Path(recipes.__file__).parent / recipe / "CARD.md").read_text()
     for name in ("parameters", "macs", "steps", "lowest", "highest", "audit", "commit"):
         assert "{" + name + "}" in text, name
         text = text.replace("{" + name + "}", "")

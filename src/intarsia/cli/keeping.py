@@ -23,5 +23,5 @@ def keep_settings(run: Path, settings: dict[str, object]) -> None:
         raise CardError(
             f"{run} was begun with other settings: "
             + ", ".join(f"{name} {before.get(name)!r}, now {settings[name]!r}" for name in changed)
-            + ". Repeat those, name another --out, or remove that folder."
+            + ". Repeat those, name another folder, or remove that one."
         )

@@ -1,0 +1,113 @@
+"""Kits for pictures of one sprite each: choosing between classes, or questions about class and colour with one head.
+
+python -m recipes.sprites.run_alone classes
+python -m recipes.sprites.run_alone questions      `recipes/sprites/run.py` makes the file of sprites that both need
+intarsia fulfil runs/sprites/questions/kit --task "red, sword" --macs 1.5M -o out/red-sword
+
+Every stage resumes. At the end: whether the gates of each task do better than those of other tasks.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+import typer
+
+from intarsia import factory
+from intarsia.cli.keeping import keep_settings
+from intarsia.hosts import timm_supernet
+from intarsia.train import seed_everything
+from recipes.kits import command, leave, without
+
+from .alone import (
+    CHOICES,
+    PAIRS,
+    QUESTIONS,
+    SIDE,
+    Shown,
+    class_split,
+    question_exam,
+    question_lessons,
+    question_split,
+    shown,
+)
+from .backbone import MEAN, STD
+from .sprites import Sprites
+
+ARCHITECTURE = {
+    "in_chans": 3, "channels": [32, 64, 128, 128], "stem_type": "deep", "stem_width": 4, "avg_down": True,
+    "zero_init_last": False,
+}  # fmt: skip
+CARD = Path(__file__).with_name("CARD.alone.md")
+CONCEPT_LAYER = "layer4"
+GRAIN = 2
+LOWEST, HIGHEST, BEGINS = 0.13, 0.5, 0.3  # of the MACs; the highest of questions, which share one head
+STEPS = 3_000, 8_000  # of the stages
+PICTURES = 30_000  # to learn from
+BATCH, TASKS = 192, 24  # pictures in a batch, and questions
+
+
+class Kind(StrEnum):
+    classes = "classes"
+    questions = "questions"
+
+
+def supernet(kind: Kind) -> timm_supernet.TimmSupernet:
+    """Fresh."""
+    outputs = len((CHOICES if kind is Kind.classes else QUESTIONS).outputs)
+    return timm_supernet.create("resnet18", (3, SIDE, SIDE), grain=GRAIN, num_classes=outputs, **ARCHITECTURE)
+
+
+def probe(host: timm_supernet.TimmSupernet) -> factory.Probe:
+    """Which sprite of which colour it is."""
+    return factory.Probe(host, CONCEPT_LAYER, len(PAIRS), 1)
+
+
+def class_lessons(known: Shown, batch: int = BATCH) -> factory.Lessons:
+    """Choices between two to five classes, none of them an unseen pair."""
+    every = factory.choice_lessons(known.pictures, known.classes, batch=batch)
+    return without(every, class_split()["unseen"])
+
+
+def main(
+    kind: Kind = typer.Argument(..., help="classes or questions."),
+    data: Path = typer.Option(Path("runs/sprites/sprites.npz"), help="The file of sprites."),
+    runs: Path | None = typer.Option(None, help="Where trainings are kept; runs/sprites/KIND if not given."),
+    out: Path | None = typer.Option(None, help="The kit's folder; one that stands there is replaced."),
+    pictures: int = typer.Option(PICTURES, help="To learn from."),
+    concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
+    customising: int = typer.Option(STEPS[1], help="Steps of the second stage."),
+    batch: int = typer.Option(BATCH, help="Pictures in a batch."),
+    minutes: float | None = typer.Option(None, help="Stop each stage after so long; it resumes next time."),
+    tested: int = typer.Option(200, help="Pictures for each question in the report; of classes, ten times as many."),
+    threads: int = typer.Option(1, help="Of the process."),
+) -> None:
+    """Run the recipe."""
+    torch.set_num_threads(threads)
+    runs = runs or Path("runs/sprites") / kind
+    keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "pictures": pictures})
+    sprites = Sprites.load(data)
+    learned, kept = shown(sprites, pictures), shown(sprites, 10 * tested, tested=True)
+    seed_everything(0)
+    host = supernet(kind)
+    said = {
+        "concepts": concepts, "customising": customising, "mean": (MEAN,) * 3, "std": (STD,) * 3,
+        "card": {"trained on": "tiles of Dungeon Crawl Stone Soup 0.28.0 (CC0)"},
+        "stop_after": None if minutes is None else minutes * 60,
+    }  # fmt: skip
+    if kind is Kind.classes:
+        kit = factory.learned(
+            host, CHOICES, class_lessons(learned, batch), runs, lowest=LOWEST, begins=BEGINS, **said
+        )  # fmt: skip
+        parts, exam, shares = class_split(), factory.choices(kept.pictures, kept.classes), (0.15, 0.3, 0.5, 1.0)
+    else:
+        kit = factory.learned(
+            host, QUESTIONS, question_lessons(learned, batch, TASKS), runs, lowest=LOWEST, highest=HIGHEST,
+            begins=BEGINS, probe=probe(host), **said
+        )  # fmt: skip
+        parts, exam, shares = question_split(kept), question_exam(kept, tested), (0.15, 0.2, 0.3, 0.5)
+    leave(kit, runs, out or runs / "kit", CARD, parts, exam, shares)
+
+
+if __name__ == "__main__":
+    command(main)
