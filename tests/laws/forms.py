@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from intarsia import Extrapolate, Plan, hosts, rig
+from intarsia import Extrapolate, Fitted, Plan, hosts, rig
 from intarsia.lighten import inherit
 
 from .drawings import STEPS, Drawing
@@ -24,11 +24,12 @@ CHOSEN = ("block", "unit, residual", "block, forecast", "subunit")
 
 
 def computing_all(rows: int, form: str) -> Plan:
-    """A plan under which every call of a run computes, though it is for inheriting: only one call more would recall.
+    """A plan under which every call of a run computes and is remembered: only one call more would recall, from all.
 
-    The sites are watched and remembered as under any other plan. `inherit(every=1)` has no rules and watches nothing.
+    The sites are watched as under any other plan. `inherit(every=1)` has no rules and watches nothing.
     """
-    return inherit(rows + 1, keys=range(rows), **FORMS[form])
+    newest_of_all = Fitted(((1.0, *[0.0] * (rows - 1)),))
+    return inherit(rows + 1, keys=range(rows), **FORMS[form] | {"forecast": newest_of_all})
 
 
 def holds_its_laws(draw: Drawing, form: str) -> None:

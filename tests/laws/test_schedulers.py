@@ -51,15 +51,16 @@ DRIVEN = [name for name in samplers() if name not in NOT_DRIVEN and name not in 
 
 
 def drive(scheduler, module, steps=STEPS):
-    """A plain sampling loop."""
+    """A plain sampling loop: what the module answered at each call, and the picture."""
     scheduler.set_timesteps(steps)
-    words = pico.prompt()["prompt_embeds"]
+    words, answers = pico.prompt()["prompt_embeds"], []
     sample = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     for time in scheduler.timesteps:
         scaled = scheduler.scale_model_input(sample, time) if hasattr(scheduler, "scale_model_input") else sample
         torch.manual_seed(int(time))
-        sample = scheduler.step(module(scaled, time, words).sample, time, sample).prev_sample
-    return sample
+        answers.append(module(scaled, time, words).sample)
+        sample = scheduler.step(answers[-1], time, sample).prev_sample
+    return torch.stack([*answers, sample])
 
 
 @functools.cache
