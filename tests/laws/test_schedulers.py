@@ -60,6 +60,24 @@ def test_interval_one_is_identical(name, pico_host):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", buildable())
+def test_every_run_has_a_schedule_of_its_own(name, pico_host):
+    """By it a run is known, so a scheduler must make it anew, and its elements must say that they are of it."""
+    try:
+        scheduler = getattr(diffusers, name)()
+        schedules = []
+        for _ in range(2):
+            scheduler.set_timesteps(STEPS)
+            schedules.append(scheduler.timesteps)
+    except Exception as error:
+        pytest.skip(f"not driven by a plain loop: {type(error).__name__}: {str(error)[:80]}")
+    steps = [pico_host.step_of((None, step), {}) for schedule in schedules for step in schedule]
+    assert None not in steps
+    assert len({step.data_ptr() for step in steps}) == len(steps)
+    assert len({step.untyped_storage().data_ptr() for step in steps}) == 2
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["DDIMScheduler", "PNDMScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler"])
 def test_every_third_call_computes(name, pico_host):
     scheduler = getattr(diffusers, name)()
