@@ -104,6 +104,20 @@ def computed_calls(host, run):
 
 
 @pytest.mark.parametrize("name", DRIVEN)
+def test_every_run_has_a_schedule_of_its_own(name, tiny):
+    """By it a run is known, so a scheduler must make it anew, and its elements must say that they are of it."""
+    scheduler = getattr(diffusers, name)()
+    schedules = []
+    for _ in range(2):
+        scheduler.set_timesteps(STEPS)
+        schedules.append(scheduler.timesteps)
+    steps = [tiny.step_of((None, step), {}) for schedule in schedules for step in schedule]
+    assert None not in steps
+    assert len({step.data_ptr() for step in steps}) == len(steps)
+    assert len({step.untyped_storage().data_ptr() for step in steps}) == 2
+
+
+@pytest.mark.parametrize("name", DRIVEN)
 def test_every_third_call_computes(name, tiny):
     scheduler = getattr(diffusers, name)()
     rows = hosts.rows(scheduler, STEPS)
