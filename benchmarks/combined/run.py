@@ -21,8 +21,7 @@ import typer
 from diffusers import DDIMScheduler, DiffusionPipeline
 
 from benchmarks.base_model.exam import Exam, held_out
-from benchmarks.drawing import draw
-from benchmarks.inherit_quality.run import WATCHED
+from benchmarks.drawing import WATCHED, draw
 from benchmarks.keeping import drawn_by, kept_pictures
 from benchmarks.results import Claim, at_least, at_most, write_result
 from intarsia import Plan, PlanError, hosts, price, resolve, rig

@@ -15,8 +15,8 @@ import torch
 import typer
 from diffusers import DDIMScheduler
 
-from benchmarks.drawing import draw
-from benchmarks.inherit_quality.run import WATCHED, Arm, exam_of, pictures_of, reported_prompts
+from benchmarks.drawing import WATCHED, draw
+from benchmarks.inherit_quality.run import Arm, exam_of, pictures_of, reported_prompts
 from benchmarks.keeping import drawn_by
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig

@@ -23,7 +23,7 @@ from benchmarks import rivals
 from benchmarks.base_model.exam import Exam
 from benchmarks.base_model.judge import trained
 from benchmarks.base_model.world import taught_world
-from benchmarks.drawing import draw, processes
+from benchmarks.drawing import WATCHED, draw, processes
 from benchmarks.inherit_quality.arms import SPEEDUPS_IN_MACS, Arm, arms
 from benchmarks.keeping import drawn_by, kept_pictures
 from benchmarks.results import Claim, at_least, at_most, write_result
@@ -35,7 +35,6 @@ from intarsia.plan.text import write_plan
 from intarsia.shipped import GUIDANCE, model_folder
 
 SEED = 10_000
-WATCHED = ("a fox in noto style", "a red apple in 3d style", "a guitar in high contrast style", "a tree in flat style")
 SAMPLERS = {"DDIM": (DDIMScheduler, 50), "DPM++ 2M": (DPMSolverMultistepScheduler, 25)}
 WANTED = {2.0: 4.0, 3.0: 4.0, 4.0: 2.0}  # decibels above fewer steps
 ABOVE_DEEPCACHE = 7.0

@@ -16,8 +16,7 @@ import torch
 import typer
 
 from benchmarks.base_model.exam import held_out
-from benchmarks.drawing import draw, processes
-from benchmarks.inherit_quality.run import WATCHED
+from benchmarks.drawing import WATCHED, draw, processes
 from benchmarks.keeping import drawn_by, kept_pictures
 from benchmarks.results import at_least, write_result
 from intarsia import Plan, hosts, price, resolve, rig
