@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 
 from intarsia import rig
 from intarsia.hosts import pico
@@ -58,24 +57,6 @@ def inputs_of(host, time, seed=0, batch=2, **size):
         return torch.randn(value.shape, generator=generator) if value.is_floating_point() else torch.tensor(time)
 
     return {key: real(value) for key, value in host.inputs(batch=batch, tokens=pico.TOKENS, **size).items()}
-
-
-def xl_pipeline():
-    """The smallest pipeline of SDXL's kind, with random weights."""
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=16, block_out_channels=(16, 32), layers_per_block=2, cross_attention_dim=pico.WIDTH,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2), attention_head_dim=4, norm_num_groups=8, use_linear_projection=True,
-        addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=32,
-    )  # fmt: skip
-    parts = pico.pipeline().components
-    pipe = StableDiffusionXLPipeline(
-        vae=parts["vae"], text_encoder=None, text_encoder_2=None, tokenizer=None, tokenizer_2=None,
-        unet=unet.eval().requires_grad_(False), scheduler=EulerDiscreteScheduler(),
-    )  # fmt: skip
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def run_through(host, rows=ROWS):

@@ -16,7 +16,8 @@ from intarsia import hosts, rig
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
 
-from .conftest import inputs_of, xl_pipeline
+from .conftest import inputs_of
+from .drawings import from_words, xl
 
 STEPS = 8
 STRENGTHS = (1, 0.875, 0.5, 0.125)
@@ -88,29 +89,20 @@ def test_a_cancelled_run_leaves_nothing_to_the_next(calls):
 
 
 def test_base_and_refiner_share_a_unet():
-    base = xl_pipeline()
-    parts = {name: part for name, part in base.components.items() if "image" not in name and "feature" not in name}
-    refiner = StableDiffusionXLImg2ImgPipeline(**parts)
-    refiner.set_progress_bar_config(disable=True)
-    plan, host = planned(base, sites="up_blocks.0")
-    noisy = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(5))
-    settings = {
-        **pico.prompt(), "pooled_prompt_embeds": torch.ones(1, 8), "negative_pooled_prompt_embeds": torch.zeros(1, 8),
-        "num_inference_steps": STEPS, "guidance_scale": 3.0, "output_type": "latent",
-    }  # fmt: skip
-
-    def draw(refines):
-        how = {"image": noisy, "denoising_start": 0.5} if refines else {"denoising_end": 0.5}
-        pipe = refiner if refines else base
-        return pipe(**settings, **how, generator=torch.Generator().manual_seed(1)).images
-
+    base = xl(from_words("Euler")).asking(num_inference_steps=STEPS)
+    noisy = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5))
+    halves = (
+        base.asking(denoising_end=0.5),
+        base.on(StableDiffusionXLImg2ImgPipeline, image=noisy, denoising_start=0.5),
+    )
+    plan, host = planned(base.pipe, sites="up_blocks.0")
     alone = []
-    for refines in (False, True):
+    for draw in halves:
         with rig.applied(plan, host):
-            alone.append(draw(refines))
+            alone.append(draw())
     with rig.applied(plan, host):
         for refines in (False, False, True, True, False, True):
-            assert torch.equal(draw(refines), alone[refines])
+            assert torch.equal(halves[refines](), alone[refines])
 
 
 def test_loops_that_pass_numbers_tell_of_a_run_that_starts_low(pico_host):
