@@ -67,7 +67,7 @@ class World:
     highest: float
     mean: float
     std: float
-    probe: Callable[[TimmSupernet], factory.Probe] | None
+    probe: Callable[[nn.Module], factory.Probe] | None
     steps: tuple[int, int]
     shares: tuple[float, ...]
     kept: Mapping[float, float]
@@ -85,7 +85,7 @@ class World:
         """
         seed_everything(seed)
         host = self.host()
-        probe = self.probe(host) if self.probe else None
+        probe = self.probe(host.module) if self.probe else None
         grounds = factory.Grounds.of(host.outline, host.answers)
         assembler = factory.Assembler(len(self.space.names), len(grounds.site_of))
         if blind:
@@ -154,9 +154,8 @@ def trained_for(shares: Sequence[float], lowest: float, highest: float) -> tuple
 
 
 def with_probe(model: nn.Module) -> None:
-    """Let a rival be told the digits, as the supernet is: by a layer that looks at the cells."""
-    last = [part for part in model.get_submodule(mosaics.CELL_LAYER).modules() if isinstance(part, nn.BatchNorm2d)][-1]
-    model.told = nn.Conv2d(last.num_features, 10, 1)
+    """Let a rival be told the digits by what tells the supernet."""
+    model.probe = mosaics.probe(model.eval())
 
 
 def mosaic_world(data: Path, shown: int = 400) -> World:
@@ -165,13 +164,8 @@ def mosaic_world(data: Path, shown: int = 400) -> World:
 
     def loss(model: nn.Module, task: Task, count: int) -> Tensor:
         chosen, answers = questions.drawn(task, count)
-        seen: list[Tensor] = []
-        layer = model.get_submodule(mosaics.CELL_LAYER)
-        handle = layer.register_forward_hook(lambda _module, _args, out: seen.append(out))
-        said = model(questions.laid(learned, chosen))
-        handle.remove()
-        digits = model.told(F.adaptive_avg_pool2d(seen[0], questions.CELLS))
-        return F.cross_entropy(said, answers) + F.cross_entropy(digits, chosen)
+        told = model.probe(model, questions.laid(learned, chosen))
+        return F.cross_entropy(told.answers, answers) + model.probe.wrong(told, chosen)
 
     parts = questions.split()
     return World(

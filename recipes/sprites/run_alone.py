@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 import typer
+from torch import nn
 
 from intarsia import factory
 from intarsia.cli.keeping import keep_settings
@@ -58,9 +59,9 @@ def supernet(kind: Kind) -> timm_supernet.TimmSupernet:
     return timm_supernet.create("resnet18", (3, SIDE, SIDE), grain=GRAIN, num_classes=outputs, **ARCHITECTURE)
 
 
-def probe(host: timm_supernet.TimmSupernet) -> factory.Probe:
+def probe(net: nn.Module) -> factory.Probe:
     """Which sprite of which colour it is."""
-    return factory.Probe(host, CONCEPT_LAYER, len(PAIRS), 1)
+    return factory.Probe(net, (3, SIDE, SIDE), CONCEPT_LAYER, len(PAIRS), 1)
 
 
 def class_lessons(known: Shown, batch: int = BATCH) -> factory.Lessons:
@@ -103,7 +104,7 @@ def main(
     else:
         kit = factory.learned(
             host, QUESTIONS, question_lessons(learned, batch, TASKS), runs, lowest=LOWEST, highest=HIGHEST,
-            begins=BEGINS, probe=probe(host), **said
+            begins=BEGINS, probe=probe(host.module), **said
         )  # fmt: skip
         parts, exam, shares = question_split(kept), question_exam(kept, tested), (0.15, 0.2, 0.3, 0.5)
     leave(kit, runs, out or runs / "kit", CARD, parts, exam, shares)

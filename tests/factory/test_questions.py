@@ -70,7 +70,7 @@ def shown(task, count):
 
 def trained(out, concepts, customising):
     host = supernet()
-    probe = factory.Probe(host, "layer4", len(COLOURS), 1)
+    probe = factory.Probe(host.module, host.size, "layer4", len(COLOURS), 1)
     with torch.enable_grad():
         return factory.learned(
             host, SPACE, lessons(), out, lowest=0.7, highest=HIGHEST, concepts=concepts, customising=customising,
@@ -114,7 +114,7 @@ def test_what_cannot_be_learned_is_refused(tmp_path):
 
 def test_a_probe_looks_into_cells():
     host = supernet()
-    probe = factory.Probe(host, "layer1", 5, 2)
+    probe = factory.Probe(host.module, host.size, "layer1", 5, 2)
     pictures = torch.randn(3, 3, 32, 32)
     told = probe(host.module.eval(), pictures).cells
     assert told.shape == (3, 5, 2, 2)
@@ -127,7 +127,7 @@ def test_a_probe_looks_into_cells():
 def test_a_probe_counts_from_a_later_layer_and_its_lesson_reaches_it():
     host = supernet()
     host.module.requires_grad_(True)
-    probe = factory.Probe(host, "layer1", 5, 2, counting="layer4")
+    probe = factory.Probe(host.module, host.size, "layer1", 5, 2, counting="layer4")
     cells = torch.tensor([[[0, 0], [3, 0]], [[4, 4], [4, 4]]])
     with torch.enable_grad():
         told = probe(host.module.train(), torch.randn(2, 3, 32, 32))
@@ -146,7 +146,7 @@ def test_a_probe_counts_from_a_later_layer_and_its_lesson_reaches_it():
 def test_a_probe_goes_on_learning_where_cells_are_told(carried):
     host = supernet()
     host.module.requires_grad_(True)
-    probe = factory.Probe(host, "layer4", len(COLOURS), 1)
+    probe = factory.Probe(host.module, host.size, "layer4", len(COLOURS), 1)
     units = len(factory.Grounds.of(host.outline, host.answers).site_of)
     second = factory.Customising(
         host, factory.Assembler(len(SPACE.names), units), 0.7, highest=HIGHEST, shared_head=True, probe=probe

@@ -68,7 +68,7 @@ def test_the_recipe_runs_and_its_exam_repeats_itself(digits, tmp_path):
     with torch.enable_grad():
         kit = factory.learned(
             host, SPACE, lessons(digits, 48), tmp_path, lowest=LOWEST, highest=HIGHEST, concepts=2, customising=2,
-            probe=probe(host), begins=BEGINS,
+            probe=probe(host.module), begins=BEGINS,
         )  # fmt: skip
     exam = exam_of(digits, 20)
     tasks = split()["hard"]

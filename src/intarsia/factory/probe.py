@@ -9,14 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..hosts.timm_supernet import TimmSupernet
-
 
 class Told(NamedTuple):
-    """What one call of a supernet tells.
+    """What one call of a network tells.
 
     Attributes:
-        answers: (batch, answers): what the supernet says itself.
+        answers: (batch, answers): what the network says itself.
         cells: (batch, concepts, rows, columns): logits of what is in each cell.
         counts: (batch, concepts, 1 + cells): logits of how many cells hold each concept; None if nobody counts.
     """
@@ -30,18 +28,29 @@ class Probe(nn.Module):
     """Looks at one layer for what is in each cell, and at a later one, if wanted, for how many cells hold it.
 
     Args:
+        net: A network that it is to look into; others of the same layers and widths may be shown to it later.
+        size: (channels, height, width) of its pictures.
         layer: The module whose map, (batch, channels, height, width), has a place for each cell.
         concepts: How many things there are to tell apart.
         cells: Rows and columns of the grid; the map's sides are multiples of it.
         counting: The module, after `layer`, from whose map to count.
     """
 
-    def __init__(self, host: TimmSupernet, layer: str, concepts: int, cells: int, *, counting: str | None = None):
+    def __init__(
+        self,
+        net: nn.Module,
+        size: tuple[int, int, int],
+        layer: str,
+        concepts: int,
+        cells: int,
+        *,
+        counting: str | None = None,
+    ) -> None:
         super().__init__()
         self.layers = (layer,) if counting is None else (layer, counting)
         self.concepts, self.cells = concepts, cells
         with torch.no_grad():
-            _, maps = self.heard(host.module, torch.zeros(2, *host.size))
+            _, maps = self.heard(net, torch.zeros(2, *size))
         widths = [one.shape[1] for one in maps]
         self.placing = nn.Conv2d(widths[0], concepts, 1)
         self.counting = nn.Linear(widths[1], concepts * (1 + cells**2)) if counting is not None else None

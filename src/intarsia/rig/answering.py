@@ -67,8 +67,8 @@ def answer(
     if path in settled.passed:
         passes = table.outline.by_path[path].skip == "identity"
         return like_output(given if passes else torch.zeros_like(given), kwargs)
-    dead = placeholder(row.shapes.get(path, given.shape), given)
-    return like_output(dead.clone() if row.guarded else dead, kwargs)  # one number at every place cannot be edited
+    empty = placeholder(row.shapes.get(path, given.shape), given)
+    return like_output(empty.clone() if row.guarded else empty, kwargs)  # one number at every place cannot be edited
 
 
 def refuse_dead(reader: str, values: tuple[Any, ...]) -> None:

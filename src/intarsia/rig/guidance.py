@@ -3,7 +3,7 @@
 Classifier-free guidance asks for two predictions of one noisy sample, with words and without, mostly in one batch.
 Until words are first read both halves are the same, so whatever runs before that is given one half and its answer is
 handed on twice. In Stable Diffusion that is the first resnet and the first self-attention, the one over most tokens.
-It is no part of a plan: it changes no picture, and costs nothing where the halves differ.
+It is no part of a plan: it changes no picture but by rounding, and where the halves differ it costs a comparison.
 """
 
 import threading
