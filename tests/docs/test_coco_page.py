@@ -14,7 +14,7 @@ def test_from_a_folder_to_a_detector_by_the_pages_steps(monkeypatch, tmp_path):
     assert set(found["space"].names) == {"square", "bar", "red", "blue"}
     assert factory.rebuild(tmp_path / "out/red-square").answers == ("square", "red")
     assert found["seen"].boxes.shape[1] == 4
-    assert {"found.png", "frontier"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"found.png", "frontier", "eight"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
     fault, content = "annotations 7: its box is empty", found["content"]
     assert f"`{fault}`" in PAGES["coco.md"]

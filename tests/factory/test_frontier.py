@@ -77,10 +77,10 @@ def test_eight_bits_are_judged_on_pictures_that_did_not_set_them(folder, labelle
     assert "in 8 bits: " in out
     told = json.loads((tmp_path / "out/report.json").read_text())["int8"]
     assert told["pictures"] == 12
-    assert told["agreement"] >= 0.75
+    assert told["accuracy"] > told["accuracy_before"] - 0.25
     assert told["seconds"] > 0
     whole, eight = ((tmp_path / "out" / name).stat().st_size for name in ("model.safetensors", "model.int8.onnx"))
     assert eight < 0.6 * whole
     assert not list((tmp_path / "out").glob("model.int8.[!o]*"))
     with pytest.raises(FitError, match="too few for 8 bits"):
-        halves(torch.zeros(15, 1), torch.zeros(15))
+        halves(15)

@@ -10,11 +10,12 @@ from PIL import Image
 from intarsia import FitError, factory, rig
 from intarsia.factory import Budget, Order, Space
 from intarsia.factory.boxes import BOX
-from intarsia.factory.coco import coco_exam, read_coco
+from intarsia.factory.coco import read_coco
 from intarsia.factory.cuts import by_site, masks_of
 from intarsia.factory.detecting import detect
 from intarsia.factory.exams import own_answers
 from intarsia.factory.thing_lessons import space_of, thing_lessons
+from intarsia.graphs.backends import BACKENDS
 from intarsia.hosts import timm_supernet
 
 from .conftest import call
@@ -177,6 +178,21 @@ def test_from_the_shell(folder, things, tmp_path):
     assert "average precision at 55%" in out
 
 
+def test_eight_bits_keep_boxes_to_the_pixel(folder, things, tmp_path):
+    code, out, refusal = call(
+        "fulfil", folder, "--detect", "bar", "--macs", "6M", "--int8", things, "-o", tmp_path / "out"
+    )
+    assert code == 0, refusal
+    assert "average precision where 32 bits have" in out
+    ready = BACKENDS["onnx"].ready
+    whole, eight = (ready(tmp_path / "out" / name, torch.float32) for name in ("model.onnx", "model.int8.onnx"))
+    kit = factory.load_kit(folder)
+    shown = factory.read_exam(things, kit, kit.space.read("bar")).pictures[:1]
+    boxes = [run([shown])[0][..., :BOX] for run in (whole, eight)]
+    assert (boxes[0] - boxes[1]).abs().max() < 0.5
+    assert not torch.equal(*boxes)
+
+
 def test_boxes_are_in_pixels_of_the_picture(kit, tmp_path):
     order = Order(kit.space.read("bar"), Budget(macs=1e12))
     factory.ship(order, factory.fulfil(order, kit), kit, tmp_path / "out")
@@ -191,6 +207,6 @@ def test_boxes_are_in_pixels_of_the_picture(kit, tmp_path):
 def test_things_are_found_by_a_kit_that_was_trained(things, tmp_path):
     kit = trained(things, tmp_path, 200, 200)
     tasks = [kit.space.read(words) for words in ("red square", "blue bar", "square")]
-    rates = factory.audit(kit, tasks, lambda task: coco_exam(things, kit, task), (0.6, 1.0)).accuracy
+    rates = factory.audit(kit, tasks, lambda task: factory.read_exam(things, kit, task).exam, (0.6, 1.0)).accuracy
     assert rates["own"][1] > 0.8
     assert rates["own"][0] > rates["random"][0] + 0.1

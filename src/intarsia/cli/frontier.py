@@ -39,19 +39,14 @@ def frontier(
     refuse_existing(out)
 
     from .. import factory
-    from ..factory.coco import coco_exam
     from ..factory.frontier import frontier as made
     from ..factory.frontier import shares_between
-    from ..factory.labelled import read_labelled
+    from ..factory.labelled import read_exam
     from ..shipped import kit_folder
 
     found = factory.load_kit(kit_folder(kit))
     asked = found.space.read(task)
-    if found.space.things:
-        shown, marks = coco_exam(pictures, found, asked)
-    else:
-        shown, answers = read_labelled(pictures, found, asked)
-        marks = factory.choice_marks(asked, answers)
+    shown, marks = read_exam(pictures, found, asked).exam
     timed = against is Against.milliseconds
     clock = factory.WallClock() if timed else None
     seen = made(found, asked, shown, marks, shares_between(found, points), clock=clock)

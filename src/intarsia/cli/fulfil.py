@@ -45,7 +45,9 @@ def fulfil(
         [], help="Write it for this runtime too, compared with PyTorch: onnx, openvino, executorch."
     ),
     int8: Path | None = typer.Option(
-        None, help="Write it in 8 bits too (ONNX Runtime); a folder with a subfolder of pictures for each answer."
+        None,
+        help="Write it in 8 bits too (ONNX Runtime), ranges and accuracy from this folder of labelled pictures: a "
+        "subfolder for each answer; of things, an annotations.json (COCO).",
     ),
     out: Path = typer.Option(..., "--out", "-o", help="The folder to write; must not exist."),
 ) -> None:
@@ -62,7 +64,7 @@ def fulfil(
 
     from .. import factory
     from ..errors import FitError
-    from ..factory.labelled import read_labelled
+    from ..factory.labelled import read_exam
     from ..plan.bill import count
     from ..shipped import kit_folder
 
@@ -83,7 +85,7 @@ def fulfil(
     else:
         on = None
     order = factory.Order(asked, budget, on)
-    judged = None if int8 is None else read_labelled(int8, found, asked)
+    judged = None if int8 is None else read_exam(int8, found, asked)
     done = factory.fulfil(order, found)
     factory.ship(order, done, found, out, [one.value for one in to], int8=judged)
     does = "finds" if found.space.things else "asked" if found.space.shared else "tells apart"
@@ -95,9 +97,10 @@ def fulfil(
         said += [f"{costs['seconds'] * 1000:.3g} ms {how}", f"{count(costs['memory'])}B of memory"]
     typer.echo(", ".join(said))
     if judged is not None:
+        measure = "average precision" if found.space.things else "right"
         eight = json.loads((out / "report.json").read_text())["int8"]
         typer.echo(
-            f"in 8 bits: {eight['accuracy']:.1%} right where 32 bits are {eight['accuracy_before']:.1%}, "
+            f"in 8 bits: {eight['accuracy']:.1%} {measure} where 32 bits have {eight['accuracy_before']:.1%}, "
             f"{eight['seconds'] * 1000:.3g} ms where they take {eight['seconds_before'] * 1000:.3g} ms, "
             f"on {eight['pictures']} pictures"
         )

@@ -7,7 +7,6 @@ from .budget import Budget as Budget
 from .clocks import MacsClock as MacsClock
 from .clocks import RuntimeClock as RuntimeClock
 from .clocks import WallClock as WallClock
-from .coco import coco_exam as coco_exam
 from .coco import read_coco as read_coco
 from .course import Lessons as Lessons
 from .course import choice_lessons as choice_lessons
@@ -16,6 +15,7 @@ from .detecting import detect as detect
 from .device import Device as Device
 from .device import load_device as load_device
 from .device import save_device as save_device
+from .exams import Answered as Answered
 from .exams import Exam as Exam
 from .exams import Marks as Marks
 from .exams import choice_marks as choice_marks
@@ -28,6 +28,7 @@ from .fulfil import fulfil as fulfil
 from .kit import Kit as Kit
 from .kit import load_kit as load_kit
 from .kit import save_kit as save_kit
+from .labelled import read_exam as read_exam
 from .learning import Concepts as Concepts
 from .learning import Customising as Customising
 from .metering import meter_device as meter_device

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..errors import CardError, FitError
 from .boxes import Things
-from .exams import Marks, thing_marks
+from .exams import Answered, Marks, thing_marks
 from .kit import Kit
 from .letterbox import Letterboxed
 from .task import Task
@@ -193,14 +193,11 @@ def fitted(annotated: Annotated, size: tuple[int, int, int]) -> tuple[Tensor, Th
     return boxed.pixels, Things(things.boxes * torch.tensor(boxed.scale).repeat(2), things.names)
 
 
-def coco_exam(folder: Path, kit: Kit, task: Task) -> tuple[Tensor, Marks]:
+def read_things(folder: Path, kit: Kit, task: Task) -> Answered:
     """An exam in finding things: the pictures of a folder, and average precision.
 
     Args:
         folder: With an `annotations.json` and pictures beside it; or another file of annotations.
-
-    Returns:
-        Pictures (count, channels, height, width), at the kit's size, normalised, and what marks answers to them.
 
     Raises:
         CardError: with every fault of the annotations.
@@ -220,4 +217,8 @@ def coco_exam(folder: Path, kit: Kit, task: Task) -> tuple[Tensor, Marks]:
         wanted.append(things.boxes[torch.stack([own[:, list(group)].amax(1) for group in asked]).amin(0) > 0])
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (kit.mean, kit.std))
     pictures = torch.stack([(pixels.float() / 255 - mean) / std for pixels, _ in shown])
-    return pictures, thing_marks(kit.space, task, kit.host.size, wanted)
+
+    def marks_of(rows: Tensor) -> Marks:
+        return thing_marks(kit.space, task, kit.host.size, [wanted[row] for row in rows])
+
+    return Answered(pictures, marks_of)

@@ -4,6 +4,7 @@ Of choices and questions it is accuracy; of things, average precision at an over
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,6 +19,24 @@ Marks = Callable[[Tensor], float]
 # For a task, pictures (count, channels, height, width), normalised, and what marks the answers to them.
 Exam = Callable[[Task], tuple[Tensor, Marks]]
 OVERLAP = 0.5  # IoU from which on a box is right
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Pictures for a task, of which the right answers are known.
+
+    Attributes:
+        pictures: (count, channels, height, width), normalised.
+        marks_of: For rows of them, (rows), what marks the answers to these.
+    """
+
+    pictures: Tensor
+    marks_of: Callable[[Tensor], Marks]
+
+    @property
+    def exam(self) -> tuple[Tensor, Marks]:
+        """All of them."""
+        return self.pictures, self.marks_of(torch.arange(len(self.pictures)))
 
 
 def own_answers(space: Space, answers: Tensor, task: Task) -> Tensor:

@@ -6,7 +6,7 @@ than PyTorch, so what it does to accuracy and seconds is measured, beside the mo
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import FitError
 from ..graphs.backends import BACKENDS, Ready
-from .task import Task
+from .exams import Answered
 
 NAME = "model.int8.onnx"
 RANGES = 128  # pictures, at most, that ranges are taken from; the rest is what accuracy is told of
@@ -32,9 +32,8 @@ class Int8:
     """What 8 bits did, by ONNX Runtime on this machine.
 
     Attributes:
-        accuracy, accuracy_before: How often the model is right, and the one in 32 bits.
+        accuracy, accuracy_before: How good the model is, and the one in 32 bits; see `exams`.
         seconds, seconds_before: Of a call with one picture, medians of calls in turn.
-        agreement: How often both say the same.
         pictures: How many that was seen on; ranges were taken from others.
     """
 
@@ -42,29 +41,29 @@ class Int8:
     accuracy_before: float
     seconds: float
     seconds_before: float
-    agreement: float
     pictures: int
 
 
-def halves(pictures: Tensor, answers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures to take ranges from, and others with their answers; dealt at random, the same every time.
+def halves(count: int) -> tuple[Tensor, Tensor]:
+    """Rows of pictures to take ranges from, and of others to judge by; dealt at random, the same every time.
 
     Raises:
         FitError: too few for both.
     """
-    if len(pictures) < 2 * LEAST:
-        raise FitError(f"{len(pictures)} pictures are too few for 8 bits: {LEAST} to set ranges and {LEAST} to judge.")
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
-    first, rest = order.tensor_split([min(RANGES, len(order) // 2)])
-    return pictures[first], pictures[rest], answers[rest]
+    if count < 2 * LEAST:
+        raise FitError(f"{count} pictures are too few for 8 bits: {LEAST} to set ranges and {LEAST} to judge.")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    first, rest = order.tensor_split([min(RANGES, count // 2)])
+    return first, rest
 
 
-def quantized(path: Path, ranges: Tensor, out: Path) -> None:
+def quantized(path: Path, ranges: Tensor, out: Path, kinds: Sequence[str] | None = None) -> None:
     """Write an ONNX model in 8 bits.
 
     Args:
         path: The model; one input of one picture.
         ranges: (count, channels, height, width), normalised.
+        kinds: Which operators are in 8 bits; all that can be if not given.
     """
     with quiet():
         import onnx
@@ -86,6 +85,7 @@ def quantized(path: Path, ranges: Tensor, out: Path) -> None:
             quantize_static(
                 str(merged), str(out), Pictures(), quant_format=QuantFormat.QDQ, per_channel=True,
                 weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
+                op_types_to_quantize=kinds,
             )  # fmt: skip
         finally:
             single.unlink(missing_ok=True)
@@ -103,26 +103,24 @@ def quiet() -> Iterator[None]:
         logging.root.setLevel(before)
 
 
-def int8_of(folder: Path, task: Task, pictures: Tensor, answers: Tensor) -> Int8:
+def int8_of(folder: Path, known: Answered, *, things: bool) -> Int8:
     """Write `model.int8.onnx` beside the `model.onnx` of a folder, and measure both.
 
     Args:
-        pictures: (count, channels, height, width), normalised.
-        answers: (count): outputs of the supernet that belong to the task.
+        things: The model gives boxes. They are in pixels, of which 8 bits would keep too few digits: its convolutions
+            alone are in 8 bits, not what makes boxes of their answers.
 
     Raises:
         FitError: too few pictures.
     """
-    ranges, shown, wanted = halves(pictures, answers)
-    quantized(folder / "model.onnx", ranges, folder / NAME)
+    first, rest = halves(len(known.pictures))
+    marks, shown = known.marks_of(rest), known.pictures[rest]
+    quantized(folder / "model.onnx", known.pictures[first], folder / NAME, ("Conv",) if things else None)
     ready = BACKENDS["onnx"].ready
     before, after = ready(folder / "model.onnx", torch.float32), ready(folder / NAME, torch.float32)
-    outputs = torch.tensor(task.answers)
-    said = [outputs[torch.cat([run([one[None]])[0] for one in shown]).argmax(1)] for run in (before, after)]
+    rights = [marks(torch.cat([run([one[None]])[0] for one in shown])) for run in (before, after)]
     took = in_turn(before, after, shown[:1])
-    rights = [float((one == wanted).float().mean()) for one in said]
-    agreement = float((said[0] == said[1]).float().mean())
-    return Int8(rights[1], rights[0], took[1], took[0], agreement, len(shown))
+    return Int8(rights[1], rights[0], took[1], took[0], len(shown))
 
 
 def in_turn(before: Ready, after: Ready, picture: Tensor) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Labelled pictures of a person's own: a folder with a subfolder for each answer.
+"""Labelled pictures of a person's own: a folder with a subfolder for each answer; of things, one in COCO's format.
 
     exam/shoe/1.png
     exam/bag/a.jpg
@@ -15,11 +15,25 @@ from torch import Tensor
 
 from ..errors import CardError, FitError
 from ..plan.table import nearest
+from .coco import read_things
+from .exams import Answered, choice_marks
 from .kit import Kit
 from .task import Task
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def read_exam(folder: Path, kit: Kit, task: Task) -> Answered:
+    """The pictures of a folder that a task is about, with what marks answers to them.
+
+    Raises:
+        CardError, FitError: as `read_labelled` and `read_things` do.
+    """
+    if kit.space.things:
+        return read_things(folder, kit, task)
+    pictures, answers = read_labelled(folder, kit, task)
+    return Answered(pictures, lambda rows: choice_marks(task, answers[rows]))
 
 
 def read_labelled(folder: Path, kit: Kit, task: Task) -> tuple[Tensor, Tensor]:
@@ -32,8 +46,6 @@ def read_labelled(folder: Path, kit: Kit, task: Task) -> tuple[Tensor, Tensor]:
         CardError: the folder is none, or a file in it is no picture.
         FitError: a subfolder is named as no answer of the kit, or an answer of the task has no pictures.
     """
-    if kit.space.things:
-        raise FitError("a kit for things is not judged by pictures in a folder for each answer; it has no 8 bits yet.")
     if not folder.is_dir():
         raise CardError(f"{folder}: not a folder. Give one with a subfolder of pictures for each answer.")
     numbers = {name.casefold(): number for number, name in enumerate(kit.space.outputs)}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import CardError
 from ..hosts import timm_supernet
@@ -28,6 +28,7 @@ from ..plan.units import read_units, write_units
 from ..rig.machine import machine
 from ..saving import new_folder
 from ..tensors import load_into
+from .exams import Answered
 from .fulfil import Fulfilled, Order
 from .int8 import int8_of
 from .kit import Kit
@@ -87,14 +88,14 @@ def ship(
     out: Path,
     formats: Sequence[str] = (),
     *,
-    int8: tuple[Tensor, Tensor] | None = None,
+    int8: Answered | None = None,
 ) -> Path:
     """Write a model and everything about it into a new folder.
 
     Args:
         formats: Of `onnx`, `openvino` and `executorch`.
-        int8: Pictures (count, channels, height, width), normalised, and outputs of the supernet that are right (count):
-            an ONNX model in 8 bits is written too, its ranges taken from some, its accuracy told of the others.
+        int8: An ONNX model in 8 bits is written too, its ranges taken from some of these pictures, its accuracy told
+            of the others.
 
     Raises:
         OutputExists: something stands at `out`.
@@ -125,7 +126,7 @@ def ship(
         if remote:
             copy_script(part)
         if int8 is not None:
-            report["int8"] = asdict(int8_of(part, order.task, *int8))
+            report["int8"] = asdict(int8_of(part, int8, things=things))
         (part / REPORT).write_text(json.dumps(report, indent=1) + "\n")
     return out
 
