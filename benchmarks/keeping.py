@@ -29,7 +29,7 @@ def kept_pictures(folder: Path, told: object, make: Callable[[], np.ndarray]) ->
     Args:
         told: All that the pictures depend on, with a `repr` that says so.
     """
-    path = folder / f"{hashlib.sha256(repr(told).encode()).hexdigest()[:20]}.npy"
+    path = place_of(folder, told, ".npy")
     if not path.exists():
         drawn = make()
         if processes().is_main_process:
@@ -39,6 +39,11 @@ def kept_pictures(folder: Path, told: object, make: Callable[[], np.ndarray]) ->
             part.replace(path)
     processes().wait_for_everyone()
     return np.load(path)
+
+
+def place_of(folder: Path, told: object, suffix: str) -> Path:
+    """Where something is kept that depends on what it was told, and on nothing else."""
+    return folder / f"{hashlib.sha256(repr(told).encode()).hexdigest()[:20]}{suffix}"
 
 
 def drawn_by(pipe: DiffusionPipeline) -> str:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from intarsia import Extrapolate, Hold, Plan, Reuse, Rule
 from intarsia.lighten import branch_site, inherit, modes
 from intarsia.lighten.search import Watched, choose_keys, keys_within, plan_of
+from intarsia.plan.outline import HOST
 from intarsia.rig import Host
 
 SPEEDUPS_IN_MACS = (1.4, 2.0, 3.0, 4.0)
+MOST = 0.7  # of a step along the line
+ROUNDED_UP = "fewer steps, rounded up"
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def arms(host: Host, rows: int, steps: int, watched: Callable[[str], Watched], q
     """Every candidate at every budget. `watched` looks at a site once and remembers."""
     site = branch_site(host.outline, 0)
     for factor in SPEEDUPS_IN_MACS[1:2] if quick else SPEEDUPS_IN_MACS:
-        yield Arm("fewer steps", factor, steps=math.ceil(steps / factor))
+        yield Arm("fewer steps", factor, steps=math.floor(steps / factor))
+        yield Arm(ROUNDED_UP, factor, steps=math.ceil(steps / factor))
         count = keys_within(host, site, rows, 1 / factor)
         every = fewest_interval(host, site, rows, factor)
         if every is not None:
@@ -60,6 +64,7 @@ def arms(host: Host, rows: int, steps: int, watched: Callable[[str], Watched], q
         look = watched(site)
         yield Arm("even, fitted", factor, plan_of(look, even, depth=3))
         yield Arm("searched", factor, plan_of(look, choose_keys(look, count), depth=3))
+        yield from whole_calls(host, rows, factor, watched)
         if quick:
             continue
         for mode in ("front", "middle", "back"):
@@ -67,6 +72,20 @@ def arms(host: Host, rows: int, steps: int, watched: Callable[[str], Watched], q
             plan = inherit(rows, keys=keys, sites=site, forecast=Extrapolate(1, 0.5))
             yield Arm(f"{mode}, half the line", factor, plan)
         yield from other_levels(host, rows, factor)
+
+
+def whole_calls(host: Host, rows: int, factor: float, watched: Callable[[str], Watched]) -> Iterator[Arm]:
+    """Some calls are told from earlier ones, and nothing of the model is entered."""
+    count = keys_within(host, HOST, rows, 1 / factor)
+    even = modes.even(rows, count)
+    told = {
+        "held": Hold(), "line": Extrapolate(1), "most of the line": Extrapolate(1, MOST), "parabola": Extrapolate(2),
+    }  # fmt: skip
+    for name, forecast in told.items():
+        yield Arm(f"whole calls, {name}", factor, inherit(rows, keys=even, sites=HOST, forecast=forecast))
+    look = watched(HOST)
+    yield Arm("whole calls, fitted", factor, plan_of(look, even, depth=3))
+    yield Arm("whole calls, searched", factor, plan_of(look, choose_keys(look, count), depth=3))
 
 
 def other_levels(host: Host, rows: int, factor: float) -> Iterator[Arm]:

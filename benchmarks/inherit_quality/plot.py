@@ -20,6 +20,8 @@ SHOWN = {
     "even, half the line": ("half the line", "#4477cc", "v"),
     "even, fitted": ("fitted", "#44aa99", "^"),
     "searched": ("searched", "#117733", "*"),
+    "whole calls, line": ("whole calls, line", "#9966cc", "<"),
+    "whole calls, searched": ("whole calls, searched", "#551188", "P"),
 }
 OUT = Path(__file__).parents[2] / "docs" / "frontier.svg"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from intarsia import FitError, Plan, Reuse, RigError, Rule, Skip, Use, price, resolve, rig
+from intarsia import Extrapolate, FitError, Plan, Reuse, RigError, Rule, Skip, Use, price, resolve, rig
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
 from intarsia.rig import answering
@@ -211,6 +211,27 @@ def test_too_many_calls_are_refused(host):
             host.module(**inputs_of(host, time))
         with pytest.raises(RigError, match="2 rows and this is call 3"):
             host.module(**inputs_of(host, 700))
+
+
+def test_a_host_whose_answer_is_told_is_not_entered_and_its_answers_are_the_callers(host):
+    """What its caller does with an answer is not remembered."""
+    plan = Plan(4, (Rule("2:", "host", Reuse(forecast=Extrapolate(1))),))
+    entered = []
+    handle = host.module.time_embedding.register_forward_hook(lambda *_: entered.append(1))
+    try:
+        with rig.applied(plan, host) as live:
+            first, second, third, fourth = (
+                host.module(**inputs_of(host, time, seed=time), return_dict=False)[0].mul_(1 + time / 1000)
+                for time in (900, 800, 700, 600)
+            )
+    finally:
+        handle.remove()
+    assert len(entered) == 2
+    assert [(call.computed, call.recalled) for call in live.trace[2:]] == [(0, 1)] * 2
+    assert price(resolve(plan, host.outline)).macs[2:] == (0, 0)
+    before, after = first / 1.9, second / 1.8
+    torch.testing.assert_close(third / 1.7, 2 * after - before, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(fourth / 1.6, 3 * after - 2 * before, atol=1e-5, rtol=1e-4)
 
 
 def test_split_guidance_equals_one_batch(host, plans):

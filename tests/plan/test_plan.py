@@ -34,7 +34,7 @@ def chain() -> Outline:
 
 
 some_rows = st.sampled_from(["1:", "2, 4", "!::2", "3:5"])
-reuses = st.builds(Rule, some_rows, st.sampled_from(["a", "b | c", "last", "**"]), st.just(Reuse()))
+reuses = st.builds(Rule, some_rows, st.sampled_from(["a", "b | c", "last", "**", "host"]), st.just(Reuse()))
 runs = st.builds(Rule, some_rows, st.sampled_from(["a", "last", "**"]), st.just(Run()))  # never inside a reused group
 rules = reuses | runs
 plans = st.builds(lambda some: Plan(ROWS, tuple(some)), st.lists(rules, max_size=4))
@@ -58,8 +58,9 @@ def test_running_everything_last_is_the_empty_plan(plan):
 
 @given(plans)
 def test_a_plan_never_costs_more_than_the_host(plan):
-    bill = price(resolve(plan, chain()))
-    assert all(5 <= macs <= bill.whole for macs in bill.macs)
+    table = resolve(plan, chain())
+    bill = price(table)
+    assert all(5 <= macs <= bill.whole or told for macs, told in zip(bill.macs, table.told, strict=True))
     assert bill.macs[0] == bill.whole
 
 
@@ -67,6 +68,15 @@ def test_whatever_feeds_only_a_reused_site_is_dead():
     table = resolve(Plan(2, (Rule("1", "b", Reuse()),)), chain())
     assert table.flows[1].computed == {"in", "a", "c", "out"}  # a still feeds c
     assert resolve(Plan(2, (Rule("1", "c", Reuse()),)), chain()).flows[1].computed == {"out"}
+
+
+def test_a_reused_host_is_not_entered():
+    table = resolve(Plan(3, (Rule("1:", "b", Reuse()), Rule("1:", "host", Reuse()))), chain())
+    assert table.told == (False, True, True)
+    assert table.kept == ({"out": 1}, {"out": 1}, {})
+    assert price(table).macs == (55, 0, 0)
+    assert "host  #..\n" in draw(table)
+    assert resolve(Plan(3, (Rule("1:", "host", Reuse()), Rule("2", "**", Run()))), chain()).told == (False, True, False)
 
 
 def test_a_reused_group_answers_where_it_is_left():
@@ -90,7 +100,8 @@ def test_rows_of_one_kind_read_alike():
         (Rule("1", "a", Skip()), FitError, "'a' cannot be skipped"),
         (Rule("1", "a", Use("small")), FitError, "'use' replaces the host"),
         (Rule("1", "host", Use("smal")), FitError, "Nearest: 'small'"),
-        (Rule("1", "host", Reuse()), FitError, "the host itself can run or be replaced"),
+        (Rule("1", "host", Skip()), FitError, "the host itself can run, be reused or be replaced"),
+        (Rule("1", "host", Reuse("residual")), FitError, "the host adds to no input"),
         (Rule("9", "a", Reuse()), PlanError, "there is no row 9"),
     ],
 )

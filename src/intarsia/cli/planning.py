@@ -14,7 +14,6 @@ WATCHED = (
     "a guitar in high contrast style",
     "a sad face in flat style",
 )
-CANDIDATES = 5  # runs of a search besides one for each row
 
 app = typer.Typer(no_args_is_help=True, help="Run a planner and write a plan file that a person can read.")
 
@@ -88,8 +87,11 @@ def search(
         None, min=0.0, max=1.0, help="The budget: a share of the whole model's MACs, such as 0.5."
     ),
     speed: str | None = typer.Option(None, help="The budget in seconds instead: '2x' as fast on this machine."),
+    sites: list[str] = typer.Option(
+        [], help="What may be inherited: 'host' for whole calls, or a site. Say it again to choose among several."
+    ),
     branch: list[int] = typer.Option(
-        [0], help="Which feature to inherit, as DeepCache numbers them: 0 computes the least. Say it again to choose."
+        [], help="The same by DeepCache's numbers: 0 computes the least. Without either, whole calls or branch 0."
     ),
     steps: int = typer.Option(20, min=2, help="Sampler steps."),
     guidance: float = typer.Option(GUIDANCE, help="How strongly words lead."),
@@ -116,8 +118,9 @@ def search(
     from .. import hosts
     from ..hosts.pipelines import final_latents, load_pipeline
     from ..lighten import branch_site
-    from ..lighten.search import search_among
+    from ..lighten.search import RUNS, search_among
     from ..plan import draw, resolve, save_plan
+    from ..plan.outline import HOST
 
     pipe = load_pipeline(folder)
     rows = hosts.rows(pipe.scheduler, steps)
@@ -130,14 +133,16 @@ def search(
     if factor is not None:
         macs = pace_of(pipe, host, list(prompt), steps, guidance, say).macs_ratio(factor)
     with Progress(transient=True) as progress:
-        task = progress.add_task("watch", total=len(branch) * (rows + CANDIDATES))
+        asked = [*sites, *(branch_site(host.outline, one) for one in branch)]
+        asked = asked or [HOST, branch_site(host.outline, 0)]
+        task = progress.add_task("watch", total=len(asked) * (rows + RUNS))
 
         def run() -> torch.Tensor:
             drawn = final_latents(pipe, prompt, steps=steps, guidance=guidance, seed=seed)
             progress.advance(task)
             return drawn
 
-        found = search_among(host, [branch_site(host.outline, one) for one in branch], run, rows, macs or 0.0)
+        found = search_among(host, asked, run, rows, macs or 0.0)
     for name, distance in sorted(found.tried.items(), key=lambda item: item[1]):
         typer.echo(f"{name}: mean squared distance of the latents {distance:.3g}")
     watched: dict[str, str | int | float | bool] = {

@@ -1,7 +1,8 @@
 """A plan's graphs as a folder that needs nothing of us: one file per kind of row, and a list of the rows.
 
 `rows.json` tells for each row which graph answers, from which earlier rows each told value is summed and with
-which weights, and what is remembered afterwards (`conv_out` is the answer itself).
+which weights, and what is remembered afterwards (`conv_out` is the answer itself). Where no graph is named, nothing is
+left to compute: the answer is what is told of `conv_out`.
 """
 
 import json
@@ -48,18 +49,18 @@ def write_graphs(
     call = pytree.tree_map(real, dict(host.inputs(**sizes)))
     form, tensors = CallForm.of(host.module, (), call)
     kinds = Kinds(table)
-    of_row = [kind for kind in kinds.of_row if kind is not None]  # nobody else answers: there are no others
-    distinct = list(dict.fromkeys(of_row))
+    distinct = list(dict.fromkeys(kind for kind in kinds.of_row if kind is not None))
+    files = {kind: f"kind-{number}{chosen.suffix}" for number, kind in enumerate(distinct)}
     shapes = shapes_of(RowGraph(table, host, Kind(kinds.whole.settled, (), ()), form, {}), tensors)
     with new_folder(out) as part:
         for number, kind in enumerate(distinct):
             say(f"converting row kind {number}: {len(kind.settled.computed)} units")
             given = [*tensors, *(torch.zeros(shapes[path]) for path in kind.recalled)]
             program = exported(table, host, kind, form, given)
-            chosen.convert(program, part / f"kind-{number}{chosen.suffix}", torch.float32)
+            chosen.convert(program, part / files[kind], torch.float32)
         listed = {
             "inputs": {name: list(shape) for name, (shape, _) in zip(form.names, form.shapes, strict=True)},
-            "rows": rows_of(table, [f"kind-{distinct.index(kind)}{chosen.suffix}" for kind in of_row]),
+            "rows": rows_of(table, [None if kind is None else files[kind] for kind in kinds.of_row]),
         }
         (part / "rows.json").write_text(json.dumps(listed, indent=1) + "\n")
     return sorted(out.glob(f"*{chosen.suffix}"))
@@ -72,7 +73,7 @@ def real(value: Any) -> Any:
     return torch.zeros(value.shape, dtype=value.dtype if value.is_floating_point() or value.dim() else torch.float32)
 
 
-def rows_of(table: Table, graphs: Sequence[str]) -> list[Mapping[str, Any]]:
+def rows_of(table: Table, graphs: Sequence[str | None]) -> list[Mapping[str, Any]]:
     """The walk, row by row."""
     computed: dict[str, list[int]] = {}
     rows: list[Mapping[str, Any]] = []

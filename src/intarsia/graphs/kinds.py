@@ -50,11 +50,11 @@ class Kinds:
 
     @cached_property
     def of_row(self) -> tuple[Kind | None, ...]:
-        """For each row its kind, or None where another model answers."""
+        """For each row its kind, or None where the host is not entered: another model answers, or memory."""
         groups: dict[tuple, set[str]] = {}
         alike: list[tuple | None] = []
         for row, settled in enumerate(self.table.flows):
-            if self.table.answering[row] is not None:
+            if self.table.answering[row] is not None or self.table.told[row]:
                 alike.append(None)
                 continue
             carries = tuple(sorted((path, action.carry) for path, action in settled.recalled.items()))

@@ -43,6 +43,7 @@ PLANNERS = (
             {"every": 2, "sites": "down_blocks.*"},
             {"every": 3, "sites": "**.attn1"},
             {"every": 4, "sites": "conv_out"},
+            {"every": 3, "sites": "host", "forecast": Extrapolate(order=1)},
             {"every": 3, "sites": "**.attentions.*", "carry": "residual"},
             {"every": 2, "sites": "**.resnets.*", "carry": "residual", "forecast": Extrapolate(order=1)},
             {"keys": (0, 1, 2, 5), "sites": "up_blocks.2", "forecast": Extrapolate(order=2, damping=0.5)},

@@ -17,12 +17,15 @@ import torch
 from torch import Tensor
 
 from ..errors import PlanError
-from ..plan import Bill, Fitted, Plan, Reuse, Rule, price, resolve
+from ..plan import Bill, Extrapolate, Fitted, Plan, Reuse, Rule, price, resolve
+from ..plan.outline import HOST
 from ..rig import Host, applied
 from ..rig.listening import listening
 from .inherit import inherit
 from .modes import even
 
+DAMPINGS = (0.5, 0.7, 1.0)  # shares of the step along the line that are tried
+RUNS = 8  # of a search besides one for each row: the whole model's and one for each candidate
 RIDGE = 1e-4  # of the Gram matrix's mean diagonal: keeps weights small where values are almost equal
 
 
@@ -82,6 +85,8 @@ def answering_unit(host: Host, site: str) -> str:
     Raises:
         PlanError: the site is left at several places, so that no single answer can be watched.
     """
+    if site == HOST:
+        return host.outline.root
     found = host.outline.by_path[site]
     units = host.outline.leaving(found.parts) if found.level in ("block", "layer") else (site,)
     if len(units) != 1:
@@ -184,7 +189,9 @@ def search(host: Host, site: str, run: Callable[[], Tensor], rows: int, macs_rat
     """The best plan that reuses one site and stays within a share of the whole host's MACs.
 
     Candidates are plans of chosen rows (chosen for telling from two values) and of evenly spread ones, told from the
-    last two or three. Each is run, and the one whose final latents are nearest to the whole model's is returned.
+    last two or three by weights fitted to what was watched, or along the line, which may do better where answers under
+    the plan stray from those that were watched. Each is run, and the one whose final latents are nearest to the whole
+    model's is returned.
 
     Args:
         run: Draws a few pictures with fixed seeds and returns their final latents. Report on other pictures.
@@ -196,9 +203,14 @@ def search(host: Host, site: str, run: Callable[[], Tensor], rows: int, macs_rat
     count = keys_within(host, site, rows, macs_ratio)
     watched = watch(host, site, run, rows)
     spread = even(rows, count)
-    candidates = {"even, depth 2": plan_of(watched, spread, 2), "even, depth 3": plan_of(watched, spread, 3)}
-    for depth in (2, 3):
-        candidates[f"chosen, depth {depth}"] = plan_of(watched, choose_keys(watched, count), depth)
+    chosen = choose_keys(watched, count)
+    candidates = {
+        f"{name}, depth {depth}": plan_of(watched, keys, depth)
+        for name, keys in (("even", spread), ("chosen", chosen)) for depth in (2, 3)
+    } | {
+        f"even, {damping:g} of the line": inherit(rows, sites=site, keys=spread, forecast=Extrapolate(1, damping))
+        for damping in DAMPINGS
+    }  # fmt: skip
     whole = run()
     tried = {}
     for name, plan in candidates.items():

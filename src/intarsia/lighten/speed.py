@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..errors import FitError
 from ..plan import Extrapolate, Outline, Plan, price, resolve
+from ..plan.outline import HOST
 from ..rig import Host, applied, measure_seconds
 from ..rig.machine import machine
 from ..saving import cache_folder, replace_text
@@ -23,6 +24,8 @@ ROUNDS = 3
 CLOSE = 0.04  # of the factor asked for; rungs of twenty calls lie about so far apart
 NEAR = 0.1  # what is farther off is said
 WHOLE = "whole"
+DAMPING = 0.7  # of the step along the line: the whole step strays with samplers that add noise
+ENTERED = 0.6  # of the MACs, from which on every call is entered
 
 
 @dataclass(frozen=True)
@@ -54,19 +57,26 @@ class Pace:
 
 
 def ladder(outline: Outline, rows: int) -> list[Plan]:
-    """Plans from the fastest to the whole model: 1, 2, ... rows computed, evenly spread, the rest told."""
-    site = branch_site(outline, 0)
-    plans = []
-    for count in range(1, rows + 1):
-        forecast = Extrapolate(order=1, damping=0.5)
-        plans.append(inherit(rows, sites=site, keys=even(rows, count), forecast=forecast))
-    return plans
+    """Plans from the fastest to the whole model: rows computed, evenly spread, and the rest told along the line.
+
+    Where much may be computed, the last layers are, in every call, and what is fed into them is told; where less may,
+    whole calls are told, so that more of them can be computed.
+    """
+    told = {HOST: range(1, rows), branch_site(outline, 0): range(1, rows + 1)}
+    priced = []
+    for site, counts in told.items():
+        for count in counts:
+            plan = inherit(rows, sites=site, keys=even(rows, count), forecast=Extrapolate(order=1, damping=DAMPING))
+            ratio = price(resolve(plan, outline)).macs_ratio
+            if (ratio < ENTERED) == (site == HOST):
+                priced.append((ratio, plan))
+    return [plan for _, plan in sorted(priced, key=lambda pair: pair[0])]
 
 
 def measure_pace(host: Host, rows: int, run: Callable[[], object], rounds: int = ROUNDS) -> Pace:
     """Time a few rungs of the ladder beside the whole model."""
     plans = ladder(host.outline, rows)
-    rungs = sorted({0, rows // 6, rows // 3, (2 * rows) // 3})
+    rungs = sorted({0, *((len(plans) - 1) * part // 6 for part in (1, 2, 4))})
 
     def under(plan: Plan) -> Callable[[], object]:
         def call() -> object:
@@ -139,7 +149,7 @@ def plan_at_speed(
 
     def reaching(aim: float) -> int:
         with contextlib.suppress(FitError):
-            return min(rungs.index(plan_for_speed(outline, rows, pace, aim)[0]), rows - 2)
+            return min(rungs.index(plan_for_speed(outline, rows, pace, aim)[0]), len(rungs) - 2)
         return 0
 
     def toward(rung: int) -> int:
@@ -153,7 +163,7 @@ def plan_at_speed(
         rung = rung if off(rung) < CLOSE else reaching(aim)
     while off(rung := min(measured, key=off)) > CLOSE:
         beside = toward(rung)
-        if beside in measured or beside not in range(rows - 1):
+        if beside in measured or beside not in range(len(rungs) - 1):
             break
         measured[beside] = timed(rungs[beside])
     if off(rung) > NEAR:

@@ -60,11 +60,13 @@ def own_macs(outline: Outline) -> dict[str, int]:
 
 
 def row_macs(table: Table, row: int, own: Mapping[str, int]) -> int:
-    """What one row costs. What belongs to no unit (the embedding of time, say) always runs.
+    """What one row costs. What belongs to no unit (the embedding of time, say) runs unless the host is not entered.
 
     An identity path is walked where a residual is recalled, and once more where one is taken down.
     """
     outline, settled = table.outline, table.flows[row]
+    if table.told[row]:
+        return 0
     always = outline.macs - sum(unit.macs for unit in outline.of_level("unit"))
     walked = [path for path, action in settled.recalled.items() if action.carry == "residual"]
     walked += table.residual & settled.running & table.kept[row].keys()

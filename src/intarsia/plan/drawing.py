@@ -71,7 +71,8 @@ def draw(table: Table, *, level: str = "block") -> str:
     if any(isinstance(action, Keep) for action in table.cells[0].values()):
         return draw_units(table)
     known = letters(list({name for name in table.answering if name is not None}))
-    marks = {HOST: "".join(known[name] if name else RUN for name in table.answering)}
+    entered = [REUSE if told else RUN for told in table.told]
+    marks = {HOST: "".join(known[name] if name else mark for name, mark in zip(table.answering, entered, strict=True))}
     sites = outline.of_level("unit") if level == "unit" else outline.of_level("block")
     for site in sites:
         units = frozenset(site.parts if site.level == "block" else (site.path,))
@@ -80,7 +81,7 @@ def draw(table: Table, *, level: str = "block") -> str:
             settled = table.flows[row]
             answers = units & (settled.recalled.keys() | settled.passed)
             within = {part for unit in units for part in outline.by_path[unit].parts} if answers != units else set()
-            if table.answering[row] is not None or not (units & settled.computed or answers):
+            if table.answering[row] is not None or table.told[row] or not (units & settled.computed or answers):
                 cells.append(DEAD)
             elif units & settled.computed:
                 cells.append(RUN if units <= settled.computed and within <= settled.subunits else PART)

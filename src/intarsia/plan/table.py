@@ -48,6 +48,15 @@ class Table:
         return tuple(settled[kind] for kind in self.kinds)
 
     @cached_property
+    def told(self) -> tuple[bool, ...]:
+        """For each row, whether the host's own answer comes from memory, so that the host is not entered."""
+        root = self.outline.root
+        return tuple(
+            name is None and root in settled.recalled and not settled.computed
+            for name, settled in zip(self.answering, self.flows, strict=True)
+        )
+
+    @cached_property
     def kept(self) -> tuple[Mapping[str, int], ...]:
         """For each row, the sites whose answers are remembered once it is over, and how many of the last ones."""
         wanted: dict[str, int] = {}
@@ -152,8 +161,10 @@ def place(action: Action, sites: Iterable[str], cells: dict[str, Action], outlin
     """
     for path in sites:
         if path == HOST:
-            if isinstance(action, Run):
+            if isinstance(action, Run | Reuse):
                 cells.clear()
+            if isinstance(action, Reuse):  # its answer is that of its last unit
+                cells[outline.root] = action
             continue
         for inner in outline.within[path] & cells.keys():
             del cells[inner]
@@ -176,8 +187,11 @@ def refusal(action: Action, path: str, outline: Outline, others: set[str], rows:
             return f"no model is called {action.name!r}.{nearest(action.name, others) or ' Pass it with others=.'}"
     elif isinstance(action, Keep):
         return refused_units(action, path, outline, rows)
-    elif path == HOST and not isinstance(action, Run):
-        return f"the host itself can run or be replaced, not {type(action).__name__.lower()}."
+    elif path == HOST and isinstance(action, Skip):
+        return "the host itself can run, be reused or be replaced, not skipped."
+    elif path == HOST:
+        residual = isinstance(action, Reuse) and action.carry == "residual"
+        return "the host adds to no input. Reuse it with carry 'output'." if residual else None
     elif isinstance(action, Reuse) and outline.by_path[path].level in ("pair", "stage"):
         return f"{path!r} can be cut out of a baked model; to reuse features name its layers or units."
     elif isinstance(action, Reuse):

@@ -35,7 +35,7 @@ class Watch:
 def watch_of(table: Table, host: Host) -> Watch:
     """Settle what has to be asked under a plan."""
     outline = table.outline
-    own = [row for row, name in enumerate(table.answering) if name is None]
+    own = [row for row, name in enumerate(table.answering) if name is None and not table.told[row]]
     hands_on = {block.path: host.hands_on(block.path) for block in outline.of_level("block")}
     first = table.flows[own[0]].computed if own else frozenset()
     # The dead have the shapes of values computed before, so a block must have been entered once.

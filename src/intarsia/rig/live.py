@@ -241,8 +241,8 @@ def applied(
     forwards |= {path: wearing(live.answer, path) for path in live.watch.sites}
     if graphs is not None:
         forwards = {"": graphs(live)}
-    if any(live.table.answering):
-        forwards |= {"": switch(live, others, forwards.get(""))}
+    if any(live.table.answering) or any(live.table.told):
+        forwards |= {"": standing_in(live, others, forwards.get(""))}
     refuse_compiled(module, {"", *forwards})
     handles = (module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after))
     UNDER_PLAN.add(module)
@@ -255,16 +255,20 @@ def applied(
         UNDER_PLAN.discard(module)
 
 
-def switch(live: Live, others: Mapping[str, Host], inner: Wearing | None) -> Wearing:
-    """The host's forward, unless the row says that another model answers."""
+def standing_in(live: Live, others: Mapping[str, Host], inner: Wearing | None) -> Wearing:
+    """The host's forward, unless the row says that another model answers, or that memory does."""
 
     def wear(module_forward: Any) -> Any:
         own_forward = module_forward if inner is None else inner(module_forward)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            name = live.table.answering[live.session.row]
+            now = live.session
+            name = live.table.answering[now.row]
             if name is None:
-                return own_forward(*args, **kwargs)
+                assert now.answers is not None, "called within a call of the host"
+                if not live.table.told[now.row] or now.answers.settled is None:
+                    return own_forward(*args, **kwargs)
+                return live.host.like_answer(now.answers.recall(live.table.outline.root).clone(), kwargs)
             if (reason := live.host.misheard(others[name], kwargs)) is not None:
                 raise FitError(f"the model {name!r} cannot answer this call: {reason}. Let the host answer it.")
             return others[name].module(*args, **kwargs)
