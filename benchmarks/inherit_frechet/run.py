@@ -3,8 +3,8 @@
     python -m benchmarks.inherit_frechet.run             2,048 pictures of each side, DDIM 50; an hour
     python -m benchmarks.inherit_frechet.run --quick     the search and its seconds alone, 8 steps
 
-The plan is searched for on prompts that are not reported, at the largest of a few budgets that is measured to be
-x1.67 as fast. Fréchet distances are to real training pictures, in the features of the probe of
+Whole calls are told, chosen by a search on prompts that are not reported, at the largest of a few budgets that is
+measured to be x1.67 as fast. Fréchet distances are to real training pictures, in the features of the probe of
 `benchmarks.base_model`; both sides draw the same prompts with the same seeds.
 """
 
@@ -15,19 +15,19 @@ import torch
 import typer
 from diffusers import DDIMScheduler
 
-from benchmarks.drawing import WATCHED, draw
-from benchmarks.inherit_quality.run import Arm, exam_of, pictures_of, reported_prompts
+from benchmarks.drawing import draw
+from benchmarks.inherit_quality.run import Arm, exam_of, kept_watch, pictures_of, reported_prompts
 from benchmarks.keeping import drawn_by
 from benchmarks.results import at_least, at_most, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.hosts.pipelines import load_pipeline
-from intarsia.lighten import branch_site
 from intarsia.lighten.search import choose_keys as choose
-from intarsia.lighten.search import keys_within, plan_of, watch
+from intarsia.lighten.search import keys_within, plan_of
+from intarsia.plan.outline import HOST
 from intarsia.shipped import model_folder
 
 WANTED = 1.67
-BUDGETS = (0.56, 0.53, 0.5, 0.47, 0.44, 0.4)
+BUDGETS = (0.58, 0.56, 0.54, 0.52, 0.5, 0.46, 0.42)
 TIMED = 16  # pictures drawn at once while seconds are taken
 
 
@@ -45,8 +45,7 @@ def main(
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     host = hosts.of(pipe.unet, batch=2, tokens=pipe.tokenizer.model_max_length)
     rows = hosts.rows(pipe.scheduler, steps)
-    site = branch_site(host.outline, 0)
-    watched = watch(host, site, lambda: draw(pipe, WATCHED, steps=steps, latents=True, alone=True), rows)
+    watched = kept_watch(host, HOST, pipe, steps, rows, keep, drawn_by(pipe))
     asked = reported_prompts(runs, pictures if not quick else TIMED, again=True)
     prompts = [cell["prompt"] for cell in asked]
 
@@ -62,7 +61,7 @@ def main(
 
     tried, fast = [], Plan(rows)
     for budget in BUDGETS[-1:] if quick else BUDGETS:
-        plan = plan_of(watched, choose(watched, keys_within(host, site, rows, budget)), depth=3)
+        plan = plan_of(watched, choose(watched, keys_within(host, HOST, rows, budget)), depth=3)
 
         seconds = rig.measure_seconds({"whole": whole, "planned": under(plan)}, rounds=1 if quick else pairs)
         share = price(resolve(plan, host.outline)).macs_ratio
