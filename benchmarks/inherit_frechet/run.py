@@ -45,7 +45,8 @@ def main(
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     host = hosts.of(pipe.unet, batch=2, tokens=pipe.tokenizer.model_max_length)
     rows = hosts.rows(pipe.scheduler, steps)
-    watched = kept_watch(host, HOST, pipe, steps, rows, keep, drawn_by(pipe))
+    weights = drawn_by(pipe)
+    watched = kept_watch(host, HOST, pipe, steps, rows, keep, weights)
     asked = reported_prompts(runs, pictures if not quick else TIMED, again=True)
     prompts = [cell["prompt"] for cell in asked]
 
@@ -75,7 +76,7 @@ def main(
     claims = [at_least("times as fast, measured afresh", seconds.speedup("planned"), WANTED)]
     found: dict = {"budgets": tried, "plan": str(fast.made_by), "rounds": seconds.rounds}
     if not quick:
-        exam, weights = exam_of(runs, asked), drawn_by(pipe)
+        exam = exam_of(runs, asked)
         sides = {"whole": Arm("whole", 1.0), "planned": Arm("planned", WANTED, fast)}
         drawn = {name: pictures_of(pipe, host, arm, asked, steps, keep, weights) for name, arm in sides.items()}
         judged = {name: exam.row(some, drawn["whole"]) for name, some in drawn.items()}

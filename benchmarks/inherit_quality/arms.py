@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from intarsia import Extrapolate, Hold, Plan, Reuse, Rule
 from intarsia.lighten import branch_site, inherit, modes
 from intarsia.lighten.search import Watched, choose_keys, keys_within, plan_of
+from intarsia.lighten.speed import DAMPING
 from intarsia.plan.outline import HOST
 from intarsia.rig import Host
 
 SPEEDUPS_IN_MACS = (1.4, 2.0, 3.0, 4.0)
-MOST = 0.7  # of a step along the line
 ROUNDED_UP = "fewer steps, rounded up"
 
 
@@ -79,7 +79,7 @@ def whole_calls(host: Host, rows: int, factor: float, watched: Callable[[str], W
     count = keys_within(host, HOST, rows, 1 / factor)
     even = modes.even(rows, count)
     told = {
-        "held": Hold(), "line": Extrapolate(1), "most of the line": Extrapolate(1, MOST), "parabola": Extrapolate(2),
+        "held": Hold(), "line": Extrapolate(1), "most of the line": Extrapolate(1, DAMPING), "parabola": Extrapolate(2),
     }  # fmt: skip
     for name, forecast in told.items():
         yield Arm(f"whole calls, {name}", factor, inherit(rows, keys=even, sites=HOST, forecast=forecast))

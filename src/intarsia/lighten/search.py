@@ -10,7 +10,7 @@ telling a row by weights fitted to it alone, and the program over Gram matrices,
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -217,7 +217,9 @@ def search(host: Host, site: str, run: Callable[[], Tensor], rows: int, macs_rat
         with applied(plan, host):
             tried[name] = float((run() - whole).double().square().mean())
     best = min(tried, key=lambda name: tried[name])
-    return Found(candidates[best], price(resolve(candidates[best], host.outline)), tried)
+    plan = candidates[best]
+    plan = replace(plan, made_by={**plan.made_by, "planner": "search"})
+    return Found(plan, price(resolve(plan, host.outline)), tried)
 
 
 def search_among(host: Host, sites: Sequence[str], run: Callable[[], Tensor], rows: int, macs_ratio: float) -> Found:

@@ -24,7 +24,7 @@ ROUNDS = 3
 CLOSE = 0.04  # of the factor asked for; rungs of twenty calls lie about so far apart
 NEAR = 0.1  # what is farther off is said
 WHOLE = "whole"
-DAMPING = 0.7  # of the step along the line: the whole step strays with samplers that add noise
+DAMPING = 0.7  # of the step along the line: with samplers that add noise the whole step strays; benchmarks/ladder
 ENTERED = 0.6  # of the MACs, from which on every call is entered
 
 
