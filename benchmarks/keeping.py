@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from diffusers import DiffusionPipeline
 
+from benchmarks.base_model.exam import Exam
 from benchmarks.drawing import processes
 from intarsia.graphs.exporting import digest_of
 
@@ -39,6 +40,14 @@ def kept_pictures(folder: Path, told: object, make: Callable[[], np.ndarray]) ->
             part.replace(path)
     processes().wait_for_everyone()
     return np.load(path)
+
+
+def judged(exam: Exam, drawn: np.ndarray, whole: np.ndarray, keep: Path) -> dict[str, object]:
+    """What the judge says of pictures, now or in an earlier run; one process asks it."""
+    told = ["judged", exam.near, *(digest_of(one) for one in (exam.judge.concept, exam.judge.style))]
+    told += [hashlib.sha256(one.tobytes()).hexdigest() for one in (drawn, whole)]
+    with processes().main_process_first():
+        return kept_row(place_of(keep, told, ".json"), lambda: dict(exam.row(drawn, whole)))
 
 
 def place_of(folder: Path, told: object, suffix: str) -> Path:

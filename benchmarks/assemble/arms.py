@@ -39,8 +39,8 @@ class Arm:
 
 
 def arms_of(plan: str, seeds: int, also: str | None) -> list[Arm]:
-    """Every way once; both of ours with further seeds, for what experts bring is small; two in another shape."""
-    again = [Arm(way, plan, seed) for seed in range(1, seeds) for way in (PLAIN, OURS)]
+    """Every way once; ours and the rival with more seeds, for what sets them apart is small; two in another shape."""
+    again = [Arm(way, plan, seed) for seed in range(1, seeds) for way in (RIVAL, PLAIN, OURS)]
     others = [] if also is None else [Arm(way, also) for way in (RIVAL, OURS)]
     return [*(Arm(way, plan) for way in WAYS), *again, *others]
 

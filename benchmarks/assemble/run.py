@@ -45,7 +45,7 @@ def main(
     also: str | None = typer.Option(None, help="Another plan for two more arms, ours and BK-SDM's recipe."),
     shipped: str = typer.Option("emoji-light", help="The student that ships."),
     minutes: float = typer.Option(12.0, help="Training time of each arm."),
-    seeds: int = typer.Option(2, help="Trainings of ours with experts and without."),
+    seeds: int = typer.Option(3, help="Trainings of BK-SDM's recipe, of ours with experts and without."),
     repeats: int = typer.Option(4, help="Pictures of each held-out cell."),
     rounds: int = typer.Option(31, help="Rounds of timing."),
     pace_rounds: int = typer.Option(3, help="Rounds in which the pace of training is taken."),
@@ -76,7 +76,7 @@ def main(
         )  # fmt: skip
         told[arm.name] = {
             **done.last, "rate": way.rate, "incubated": way.incubate, "steps": steps, "seconds a step": seconds,
-            "training seconds": steps * seconds, "wall seconds": done.seconds,
+            "wall seconds": done.seconds,
         }  # fmt: skip
     if student is not None:
         unets[shipped] = student
@@ -122,11 +122,11 @@ def main(
     claims = [] if quick else [
         at_least("student's speed at 512-px-like proportions, of the teacher's",
                  seconds[size_of(WIDE)].speedup(shipped), 1.29),
-        *distances({name: row["frechet to real"] for name, row in by_name.items()}, shipped, first, arms),
+        *distances({name: row["frechet to real"] for name, row in by_name.items()}, shipped, arms),
         at_most("with experts, seconds of that without", overhead(seconds, first[OURS], first[PLAIN]), 1.02),
-        at_most("training seconds (steps by pace) of the longest arm, of the shortest's",
-                max(told[arm.name]["training seconds"] for arm in arms)
-                / min(told[arm.name]["training seconds"] for arm in arms), EQUAL),
+        at_most("training seconds of the longest arm, of the shortest's",
+                max(told[arm.name]["wall seconds"] for arm in arms)
+                / min(told[arm.name]["wall seconds"] for arm in arms), EQUAL),
     ]  # fmt: skip
     settings = {
         "quick": quick, "plan": plan, "also": also, "shipped": shipped, "minutes": minutes, "seeds": seeds,
@@ -137,16 +137,16 @@ def main(
     write_result("assemble", rows, claims, settings)
 
 
-def distances(distance: Mapping[str, float], shipped: str, first: Mapping[str, str], arms: list) -> list[Claim]:
+def distances(distance: Mapping[str, float], shipped: str, arms: list) -> list[Claim]:
     """What is claimed of Fréchet distances: of the student that ships, and of arms of equal seconds."""
     plan = arms[0].plan
     mean = {
         way: statistics.mean(distance[arm.name] for arm in arms if (arm.way, arm.plan) == (way, plan))
-        for way in (OURS, PLAIN)
+        for way in (OURS, PLAIN, RIVAL)
     }
     return [
         at_most("student's Fréchet distance, of the teacher's", distance[shipped] / distance["teacher"], 1.05),
-        at_most("ours, Fréchet distance of BK-SDM's recipe's", mean[OURS] / distance[first[RIVAL]], 1.0),
+        at_most("ours, Fréchet distance of BK-SDM's recipe's, mean over seeds", mean[OURS] / mean[RIVAL], 1.0),
         at_most("with experts, Fréchet distance of that without, mean over seeds", mean[OURS] / mean[PLAIN], 1.0),
     ]
 

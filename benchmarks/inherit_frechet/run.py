@@ -16,9 +16,10 @@ import typer
 from diffusers import DDIMScheduler
 
 from benchmarks.drawing import draw
-from benchmarks.inherit_quality.run import Arm, exam_of, kept_watch, pictures_of, reported_prompts
+from benchmarks.inherit_quality.run import Arm, exam_of, pictures_of, reported_prompts
 from benchmarks.keeping import drawn_by
 from benchmarks.results import at_least, at_most, write_result
+from benchmarks.watching import kept_watch
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.search import choose_keys as choose

@@ -8,7 +8,6 @@ and the fits watch (`WATCHED`) is disjoint from what is reported.
 """
 
 import functools
-import hashlib
 import random
 import statistics
 from functools import partial
@@ -27,15 +26,13 @@ from benchmarks.base_model.judge import trained
 from benchmarks.base_model.world import taught_world
 from benchmarks.drawing import WATCHED, draw, processes
 from benchmarks.inherit_quality.arms import ROUNDED_UP, SPEEDUPS_IN_MACS, Arm, arms
-from benchmarks.keeping import drawn_by, kept_pictures, kept_row, place_of
+from benchmarks.keeping import drawn_by, judged, kept_pictures
 from benchmarks.results import Claim, at_least, at_most, write_result
+from benchmarks.watching import kept_watch
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.eval import psnr
-from intarsia.graphs.exporting import digest_of
 from intarsia.hosts.pipelines import load_pipeline
-from intarsia.lighten.search import Watched, watch
 from intarsia.plan.text import write_plan
-from intarsia.rig import Host
 from intarsia.shipped import GUIDANCE, model_folder
 
 SEED = 10_000
@@ -72,30 +69,6 @@ def pictures_of(pipe, host, arm: Arm, cells: list[dict], steps: int, keep: Path,
 
     told = [weights, dict(pipe.scheduler.config), calls, arm.gate, GUIDANCE, SEED, write_plan(plan), *prompts]
     return kept_pictures(keep, told, make)
-
-
-def kept_watch(host: Host, site: str, pipe, steps: int, calls: int, keep: Path, weights: str) -> Watched:
-    """What is seen of a site, now or in an earlier run; one process looks."""
-
-    def run() -> torch.Tensor:
-        return draw(pipe, WATCHED, steps=steps, latents=True, alone=True)
-
-    def make() -> dict[str, object]:
-        seen = watch(host, site, run, calls)
-        return {"gram": seen.gram.tolist(), "weight": seen.weight.tolist()}
-
-    told = ["watched", site, weights, dict(pipe.scheduler.config), calls, GUIDANCE, *WATCHED]
-    with processes().main_process_first():
-        found = kept_row(place_of(keep, told, ".json"), make)
-    return Watched(site, np.array(found["gram"]), np.array(found["weight"]))
-
-
-def judged(exam: Exam, drawn: np.ndarray, whole: np.ndarray, keep: Path) -> dict[str, object]:
-    """What the judge says of pictures, now or in an earlier run; one process asks it."""
-    told = ["judged", exam.near, *(digest_of(one) for one in (exam.judge.concept, exam.judge.style))]
-    told += [hashlib.sha256(one.tobytes()).hexdigest() for one in (drawn, whole)]
-    with processes().main_process_first():
-        return kept_row(place_of(keep, told, ".json"), lambda: dict(exam.row(drawn, whole)))
 
 
 def ssim(drawn: np.ndarray, whole: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from benchmarks.results import at_least, write_result
 from intarsia import Plan, hosts, price, resolve, rig
 from intarsia.eval import psnr
 from intarsia.hosts.pipelines import load_pipeline
-from intarsia.lighten.switch import ORDERS, search_switch, switch
+from intarsia.lighten.switch import ORDERS, search_switch, sensitivity_of, switch
 from intarsia.plan.text import write_plan
 from intarsia.shipped import model_folder
 
@@ -58,12 +58,16 @@ def main(
         ("whole", 0.0): Plan(rows),
         ("small alone", 1.0): switch(rows, {"small": range(rows)}),
     }
+    calls_a_step = pipe.scheduler.order
+    seen = sensitivity_of(host, others, watched, rows, calls_a_step)
     for share in SHARES[1:2] if quick else SHARES:
         count = round(share * rows)
         for name, chosen in ORDERS.items():
             plans[name, share] = switch(rows, {"small": chosen(rows, count)})
         budget = (rows - count + count * cost) / rows
-        plans["searched", share] = search_switch(host, others, watched, rows, budget, order=pipe.scheduler.order).plan
+        plans["searched", share] = search_switch(
+            host, others, watched, rows, budget, order=calls_a_step, seen=seen
+        ).plan
 
     weights = [drawn_by(pipe), drawn_by(smaller)]
 

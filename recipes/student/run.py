@@ -29,6 +29,7 @@ from .ways import BATCH, WAYS, student_of, train
 HERE = Path(__file__).parent
 SHIPPED = HERE.parents[1] / "src/intarsia/models/emoji-light"
 LIMIT_MB = 40
+SCREENED = 500  # steps of each short training by which the rate is chosen
 OTHER_MB = 0.2  # of the folder that are not weights: its outline, configs, card
 
 
@@ -51,7 +52,7 @@ def main(
     if weights_mb > LIMIT_MB - OTHER_MB:
         raise SystemExit(f"its weights would be {weights_mb:.1f} MB; the folder may have {LIMIT_MB} MB in all.")
     rates = RATES if rate is None else (rate,)
-    way = settled(way, teacher, chosen, base, runs / "rates" / plan, rates=rates)
+    way = settled(way, teacher, chosen, base, runs / "rates" / plan, steps=SCREENED, rates=rates)
     student, done = train(way, teacher, chosen, base, runs / plan, steps=steps, stop_after=stop_after)
     if not state.is_main_process or not done.finished:
         return

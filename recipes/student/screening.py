@@ -13,7 +13,7 @@ from intarsia.train import processes
 
 from .ways import BATCH, Way, examined, train
 
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 STEPS = 200
 DRAWS = 8  # batches that a student is examined on
 
@@ -34,6 +34,9 @@ def settled(
 
     All are judged by one measure, how far answers are from the teacher's: a way's own loss would tell its rates
     apart, but not whether to incubate, nor one way's pains from another's.
+
+    Args:
+        rates: Rising; the search begins in their middle and moves to a neighbour for as long as that is nearer.
     """
     out.mkdir(parents=True, exist_ok=True)
     state = processes()
@@ -54,5 +57,10 @@ def settled(
             state.wait_for_everyone()
         return json.loads(kept.read_text())["off the teacher"]
 
-    best = min((replace(way, rate=rate) for rate in rates), key=off)
-    return min((best, replace(best, incubate=0.0)), key=off)
+    place, best = -1, len(rates) // 2
+    while place != best:
+        place = best
+        near = [other for other in (place, place - 1, place + 1) if 0 <= other < len(rates)]
+        best = min(near, key=lambda other: off(replace(way, rate=rates[other])))
+    found = replace(way, rate=rates[best])
+    return min((found, replace(found, incubate=0.0)), key=off)

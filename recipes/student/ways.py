@@ -1,7 +1,7 @@
 """Ways of making a small UNet out of the emoji model's, and of training it: the one that ships, and its rivals."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -10,16 +10,20 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 
 from intarsia import Plan, hosts, rig
+from intarsia.cli.keeping import keep_settings
 from intarsia.connect.learning import mean_losses
+from intarsia.graphs.exporting import digest_of
 from intarsia.lighten.distill import Distilling, Weights
 from intarsia.lighten.experts import with_experts
 from intarsia.lighten.record import blocks_of
 from intarsia.lighten.teach import Taught, teach
-from intarsia.train import Schedule
+from intarsia.plan.text import write_plan
+from intarsia.train import Schedule, processes
 from recipes.base.denoiser import LATE, NOISE, batches, channel_weights, told
 
 EVEN = Weights()
 BATCH = 32  # pictures a step and process
+UNSEEN = 10_000  # seed of the noise that students are examined with: no training's, nor any stage's
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def examined(student: UNet2DConditionModel, teacher: UNet2DConditionModel, base:
         student, teacher, DDIMScheduler(**NOISE), {}, Weights(1, 1, 0), channel_weights(base / "latents"), LATE, told
     )
     with torch.no_grad():
-        return mean_losses(objective.eval(), lessons(base, batch), draws=draws)["output"]
+        return mean_losses(objective.eval(), lessons(base, batch), draws=draws, seed=UNSEEN)["output"]
 
 
 def train(
@@ -106,7 +110,13 @@ def train(
 
     Returns:
         The student with its averaged weights, and how its training ended.
+
+    Raises:
+        CardError: what is in `out` was begun with another way, teacher, plan, seed or length.
     """
+    begun = {**asdict(way), "teacher": digest_of(teacher), "plan": write_plan(plan), "steps": steps, "seed": seed}
+    with processes().main_process_first():
+        keep_settings(out, begun)
     student, pairs, _ = student_of(teacher, plan, way)
     for unet in (student, teacher):
         unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel

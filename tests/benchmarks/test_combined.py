@@ -10,10 +10,11 @@ def row(arm, speedup, accuracy, distance):
 
 
 WHOLE = row("whole", 1.0, 0.5, 10.0)
-SPARE = row("student, a", 4.3, 0.495, 10.2)
-TIGHT = row("student, b", 5.0, 0.475, 10.9)
-BAD = row("student, c", 9.0, 0.3, 20.0)
-SLOW = row("inherit", 3.0, 0.5, 10.0)
+SPARE = row("student, inherit a", 4.3, 0.495, 10.2)
+TIGHT = row("student, inherit b", 5.0, 0.475, 10.9)
+BAD = row("student, inherit c", 9.0, 0.3, 20.0)
+SLOW = row("student, inherit e", 3.0, 0.5, 10.0)
+ALONE = [row("inherit", 9.0, 0.5, 10.0), row("student, 12 steps", 9.0, 0.5, 10.0)]
 FEWER = [
     row("fewer steps, 25", 2.0, 0.5, 10.1),
     row("fewer steps, 12", 4.1, 0.49, 10.5),
@@ -24,14 +25,14 @@ FEWER = [
 @pytest.mark.parametrize(
     ("rows", "best"),
     [
-        ([SPARE, TIGHT, BAD, SLOW], "student, a"),
-        ([TIGHT, BAD, SLOW], "student, b"),
-        ([BAD, SLOW], "inherit"),
-        ([BAD, row("student, d", 8.0, 0.3, 15.0)], "student, d"),
+        ([SPARE, TIGHT, BAD, SLOW], "student, inherit a"),
+        ([TIGHT, BAD, SLOW], "student, inherit b"),
+        ([BAD, SLOW], "student, inherit e"),
+        ([BAD, row("student, inherit d", 8.0, 0.3, 15.0)], "student, inherit d"),
     ],
 )
 def test_the_arm_with_the_most_to_spare(rows, best):
-    assert chosen([WHOLE, *FEWER, *rows]) == best
+    assert chosen([WHOLE, *FEWER, *ALONE, *rows]) == best
 
 
 def test_beside_it_stands_the_fastest_run_of_fewer_steps_that_is_good_enough():

@@ -159,6 +159,7 @@ def search_switch(
     macs_ratio: float,
     *,
     order: int = 1,
+    seen: Sensitivity | None = None,
 ) -> Switched:
     """The best order in which UNets answer the calls of a run, within a share of the host's MACs.
 
@@ -167,12 +168,13 @@ def search_switch(
     Args:
         run: Draws a few pictures with fixed seeds and returns their final latents. Report on other pictures.
         order: Calls that a sampler step makes, `scheduler.order`.
+        seen: What `sensitivity_of` found of these models and rows, if another budget was searched before.
 
     Raises:
         PlanError: no order is so cheap.
     """
     costs = [1.0, *(other.outline.macs / host.outline.macs for other in others.values())]
-    seen = sensitivity_of(host, others, run, rows, order)
+    seen = seen or sensitivity_of(host, others, run, rows, order)
     candidates = {"searched": switch(rows, cheapest_harm(seen, costs, macs_ratio * rows))}
     for (name, _), cost in zip(others.items(), costs[1:], strict=True):
         count = int(np.ceil(rows * (1 - macs_ratio) / (1 - cost) - 1e-9)) if cost < 1 else rows + 1

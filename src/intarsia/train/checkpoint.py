@@ -32,7 +32,7 @@ class Checkpoint:
         self.optimizer = optimizer
 
     def read(self) -> dict[str, float]:
-        """How far the run came: `step` and `seconds`."""
+        """How far the run came: `step`, `seconds`, and the losses last logged."""
         path = self.folder / "progress.json"
         return json.loads(path.read_text()) if path.exists() else {"step": 0, "seconds": 0.0}
 

@@ -112,7 +112,7 @@ def fit(
     began, before = time.monotonic(), state["seconds"]
     sums: dict[str, Tensor] = {}
     summed = 0
-    last: dict[str, float] = {}
+    last = {name: value for name, value in state.items() if name not in ("step", "seconds")}
 
     with Progress(
         TextColumn(out.name),
@@ -151,12 +151,11 @@ def fit(
                 log.write(step=done, seconds=round(seconds, 1), rate=schedule.rate(step), **last)
                 progress.update(task, completed=done, said=f"loss {last['loss']:.4f}")
             if accelerator.is_main_process and (done % save_every == 0 or ended):
-                checkpoint.save({"step": done, "seconds": seconds})
+                checkpoint.save({"step": done, "seconds": seconds, **last})
             if accelerator.is_main_process and show is not None and (done % show_every == 0 or ended):
                 with average.worn():
                     show(objective, done)
             if ended:
                 break
     accelerator.wait_for_everyone()
-    state = checkpoint.read()
-    return {**state, **last}
+    return checkpoint.read()
