@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from diffusers import DiffusionPipeline
@@ -53,6 +54,11 @@ def judged(exam: Exam, drawn: np.ndarray, whole: np.ndarray, keep: Path) -> dict
 def place_of(folder: Path, told: object, suffix: str) -> Path:
     """Where something is kept that depends on what it was told, and on nothing else."""
     return folder / f"{hashlib.sha256(repr(told).encode()).hexdigest()[:20]}{suffix}"
+
+
+def sampled_by(scheduler: Any) -> dict[str, object]:
+    """What a scheduler's steps depend on, in one order in every process: names of defaults are kept in a set."""
+    return {name: value for name, value in scheduler.config.items() if name != "_use_default_values"}
 
 
 def drawn_by(pipe: DiffusionPipeline) -> str:

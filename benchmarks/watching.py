@@ -7,7 +7,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from benchmarks.drawing import WATCHED, draw, processes
-from benchmarks.keeping import kept_row, place_of
+from benchmarks.keeping import kept_row, place_of, sampled_by
 from intarsia.lighten.search import Watched, watch
 from intarsia.rig import Host
 from intarsia.shipped import GUIDANCE
@@ -25,7 +25,7 @@ def kept_watch(
         seen = watch(host, site, run, calls)
         return {"gram": seen.gram.tolist(), "weight": seen.weight.tolist()}
 
-    told = ["watched", site, weights, dict(pipe.scheduler.config), calls, GUIDANCE, *WATCHED]
+    told = ["watched", site, weights, sampled_by(pipe.scheduler), calls, GUIDANCE, *WATCHED]
     with processes().main_process_first():
         found = kept_row(place_of(keep, told, ".json"), make)
     return Watched(site, np.array(found["gram"]), np.array(found["weight"]))

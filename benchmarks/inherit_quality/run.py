@@ -26,7 +26,7 @@ from benchmarks.base_model.judge import trained
 from benchmarks.base_model.world import taught_world
 from benchmarks.drawing import WATCHED, draw, processes
 from benchmarks.inherit_quality.arms import ROUNDED_UP, SPEEDUPS_IN_MACS, Arm, arms
-from benchmarks.keeping import drawn_by, judged, kept_pictures
+from benchmarks.keeping import drawn_by, judged, kept_pictures, sampled_by
 from benchmarks.results import Claim, at_least, at_most, write_result
 from benchmarks.watching import kept_watch
 from intarsia import Plan, hosts, price, resolve, rig
@@ -67,7 +67,7 @@ def pictures_of(pipe, host, arm: Arm, cells: list[dict], steps: int, keep: Path,
         with rivals.tgate(pipe, arm.gate) as by_gate:
             return draw(by_gate, prompts, steps=calls, seed=SEED)
 
-    told = [weights, dict(pipe.scheduler.config), calls, arm.gate, GUIDANCE, SEED, write_plan(plan), *prompts]
+    told = [weights, sampled_by(pipe.scheduler), calls, arm.gate, GUIDANCE, SEED, write_plan(plan), *prompts]
     return kept_pictures(keep, told, make)
 
 
