@@ -289,17 +289,16 @@ def main(
     for size in (32,) if quick else (32, 64):
         draw = drawer(pipe, size, steps)
         outline = rig.outline_of(hosts.of(pipe.unet), batch=2, height=size, width=size)
+        times = pairs if size == 32 else wide_pairs
         todo: dict[str, Callable[[], dict]] = {
-            f"branch{where[0]}-every{where[1]}": partial(
-                point, pipe, size, outline, where, steps, pairs if size == 32 else wide_pairs
-            )
+            f"branch{where[0]}-every{where[1]}": partial(point, pipe, size, outline, where, steps, times)
             for where in POINTS
         }
         todo |= {
-            f"overhead{branch}": partial(overhead, pipe, branch, size, 1 if quick else 5 * pairs)
+            f"overhead{branch}": partial(overhead, pipe, branch, size, 1 if quick else 5 * times)
             for branch in (0, 1, 2)
         }
-        todo["others"] = partial(others, pipe, draw, steps, outline, rounds=1 if quick else 3)
+        todo["others"] = partial(others, pipe, draw, steps, outline, rounds=math.ceil(times / 3))
         for name, make in track(todo.items(), description=f"{size * 8} px"):
             rows.append({"pixels": size * 8, **kept_row(keep / f"{size * 8}px-{name}.json", make)})
             print({key: value for key, value in rows[-1].items() if "rounds" not in key})
@@ -312,7 +311,7 @@ def main(
     claims.append(at_most("bytes kept over DeepCache's, branch 0, worst", max(shares), 0.05))
     over = [row["overhead"] for row in rows if "overhead" in row]
     claims.append(at_most("overhead of a reuse call, worst", max(over), 0.02))
-    write_result("inherit_speed", rows, claims, {"quick": quick, "pairs": pairs, "steps": steps, "dtype": "bfloat16"})
+    write_result("inherit_speed", rows, claims, {"quick": quick, "pairs": pairs, "pairs at 512 px": wide_pairs, "steps": steps, "dtype": "bfloat16"})
 
 
 if __name__ == "__main__":
