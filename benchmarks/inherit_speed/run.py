@@ -311,7 +311,12 @@ def main(
     claims.append(at_most("bytes kept over DeepCache's, branch 0, worst", max(shares), 0.05))
     over = [row["overhead"] for row in rows if "overhead" in row]
     claims.append(at_most("overhead of a reuse call, worst", max(over), 0.02))
-    write_result("inherit_speed", rows, claims, {"quick": quick, "pairs": pairs, "pairs at 512 px": wide_pairs, "steps": steps, "dtype": "bfloat16"})
+    write_result(
+        "inherit_speed",
+        rows,
+        claims,
+        {"quick": quick, "pairs": pairs, "pairs at 512 px": wide_pairs, "steps": steps, "dtype": "bfloat16"},
+    )
 
 
 if __name__ == "__main__":
