@@ -1,6 +1,6 @@
 """Pictures by the hundred: a seed each, processes sharing the work."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 
+from intarsia.rig.meter import Seconds, measure_seconds
 from intarsia.shipped import GUIDANCE
 from intarsia.train import processes as processes
 
@@ -50,3 +51,9 @@ def draw(
     gathered = mine if alone else gather_object(mine)
     parts = [part for _, part in sorted(gathered, key=lambda pair: pair[0])]
     return torch.cat(parts) if latents else np.concatenate(parts)
+
+
+def raced(calls: Mapping[str, Callable[[], object]], *, rounds: int) -> Seconds:
+    """Seconds of each, taken in turn by one process while the others wait. What is called must draw alone."""
+    taken = [measure_seconds(calls, rounds=rounds)] if processes().is_main_process else []
+    return gather_object(taken)[0]

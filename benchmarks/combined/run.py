@@ -16,16 +16,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
-from accelerate.utils import gather_object
 from diffusers import DDIMScheduler, DiffusionPipeline
 
 from benchmarks.base_model.exam import Exam, held_out
 from benchmarks.combined.arms import COMBINED, Arm, arms_of
-from benchmarks.drawing import draw, processes
+from benchmarks.drawing import draw, processes, raced
 from benchmarks.keeping import drawn_by, judged, kept_pictures
 from benchmarks.results import Claim, at_least, at_most, write_result
 from benchmarks.watching import kept_watch
-from intarsia import hosts, rig
+from intarsia import hosts
 from intarsia.eval import psnr
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.search import Watched
@@ -84,18 +83,14 @@ def main(
             **judged(exam, drawn, of_whole, keep),
         }
 
-    def raced(some: list[Arm]) -> rig.meter.Seconds:
-        calls = {arm.family: timing_of(arm, exam.prompts[:TIMED]) for arm in some}
-        taken = [rig.measure_seconds(calls, rounds=1 if quick else rounds)] if processes().is_main_process else []
-        return gather_object(taken)[0]
-
     def told(some: list[Arm], exam: Exam, seed: int = 0) -> list[dict]:
         rows = []
         for arm in some:
             rows.append(row_of(arm, exam, seed))
             rows[-1]["frechet above the floor, of the whole model's"] = exam.above_floor(rows[-1], rows[0])
             print({name: value for name, value in rows[-1].items() if name != "plan"})
-        seconds = raced(some)
+        calls = {arm.family: timing_of(arm, exam.prompts[:TIMED]) for arm in some}
+        seconds = raced(calls, rounds=1 if quick else rounds)
         for row in rows:
             row |= {"speedup": seconds.speedup(row["arm"]), "seconds ratio": seconds.ratio(row["arm"])}
         return rows

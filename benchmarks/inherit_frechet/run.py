@@ -1,6 +1,6 @@
 """A-SDM's own claim, the harder reading: x1.67 in seconds with the pictures as near to real ones as the whole model's.
 
-    python -m benchmarks.inherit_frechet.run             2,048 pictures of each side, DDIM 50; an hour
+    torchrun --nproc-per-node 2 -m benchmarks.inherit_frechet.run     2,048 pictures of each side, DDIM 50; half an hour
     python -m benchmarks.inherit_frechet.run --quick     the search and its seconds alone, 8 steps
 
 Whole calls are told, chosen by a search on prompts that are not reported, at the largest of a few budgets that is
@@ -15,9 +15,9 @@ import torch
 import typer
 from diffusers import DDIMScheduler
 
-from benchmarks.drawing import draw
+from benchmarks.drawing import draw, processes, raced
 from benchmarks.inherit_quality.run import Arm, exam_of, pictures_of, reported_prompts
-from benchmarks.keeping import drawn_by
+from benchmarks.keeping import drawn_by, judged
 from benchmarks.results import at_least, at_most, write_result
 from benchmarks.watching import kept_watch
 from intarsia import Plan, hosts, price, resolve, rig
@@ -52,7 +52,7 @@ def main(
     prompts = [cell["prompt"] for cell in asked]
 
     def whole() -> object:
-        return draw(pipe, prompts[:TIMED], steps=steps)
+        return draw(pipe, prompts[:TIMED], steps=steps, alone=True)
 
     def under(plan: Plan) -> Callable[[], object]:
         def planned() -> object:
@@ -65,7 +65,7 @@ def main(
     for budget in BUDGETS[-1:] if quick else BUDGETS:
         plan = plan_of(watched, choose(watched, keys_within(host, HOST, rows, budget)), depth=3)
 
-        seconds = rig.measure_seconds({"whole": whole, "planned": under(plan)}, rounds=1 if quick else pairs)
+        seconds = raced({"whole": whole, "planned": under(plan)}, rounds=1 if quick else pairs)
         share = price(resolve(plan, host.outline)).macs_ratio
         tried.append({"macs_ratio": share, "speedup": seconds.speedup("planned"), "rounds": seconds.rounds})
         print({key: value for key, value in tried[-1].items() if key != "rounds"})
@@ -73,20 +73,22 @@ def main(
         if seconds.speedup("planned") >= WANTED:
             break
     # The budget was chosen by its seconds, so they are taken once more, and only these are claimed.
-    seconds = rig.measure_seconds({"whole": whole, "planned": under(fast)}, rounds=1 if quick else pairs)
+    seconds = raced({"whole": whole, "planned": under(fast)}, rounds=1 if quick else pairs)
     claims = [at_least("times as fast, measured afresh", seconds.speedup("planned"), WANTED)]
     found: dict = {"budgets": tried, "plan": str(fast.made_by), "rounds": seconds.rounds}
     if not quick:
         exam = exam_of(runs, asked)
         sides = {"whole": Arm("whole", 1.0), "planned": Arm("planned", WANTED, fast)}
         drawn = {name: pictures_of(pipe, host, arm, asked, steps, keep, weights) for name, arm in sides.items()}
-        judged = {name: exam.row(some, drawn["whole"]) for name, some in drawn.items()}
-        found |= judged | {
+        told = {name: judged(exam, some, drawn["whole"], keep) for name, some in drawn.items()}
+        found |= told | {
             "frechet of real training pictures": exam.floor,
-            "frechet above the floor, of the whole model's": exam.above_floor(judged["planned"], judged["whole"]),
+            "frechet above the floor, of the whole model's": exam.above_floor(told["planned"], told["whole"]),
         }
-        ratio = judged["planned"]["frechet to real"] / judged["whole"]["frechet to real"]
+        ratio = told["planned"]["frechet to real"] / told["whole"]["frechet to real"]
         claims.append(at_most("Fréchet distance to real pictures over the whole model's", ratio, 1.02))
+    if not processes().is_main_process:
+        return
     settings = {"quick": quick, "pictures": len(asked), "steps": steps, "pairs": pairs, "pictures timed": TIMED}
     write_result("inherit_frechet", [found], claims, settings)
 
