@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from intarsia.connect import Features, SemanticConnector
 from intarsia.train import Schedule, fit, wear_average
 from intarsia.train.noising import noised
+from recipes.modules.training import keep_or_refuse
 from recipes.modules.ways import Ground
 
 from .scenes import SIDE, drawn, some
@@ -73,7 +74,11 @@ def trained_host(out: Path, eye: Features, *, senses: tuple[str, ...], steps: in
 
     Args:
         eye: What every sense looks through.
+
+    Raises:
+        SystemExit: what is kept there was trained for another number of steps.
     """
+    keep_or_refuse(out, steps=steps)
     torch.manual_seed(seed)
     unet = UNet2DConditionModel(**SHAPE).to(memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel

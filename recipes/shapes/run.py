@@ -3,8 +3,10 @@
     python -m recipes.shapes.run --seed 0     hours on one core; resumes, and may be killed at any time
     python -m recipes.shapes.run --seed 0 --way modules    only ours; then the others, when there is time
     python -m recipes.shapes.run --seed 1     once seed 0 has left its learning rates; then side by side with it
+    python -m recipes.shapes.run --seed 1 --ground    what waits for no rates: eye, judge and text-to-image model
 
-Nothing is needed beside what it draws itself. `benchmarks.shapes.run` reads what it keeps.
+Once a seed's ground is there, and not before, its ways may be shared out among processes that run side by side. Nothing
+is needed beside what it draws itself. `benchmarks.shapes.run` reads what it keeps.
 """
 
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ import typer
 from intarsia.connect import Features
 from intarsia.train import fit
 from recipes.modules.rates import STEPS, chosen_rate, schedule_of
-from recipes.modules.training import Training, begin, ended
+from recipes.modules.training import Training, begin, ended, finished
 from recipes.modules.ways import Ground, Parts, Way, born, objective_of, run_name, trained
 
 from .host import trained_host
@@ -50,6 +52,16 @@ class World:
     seed: int
     runs: Path
     sizes: Sizes = Sizes()
+
+    @classmethod
+    def kept(cls, seed: int, runs: Path) -> "World":
+        """One that was trained, for as long as it was.
+
+        Raises:
+            SystemExit: its host or its judge was not, or not to the end.
+        """
+        host, judge = (finished(cls(seed, runs).folder / name)["steps"] for name in ("host", "judge"))
+        return cls(seed, runs, Sizes(sight=judge, host=host))
 
     @property
     def folder(self) -> Path:
@@ -108,10 +120,14 @@ class World:
         return {name: part for parts in found for name, part in parts.items()}
 
     def train_all(self, ways: list[Way]) -> None:
+    def prepare(self) -> tuple[Ground, Sight]:
+        """All that waits for no learning rate: the host, for which the eye comes first, and the judge."""
+        return self.ground, self.judge
+
         """All learning rates, so that other worlds can begin; then all parts."""
         for way in ways:
             self.rate(way)
-        self.judge.eval()
+        self.prepare()
         for way, names in trainings_of(ways):
             self.train(way, names)
 
@@ -135,13 +151,18 @@ def main(
     seed: int = typer.Option(0, help="Of everything."),
     way: list[Way] = typer.Option(list(Way), help="Which ways; all if not given."),
     sight_steps: int = typer.Option(Sizes.sight, help="Training steps of the eye and of the judge."),
+    ground: bool = typer.Option(False, "--ground", help="Only what the ways stand on, and the judge."),
     host_steps: int = typer.Option(Sizes.host, help="Of the text-to-image model."),
     steps: int = typer.Option(Sizes.parts, help="Of each sense in each way."),
     runs: Path = typer.Option(Path("runs/shapes"), help="Where training is kept."),
 ) -> None:
     """Train what is not trained yet."""
     torch.set_num_threads(1)
-    World(seed, runs, Sizes(sight_steps, host_steps, steps)).train_all(way)
+    world = World(seed, runs, Sizes(sight_steps, host_steps, steps))
+    if ground:
+        world.prepare()
+    else:
+        world.train_all(way)
 
 
 if __name__ == "__main__":
