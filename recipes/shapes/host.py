@@ -24,7 +24,7 @@ from recipes.modules.training import keep_or_refuse
 from recipes.modules.ways import Ground
 
 from .scenes import SIDE, drawn, some
-from .words import PLACES, WIDTH, only, said
+from .words import MARKS, PLACES, WIDTH, said
 
 FOLD = 2
 NOISE = {
@@ -98,7 +98,7 @@ def trained_host(out: Path, eye: Features, *, senses: tuple[str, ...], steps: in
     fit(hosting, batch_at, schedule, out, seed=seed)
     wear_average(hosting, out)
     hosting.eval().requires_grad_(False)
-    return Ground(unet, connector, DDIMScheduler(**NOISE), dict.fromkeys(senses, eye), INNER, LATE)
+    return Ground(unet, connector, DDIMScheduler(**NOISE), dict.fromkeys(senses, eye), INNER, MARKS, LATE)
 
 
 @torch.no_grad()
@@ -114,7 +114,6 @@ def draw(
         around: Entered while some rows are drawn; see `recipes.modules.ways.heard`. It has to tell the UNet's words.
     """
     noise = DDIMScheduler(**NOISE)
-    blank = said(some(1), only()[None])
     state, mine = PartialState(cpu=not torch.cuda.is_available()), []
     for start in range(BATCH * state.process_index, len(words), BATCH * state.num_processes):
         told = words[start : start + BATCH]
@@ -123,7 +122,7 @@ def draw(
         latents = torch.stack([torch.randn(size, generator=generator) for generator in generators])
         noise.set_timesteps(steps)
         with around(slice(start, start + len(told))):
-            both = torch.cat([blank.expand_as(told), told])
+            both = torch.cat([MARKS.expand_as(told), told])
             for time in noise.timesteps:
                 without, with_words = ground.unet(
                     torch.cat([latents, latents]), time, encoder_hidden_states=both
