@@ -20,6 +20,7 @@ class Training:
     Attributes:
         batch: Pictures a step, of all processes together.
         precision: Of products, as accelerate was told.
+        blocks: Of the connector, after each of which modules speak.
         seconds: Over all sessions.
     """
 
@@ -29,6 +30,7 @@ class Training:
     processes: int
     precision: str
     rate: float
+    blocks: int
     seconds: float
 
 
@@ -36,7 +38,7 @@ def begin(run: Path, **settings: Any) -> None:
     """Take down how a run is trained. Every process calls this.
 
     Args:
-        settings: `way`, `steps`, `rate`, and `batch`, the pictures a step and process.
+        settings: `way`, `steps`, `rate`, `blocks`, and `batch`, the pictures a step and process.
 
     Raises:
         SystemExit: it was begun with other settings, by another number of processes, or at another precision.

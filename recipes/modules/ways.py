@@ -100,10 +100,13 @@ def trained(ground: Ground, way: Way, names: Sequence[str], runs: Path) -> Parts
     """Parts as their training left them, frozen.
 
     Raises:
-        SystemExit: they were not trained to the end.
+        SystemExit: they were not trained to the end, or on a connector of other blocks.
     """
-    run = runs / run_name(way, names)
-    ended(run)
+    run, blocks = runs / run_name(way, names), ground.connector.form.blocks
+    if (told := ended(run).blocks) != blocks:
+        raise SystemExit(
+            f"{run}: trained on a connector of {told} blocks, and this one has {blocks}; name its --blocks."
+        )
     parts = born(ground, way, names)
     wear_average(objective_of(ground, parts), run)
     for part in parts.values():

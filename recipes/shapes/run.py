@@ -106,7 +106,8 @@ class World:
         rate, run = self.rate(way), self.folder / run_name(way, names)
         batch_at = batches(names, self.eye, self.sizes.batch)
         learning = objective_of(self.ground, born(self.ground, way, names, self.seed))
-        begin(run, way=str(way), steps=self.sizes.parts, batch=self.sizes.batch, rate=rate)
+        blocks = self.ground.connector.form.blocks
+        begin(run, way=str(way), steps=self.sizes.parts, batch=self.sizes.batch, rate=rate, blocks=blocks)
         fit(learning, batch_at, schedule_of(self.sizes.parts, rate), run, seed=self.seed)
 
     def parts(self, way: Way, names: tuple[str, ...], *, joint: bool = False) -> Parts:
@@ -119,11 +120,11 @@ class World:
         found = [trained(self.ground, way, group, self.folder) for group in groups]
         return {name: part for parts in found for name, part in parts.items()}
 
-    def train_all(self, ways: list[Way]) -> None:
     def prepare(self) -> tuple[Ground, Sight]:
         """All that waits for no learning rate: the host, for which the eye comes first, and the judge."""
         return self.ground, self.judge
 
+    def train_all(self, ways: list[Way]) -> None:
         """All learning rates, so that other worlds can begin; then all parts."""
         for way in ways:
             self.rate(way)
@@ -150,8 +151,8 @@ def trainings_of(ways: list[Way]) -> list[tuple[Way, tuple[str, ...]]]:
 def main(
     seed: int = typer.Option(0, help="Of everything."),
     way: list[Way] = typer.Option(list(Way), help="Which ways; all if not given."),
-    sight_steps: int = typer.Option(Sizes.sight, help="Training steps of the eye and of the judge."),
     ground: bool = typer.Option(False, "--ground", help="Only what the ways stand on, and the judge."),
+    sight_steps: int = typer.Option(Sizes.sight, help="Training steps of the eye and of the judge."),
     host_steps: int = typer.Option(Sizes.host, help="Of the text-to-image model."),
     steps: int = typer.Option(Sizes.parts, help="Of each sense in each way."),
     runs: Path = typer.Option(Path("runs/shapes"), help="Where training is kept."),
