@@ -128,11 +128,14 @@ class Trials:
         return self.judged(drawn(self.wanted))
 
     def sided_with_words(self, weight: float) -> np.ndarray:
-        """Words name a hue, the style shown has the opposite one: 1 where the picture is nearer to the words."""
+        """Words name a hue, the style shown has the opposite one: 1 where the picture is nearer to the words.
+
+        The pattern is said too, and agrees: in training, words for hue and pattern were said together or not at all.
+        """
         opposite = Scenes(**{**vars(self.wanted), "hue": (bin_of(self.wanted.hue) / BINS + 0.5) % 1})
         np.random.seed(4000 + self.world.seed)
         shown = {"style": self.world.eye.tokens(drawn(opposite.kept(SHARED["style"], 0.0)))}
-        words = said(self.wanted, only(*SPOKEN, "hue")[None])
+        words = said(self.wanted, only(*SPOKEN, *SHARED["style"])[None])
         pictures = self.pictures(Way.modules, ("style",), words, shown, {"style": weight})
         hue = self.world.judge.seen(pictures)["hue"]
         return (apart(hue, bin_of(self.wanted.hue) / BINS) < 0.25).astype(float)
