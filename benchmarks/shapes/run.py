@@ -105,8 +105,8 @@ def examine(
         *dial_claims(curve),
     ]  # fmt: skip
     settings = {
-        "quick": not claiming, "worlds": [asdict(one.world.sizes) for one in trials],
-        "pictures of each": trials[0].count, "steps": trials[0].steps,
+        "quick": not claiming, "pictures of each world": trials[0].count, "steps": trials[0].steps,
+        "steps of eye and host": [(one.world.sizes.sight, one.world.sizes.host) for one in trials],
         "ways": ways, "judge": "a network of its own, which shares nothing with the eye that senses look through",
     }  # fmt: skip
     if processes().is_main_process:
