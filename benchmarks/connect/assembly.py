@@ -3,6 +3,13 @@
 *Gain* is how far a figure went from words alone to what real pictures reach. *Retention* is the figure assembled over
 the figure alone. A way that has no effect keeps all of it, so whatever gains less than a tenth alone counts as nothing
 kept in what is claimed, and gains are told beside.
+
+*Cross-talk* compares pictures in pairs, drawn of the same noise with one reference exchanged: how much they change in
+what another sense measures, over how much they do when that sense's own reference is exchanged. Means would not show
+it: references are independent, so as many pictures come nearer to another sense's reference as go away from it.
+
+What is set beside rivals is modules as they were trained: a scale that was chosen afterwards is theirs alone, for
+concatenation has no such dial, and nobody sought the adapters' best.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +19,13 @@ from typing import TypedDict
 
 import numpy as np
 
-from benchmarks.connect.metrics import edges, interval, ratio_interval, resampled
+from benchmarks.connect.metrics import interval, ratio_interval
 from benchmarks.results import Claim, at_least, at_most
 
 Names = tuple[str, ...]
 Figures = Mapping[str, np.ndarray]  # by measure, a number for each picture
 TEXT, OURS, IN_TURN, JOINT = "text only", "modules", "modules in turn", "modules trained jointly"
+AS_TRAINED = "modules as trained"  # at scale 1, where another was chosen for what ships
 SOFTER, SOFTLY = "decoupled, softer together", 0.7  # adapters are often turned down where several speak
 DERIVED = {IN_TURN: OURS, SOFTER: "decoupled"}  # shown alone, these are what they derive from
 RIVALS = ("decoupled", SOFTER, "concatenated")
@@ -45,10 +53,16 @@ Kept = TypedDict(
 
 
 class Crossed(TypedDict):
-    """How far a measure moved, in parts of how far the measures moved whose reference was exchanged."""
+    """Cross-talk of one sense into one measure.
+
+    Attributes:
+        signed: What means alone would say: how far the measure's mean moved, over how far the exchanged sense's did,
+            each in parts of its way to go.
+    """
 
     share: float
     interval: list[float]
+    signed: float
 
 
 def groups_of(senses: Sequence[str]) -> list[Names]:
@@ -64,15 +78,17 @@ class Assembly:
         scales: By measure.
         text: With no reference shown.
         rows: By way and by what was shown.
-        whole: With all shown by modules, as many pictures as in `swapped`.
-        swapped: By sense, the same, but of that sense another picture's reference.
+        swapped: By sense, with all shown by modules, but of that sense another picture's reference.
+        changes: By sense, how much each of these pictures differs from that with its own reference, by measure.
+        cells: Which cell each picture is of; each of its own if None.
     """
 
     scales: Mapping[str, Scale]
     text: Figures
     rows: Mapping[str, Mapping[Names, Figures]]
-    whole: Figures
     swapped: Mapping[str, Figures]
+    changes: Mapping[str, Figures]
+    cells: np.ndarray | None = None
 
     def gain(self, figures: Figures, measure: str) -> float:
         """How much of the way from words alone to real pictures: 0 is words, 1 is real."""
@@ -93,7 +109,7 @@ class Assembly:
                 part, whole = (one[measure] for one in over)
                 found[measure] = {
                     "retention": float(part.mean() / whole.mean()) if whole.mean() else float("nan"),
-                    "interval": ratio_interval(part, whole),
+                    "interval": ratio_interval(part, whole, self.cells),
                     "gain alone": self.gain(alone, measure), "gain together": self.gain(together, measure),
                 }  # fmt: skip
         return found
@@ -109,19 +125,26 @@ class Assembly:
         return float(np.mean([counted(one) for one in told])), float(np.mean([one["gain together"] for one in told]))
 
     def cross_talk(self) -> dict[str, dict[str, Crossed]]:
-        """For each sense whose reference is exchanged, how far other measures move, in parts of how far its own do."""
+        """For each sense whose reference is exchanged, what that does to each measure of another."""
         found: dict[str, dict[str, Crossed]] = {}
-        for sense, figures in self.swapped.items():
-            moved = {one: (self.whole[one] - figures[one]) / self.way_to_go(one) for one in self.scales}
-            own = [one for one, scale in self.scales.items() if scale.sense == sense]
-            others = [one for one in self.scales if one not in own]
-            rows = [shares(moved, own, others, rows) for rows in resampled(len(next(iter(moved.values()))), 0)]
-            whole = shares(moved, own, others, slice(None))
+        for sense, changed in self.changes.items():
+            signed = self.signed(sense)
             found[sense] = {
-                one: {"share": whole[one], "interval": edges([row[one] for row in rows if np.isfinite(row[one])])}
-                for one in others
-            }
+                measure: {
+                    "share": share(changed[measure].mean(), self.changes[scale.sense][measure].mean()),
+                    "interval": ratio_interval(changed[measure], self.changes[scale.sense][measure], self.cells),
+                    "signed": signed[measure],
+                }
+                for measure, scale in self.scales.items() if scale.sense != sense
+            }  # fmt: skip
         return found
+
+    def signed(self, sense: str) -> dict[str, float]:
+        """How far the mean of each measure moves when a sense's reference is exchanged, over how far its own do."""
+        whole, swapped = self.rows[OURS][tuple(self.swapped)], self.swapped[sense]
+        far = {one: abs(float((whole[one] - swapped[one]).mean()) / self.way_to_go(one)) for one in self.scales}
+        own = np.mean([far[measure] for measure, scale in self.scales.items() if scale.sense == sense])
+        return {measure: share(moved, own) for measure, moved in far.items()}
 
     def told(self) -> list[dict]:
         """For `results.write_result`."""
@@ -129,9 +152,10 @@ class Assembly:
         drawn += [(way, names, None, figures) for way, rows in self.rows.items() for names, figures in rows.items()]
         drawn += [(OURS, tuple(self.swapped), sense, figures) for sense, figures in self.swapped.items()]
         rows: list[dict] = [
-            {"way": way, "shown": list(names), "swapped": swapped, **told(figures)}
+            {"way": way, "shown": list(names), "swapped": swapped, **told(figures, self.cells)}
             for way, names, swapped, figures in drawn
         ]
+        rows += [{"exchanged": sense, "changed": told(figures, self.cells)} for sense, figures in self.changes.items()]
         for way in self.rows:
             rows += [{"way": way, "assembled": list(names), **self.kept(way, names)} for names in self.assembled(way)]
             if self.assembled(way):
@@ -160,20 +184,17 @@ class Assembly:
                 claims.append(at_least(said, counted(found), PAIR if len(names) == 2 else TRIPLE))
         worst = max(one["share"] for others in self.cross_talk().values() for one in others.values())
         claims.append(at_most("cross-talk, of the own effect, at its worst", worst, CROSSED))
+        plain = self.means(AS_TRAINED if AS_TRAINED in self.rows else OURS)
         for way in RIVALS:
             if way in self.rows:
-                for what, ahead in zip(
-                    ("retention", "gain"), np.subtract(self.means(OURS), self.means(way)), strict=True
-                ):
+                for what, ahead in zip(("retention", "gain"), np.subtract(plain, self.means(way)), strict=True):
                     claims.append(at_least(f"mean {what} above {way}", float(ahead), 0.0))
         return claims
 
 
-def shares(moved: Figures, own: Sequence[str], others: Sequence[str], rows: np.ndarray | slice) -> dict[str, float]:
-    """How far some pictures' other measures moved, in parts of how far the own ones did."""
-    far = {measure: abs(float(moved[measure][rows].mean())) for measure in (*own, *others)}
-    ours = float(np.mean([far[measure] for measure in own]))
-    return {measure: far[measure] / ours if ours else float("inf") for measure in others}
+def share(part: float, whole: float) -> float:
+    """A part of an effect; without bound if there was no effect."""
+    return float(part / whole) if whole else float("inf")
 
 
 def counted(kept: Kept) -> float:
@@ -181,11 +202,11 @@ def counted(kept: Kept) -> float:
     return kept["retention"] if kept["gain alone"] >= EFFECT else 0.0
 
 
-def told(figures: Figures) -> dict[str, object]:
+def told(figures: Figures, cells: np.ndarray | None = None) -> dict[str, object]:
     """Means and their intervals."""
     return {
         **{name: float(np.nanmean(values)) for name, values in figures.items()},
-        "intervals": {name: interval(values) for name, values in figures.items()},
+        "intervals": {name: interval(values, cells) for name, values in figures.items()},
     }
 
 
@@ -195,7 +216,8 @@ def assembly_of(
     ways: Sequence[str],
     joint: Names,
     judged: Callable[[str, Names, str | None], Figures],
-    crossed: Callable[[str | None], Figures] | None = None,
+    changed: Callable[[str], Figures] | None,
+    cells: np.ndarray | None = None,
 ) -> Assembly:
     """Draw and judge every row: words alone, each way with each group of senses, and references exchanged.
 
@@ -203,8 +225,8 @@ def assembly_of(
         ways: Those that were trained, ours first.
         joint: What was also trained jointly; empty if nothing was.
         judged: Draws a row, of a way, shown these senses, one of them swapped.
-        crossed: Draws all senses by modules, one of them swapped, or none; `judged` if not given. What crosses over is
-            small, so it wants more pictures.
+        changed: How much swapping one of all senses changes each picture of modules; None for no such rows.
+        cells: Which cell each picture is of; each of its own if None.
     """
     text = judged(TEXT, (), None)
     groups = groups_of(senses)
@@ -214,7 +236,6 @@ def assembly_of(
             rows[way] = {names: rows[plain][names] if len(names) == 1 else judged(way, names, None) for names in groups}
     if joint:
         rows[JOINT] = {joint: judged(JOINT, joint, None)}
-    everything = tuple(senses)
-    whole = rows[OURS][everything] if crossed is None else crossed(None)
-    swapped = {name: judged(OURS, everything, name) if crossed is None else crossed(name) for name in senses}
-    return Assembly(scales, text, rows, whole, swapped)
+    swapped = {name: judged(OURS, tuple(senses), name) for name in senses} if changed else {}
+    changes = {name: changed(name) for name in senses} if changed else {}
+    return Assembly(scales, text, rows, swapped, changes, cells)

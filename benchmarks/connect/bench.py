@@ -1,7 +1,9 @@
 """The emoji model with all that was trained for it, and how a row is drawn and judged."""
 
 import hashlib
+import tempfile
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,10 +13,22 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from benchmarks.base_model.world import taught_world
-from benchmarks.connect import hues, strokes
-from benchmarks.connect.assembly import DERIVED, IN_TURN, JOINT, OURS, SOFTER, SOFTLY, TEXT, Figures, Names, told
+from benchmarks.connect.assembly import (
+    AS_TRAINED,
+    DERIVED,
+    IN_TURN,
+    JOINT,
+    OURS,
+    SOFTER,
+    SOFTLY,
+    TEXT,
+    Figures,
+    Names,
+    told,
+)
 from benchmarks.connect.conflict import contradictions, sided_with_words
-from benchmarks.connect.trials import Trials, seen
+from benchmarks.connect.judges import Judges, Steps
+from benchmarks.connect.trials import Trials, refuse_misled, seen
 from benchmarks.drawing import draw, processes
 from benchmarks.keeping import drawn_by, kept_pictures
 from intarsia import hosts, rig
@@ -28,12 +42,14 @@ from intarsia.lighten.search import search_among
 from intarsia.plan import Plan
 from intarsia.plan.text import write_plan
 from intarsia.shipped import model_folder
+from recipes.modules.folder import scaled
 from recipes.modules.run import ground_of
 from recipes.modules.senses import ENCODERS
 from recipes.modules.training import Training, ended, refuse_unequal, told_by
 from recipes.modules.ways import Ground, Parts, Way, born, heard, run_name, trained
 
 TIMED, ROUNDS = 4, 7
+FEW = 40  # judges rehearse on every so many cells
 WATCHED = ["a fox", "a red apple in flat style", "a rocket", "a guitar in noto style"]  # on which the plan is sought
 
 
@@ -44,7 +60,7 @@ class Bench:
         runs: Where the trainings are kept.
         modules: Where the modules that ship are.
         out: Where judges and pictures are kept.
-        crossing: How many pictures cross-talk is measured on.
+        blocks: After which modules speak; see `recipes.modules.run`.
         part: Of which cells trials are; see `Trials.of`.
     """
 
@@ -57,35 +73,39 @@ class Bench:
         out: Path,
         *,
         pictures: int,
-        crossing: int,
         quick: bool,
+        blocks: int,
         part: str = "cell",
     ) -> None:
         self.pipe: StableDiffusionPipeline = load_pipeline(model_folder("emoji"))
-        self.ground: Ground = ground_of(self.pipe)
+        self.ground: Ground = ground_of(self.pipe, base, blocks=blocks)
         self.senses, self.base, self.runs, self.modules, self.out, self.quick = senses, base, runs, modules, out, quick
         self.steps = 4 if quick else 25
-        self.counts, self.part = (pictures, crossing), part
+        self.pictures, self.part = pictures, part
         self.untrained: set[str] = set()
         self.shown: list[np.ndarray] = []
 
     @cached_property
-    def both_trials(self) -> tuple[Trials, Trials]:
-        """For every row, and, more of the same, for cross-talk."""
-        judges = (None, None)
-        if not self.quick:
-            world = taught_world(self.base)
-            judges = (
-                strokes.trained(world, self.out, steps=1600),
-                hues.trained(world, self.out / "hues", steps=400),
-            )  # fmt: skip
+    def trials(self) -> Trials:
         encoders = {name: ENCODERS[name]() for name in self.senses}
-        few, many = (Trials.of(self.base, encoders, *judges, count, self.part) for count in self.counts)
-        return few, many
+        return Trials.of(self.base, encoders, self.judges, self.pictures, self.part)
 
     @property
-    def trials(self) -> Trials:
-        return self.both_trials[0]
+    def judges(self) -> Judges:
+        """In a rehearsal of a few steps and pictures, kept nowhere."""
+        world = taught_world(self.base)
+        if not self.quick:
+            return Judges.trained(world, self.out)
+        few = replace(world, cells=world.cells[::FEW], pictures=world.pictures[::FEW])
+        with tempfile.TemporaryDirectory() as brief:
+            return Judges.trained(few, Path(brief), Steps(2, 2, 2))
+
+    def check_judges(self) -> None:
+        """Tell what judges say of real pictures, before anything is drawn, and refuse those whom hues mislead."""
+        for name, figures in self.trials.real.items():
+            self.say((name,), figures)
+        if not self.quick:
+            refuse_misled(self.trials.real)
 
     def trainings(self, ways: list[str], joint: Names) -> dict[str, Training]:
         """How everything that a run compares was trained, by its folder.
@@ -110,7 +130,13 @@ class Bench:
     def shipped(self, way: str, names: Names) -> Path | None:
         """The file of a module of ours that comes with the model, if it does."""
         path = self.modules / f"{names[0]}.safetensors"
-        return path if way in (OURS, IN_TURN) and path.exists() else None
+        return path if way in (OURS, IN_TURN, AS_TRAINED) and path.exists() else None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether a module that ships has another scale than it was trained with."""
+        loaded = self.parts(OURS, self.senses).values()
+        return any(isinstance(part, Modality) and part.gating.scale != 1 for part in loaded)
 
     def parts(self, way: str, names: Names) -> Parts:
         """What was trained; in a rehearsal, what was born where nothing was."""
@@ -127,7 +153,7 @@ class Bench:
                     raise
                 self.untrained.add(run_name(trained_as(way), group))
                 found |= born(self.ground, trained_as(way), group)
-        return found
+        return {name: scaled(part, 1.0) for name, part in found.items()} if way == AS_TRAINED else found
 
     def draw(
         self,
@@ -176,11 +202,10 @@ class Bench:
         drawn = self.draw(way, names, self.trials.prompts, self.trials.swapped(swapped))
         return self.say((way, *names, swapped or ""), self.trials.figures(drawn))
 
-    def crossed(self, swapped: str | None) -> Figures:
-        """All senses by modules, one of them swapped, on more pictures."""
-        many = self.both_trials[1]
-        drawn = self.draw(OURS, self.senses, many.prompts, many.swapped(swapped))
-        return self.say(("cross-talk", swapped or ""), many.figures(drawn))
+    def changed(self, sense: str) -> Figures:
+        """How much swapping one of all senses changes each picture of modules."""
+        pairs = (self.draw(OURS, self.senses, self.trials.prompts, self.trials.swapped(one)) for one in (None, sense))
+        return self.say(("changed by", sense), self.trials.changes(*pairs))
 
     def spelled(self) -> Figures:
         """Nothing shown, and the style said in words: what it is to be told of a style instead of shown it."""
@@ -205,7 +230,7 @@ class Bench:
         found = {}
         for weight in weights:
             drawn = self.draw(OURS, ("palette",), prompts, features, weights={"palette": weight})
-            found[str(weight)] = told({"words win": sided_with_words(drawn, named)})
+            found[str(weight)] = told({"words win": sided_with_words(drawn, named)}, np.array(prompts))
         return found
 
     def cost(self) -> dict[str, object]:
@@ -242,4 +267,4 @@ class Bench:
 
 def trained_as(way: str) -> Way:
     """The way in which the parts of a row were trained."""
-    return Way.modules if way == JOINT else Way(DERIVED.get(way, way))
+    return Way.modules if way in (JOINT, AS_TRAINED) else Way(DERIVED.get(way, way))

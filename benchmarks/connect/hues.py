@@ -1,4 +1,4 @@
-"""A concept judge that turned hues do not mislead.
+"""Hues that mislead no judge, and a concept judge that they do not mislead.
 
 References of colours have their hues turned, and so have the pictures that follow them. The judge of
 `benchmarks.base_model` saw natural colours only: it takes a blue fire for water, and a module that does all that it
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from benchmarks.base_model import probe
@@ -19,16 +20,30 @@ from benchmarks.base_model.world import World
 from benchmarks.drawing import processes
 from recipes.modules.changed import recoloured
 
+FULL, STRETCHED = 150, 3  # how full settled colours are, of 255; how much fuller pale ones may be made for it
 
-def turned(pictures: Tensor, share: float = 1.0) -> Tensor:
-    """Pictures (batch, 3, height, width) in [0, 1], so many of them with their hues turned by lot."""
-    chosen = np.random.random(len(pictures)) < share
-    if not chosen.any():
-        return pictures
-    found = pictures.clone()
-    colours = recoloured((found[chosen] * 255).round().byte().permute(0, 2, 3, 1).numpy())
-    found[chosen] = torch.from_numpy(colours).permute(0, 3, 1, 2).float() / 255
-    return found
+
+def settled(pictures: np.ndarray) -> np.ndarray:
+    """Pictures (count, 64, 64, 3) in bytes whose mean hue is red and whose mean fullness is that of all others.
+
+    So what was recoloured looks as it did before, but for rounding, and hues still differ from each other.
+    """
+    found = []
+    for picture in pictures:
+        hue, fullness, value = np.asarray(Image.fromarray(picture).convert("HSV")).transpose(2, 0, 1).astype(float)
+        mean = (fullness * value * np.exp(2j * np.pi * hue / 256)).sum()
+        hue = (hue - np.angle(mean) * 128 / np.pi).round() % 256
+        pale = (fullness**2).sum() / max(fullness.sum(), 1.0)
+        fullness = (fullness * min(FULL / max(pale, 1.0), STRETCHED)).round().clip(0, 255)
+        bands = [Image.fromarray(band.astype(np.uint8)) for band in (hue, fullness, value)]
+        found.append(np.asarray(Image.merge("HSV", bands).convert("RGB")))
+    return np.stack(found)
+
+
+def turned(pictures: Tensor) -> Tensor:
+    """Pictures (batch, 3, height, width) in [0, 1] with their hues turned by lot."""
+    colours = recoloured((pictures * 255).round().byte().permute(0, 2, 3, 1).numpy())
+    return torch.from_numpy(colours).permute(0, 3, 1, 2).float() / 255
 
 
 def shaken(pictures: Tensor) -> Tensor:

@@ -4,7 +4,9 @@
     python -m benchmarks.connect.loudness silhouette --quick    a rehearsal
 
 Nothing is claimed here, so something may be chosen here. The weight that is chosen goes into the module's file, as the
-fixed scale of its gates: `python -m recipes.modules.run silhouette --scale 1.25`, with what it was trained with.
+fixed scale of its gates: `python -m recipes.modules.run silhouette --scale 1.25`, with what it was trained with. Rivals
+are offered no such choice: one of them has a dial too, one has none. So they are set beside modules as trained, at
+scale 1; `benchmarks.connect.run` draws those rows too where another was chosen.
 """
 
 from pathlib import Path
@@ -17,7 +19,7 @@ from benchmarks.connect.bench import Bench
 from benchmarks.drawing import processes
 from benchmarks.results import write_result
 from intarsia.shipped import model_folder
-from recipes.modules.run import Sense
+from recipes.modules.run import BLOCKS, Sense
 
 WEIGHTS = (0.75, 1.0, 1.25, 1.5)
 
@@ -30,16 +32,17 @@ def main(
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
     runs: Path = typer.Option(Path("runs/modules"), help="Where the trainings are kept."),
     out: Path = typer.Option(Path("runs/connect"), help="Where judges and pictures are kept."),
+    blocks: int = typer.Option(BLOCKS, help="After which modules speak, as they were trained."),
 ) -> None:
     """Draw and judge."""
     torch.set_grad_enabled(False)
     name, count = str(sense), 2 if quick else pictures
-    bench = Bench((name,), base, runs, modules, out, pictures=count, crossing=count, quick=quick, part="train")
+    bench = Bench((name,), base, runs, modules, out, pictures=count, quick=quick, blocks=blocks, part="train")
     trials = bench.trials
-    rows = [{"way": TEXT, **told(trials.figures(bench.draw(TEXT, (), trials.prompts, {})))}]
+    rows = [{"way": TEXT, **told(trials.figures(bench.draw(TEXT, (), trials.prompts, {})), trials.cells)}]
     for weight in WEIGHTS:
         drawn = bench.draw(OURS, (name,), trials.prompts, trials.features, weights={name: weight})
-        rows.append({"weight": weight, **told(bench.say((name, str(weight)), trials.figures(drawn)))})
+        rows.append({"weight": weight, **told(bench.say((name, str(weight)), trials.figures(drawn)), trials.cells)})
     if processes().is_main_process:
         write_result(f"connect_loudness_{name}", rows, [], {"quick": quick, "pictures": count, "steps": bench.steps})
 

@@ -1,6 +1,6 @@
 """How far a picture is what its references ask for: outlines, colours, and intervals of means."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -61,25 +61,22 @@ def lab(colours: np.ndarray) -> np.ndarray:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
-def interval(values: Sequence[float] | np.ndarray, seed: int = 0) -> list[float]:
-    """The 95 % bootstrap interval of a mean, of those values that are numbers."""
+def interval(values: Sequence[float] | np.ndarray, cells: np.ndarray | None = None) -> list[float]:
+    """The 95 % bootstrap interval of a mean, of those values that are numbers; see `ratio_interval`."""
     values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    return edges([values[rows].mean() for rows in resampled(len(values), seed)])
+    known = ~np.isnan(values)
+    return ratio_interval(values[known], np.ones(known.sum()), None if cells is None else cells[known])
 
 
-def ratio_interval(part: np.ndarray, whole: np.ndarray, seed: int = 0) -> list[float]:
-    """The 95 % bootstrap interval of the ratio of two means over the same pictures."""
-    both = [(part[rows].mean(), whole[rows].mean()) for rows in resampled(len(part), seed)]
-    return edges([one / other for one, other in both if other])
+def ratio_interval(part: np.ndarray, whole: np.ndarray, cells: np.ndarray | None = None, seed: int = 0) -> list[float]:
+    """The 95 % bootstrap interval of the ratio of two means over the same pictures.
 
-
-def resampled(count: int, seed: int) -> Iterator[np.ndarray]:
-    """Rows drawn with replacement, again and again."""
-    rng = np.random.default_rng(seed)
-    return (rng.integers(count, size=count) for _ in range(RESAMPLED))
-
-
-def edges(values: Sequence[float]) -> list[float]:
-    """Between these are 95 % of the values."""
-    return [float(edge) for edge in np.percentile(values, [2.5, 97.5])] if len(values) else [float("nan")] * 2
+    Args:
+        cells: Which cell each picture is of. Pictures of one cell are alike, so cells are drawn with replacement, each
+            with all of its pictures. None: each picture has its own.
+    """
+    _, of = np.unique(np.arange(len(part)) if cells is None else cells, return_inverse=True)
+    sums = np.stack([np.bincount(of, one) for one in (part, whole)])
+    parts, wholes = sums[:, np.random.default_rng(seed).integers(sums.shape[1], size=(RESAMPLED, sums.shape[1]))].sum(2)
+    ratios = parts[wholes != 0] / wholes[wholes != 0]
+    return [float(edge) for edge in np.percentile(ratios, [2.5, 97.5])] if len(ratios) else [float("nan")] * 2

@@ -2,7 +2,8 @@
 
     python -m benchmarks.connect.run             512 pictures a row, DDIM 25; hours; resumes where it was killed
     python -m benchmarks.connect.run --quick     a rehearsal of a few pictures, with whatever is trained; claims nothing
-    python -m benchmarks.connect.run --sense style --way decoupled    a pilot, as soon as these are trained; no claims
+    python -m benchmarks.connect.run --sense style --way modules    a pilot, as soon as that is trained: text alone and
+                                                                    the sense alone; no claims
     torchrun --nproc-per-node 2 -m benchmarks.connect.run
 
 Needs the trainings of `recipes.modules.run`, all by the same command but for sense and way: the three senses in each
@@ -18,13 +19,13 @@ import torch
 import typer
 from PIL import Image
 
-from benchmarks.connect.assembly import OURS, SOFTLY, Assembly, Figures, assembly_of, told
+from benchmarks.connect.assembly import AS_TRAINED, OURS, SOFTLY, Assembly, Figures, assembly_of, told
 from benchmarks.connect.bench import Bench
 from benchmarks.connect.trials import FOLLOWED, NOT_SHOWN, SENSES
 from benchmarks.drawing import processes
 from benchmarks.results import Claim, at_least, write_result
 from intarsia.shipped import model_folder, modules_of
-from recipes.modules.run import Sense
+from recipes.modules.run import BLOCKS, Sense
 from recipes.modules.ways import Way
 
 JOINED = ("silhouette", "style")
@@ -37,46 +38,59 @@ def main(
     way: list[Way] = typer.Option(list(Way), help="What to draw beside modules; everything if not given."),
     sense: list[Sense] = typer.Option(list(Sense), help="Which senses; all if not given."),
     pictures: int = typer.Option(512, help="Of each row."),
-    crossing: int = typer.Option(2048, help="Of each row that cross-talk is measured on, for that is small."),
     modules: Path = typer.Option(model_folder("emoji") / "modules", help="Where the modules are."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
     runs: Path = typer.Option(Path("runs/modules"), help="Where the trainings are kept."),
     out: Path = typer.Option(Path("runs/connect"), help="Where judges and pictures are kept; remove to make anew."),
+    blocks: int = typer.Option(BLOCKS, help="After which modules speak, as they were trained."),
     sheet: Path | None = typer.Option(None, help="Where to put a sheet of the first pictures of each row."),
 ) -> None:
     """Draw, judge, compare."""
     torch.set_grad_enabled(False)
     senses = tuple(sorted(map(str, sense)))
     ways = [OURS, *(str(one) for one in way if one != OURS)]
-    joint = JOINED if set(JOINED) <= set(senses) and OURS in way else ()
-    partial = quick or senses != SENSES or len(ways) < len(Way)
-    counts = {"pictures": 2 if quick else pictures, "crossing": 2 if quick else crossing}
-    bench = Bench(senses, base, runs, modules, out, **counts, quick=quick)
+    pilot = senses != SENSES or len(ways) < len(Way)
+    joint = () if pilot else JOINED
+    bench = Bench(senses, base, runs, modules, out, pictures=2 if quick else pictures, quick=quick, blocks=blocks)
     trainings = {} if quick else bench.trainings(ways, joint)
+    bench.check_judges()
+    if not pilot and bench.tuned:
+        ways.insert(1, AS_TRAINED)
     scales = {name: scale for name, scale in bench.trials.scales.items() if scale.sense in senses}
-    assembly = assembly_of(senses, scales, ways, joint, bench.judged, bench.crossed)
-    spelled, (planned, bill) = bench.spelled(), bench.planned()
-    conflict = bench.conflict(WEIGHTS[::3] if quick else WEIGHTS) if "palette" in senses else {}
-    if not processes().is_main_process:
-        return
+    changed = None if pilot else bench.changed
+    assembly = assembly_of(senses, scales, ways, joint, bench.judged, changed, bench.trials.cells)
     rows = [
         {"trainings": {name: asdict(training) for name, training in trainings.items()}},
         {"scales": {name: {"sense": scale.sense, "real pictures": scale.ceiling} for name, scale in scales.items()}},
-        *({"way": name, **told(figures)} for name, figures in bench.trials.real.items()),
-        {"way": "style in words", **told(spelled)},
+        *({"way": name, **told(figures, bench.trials.cells)} for name, figures in bench.trials.real.items()),
         *assembly.told(),
-        {"way": OURS, "shown": list(senses), "plan": bill, **told(planned)},
-        {"conflict": conflict}, {"cost": bench.cost()},
     ]  # fmt: skip
+    claims = []
+    if not pilot:
+        planned, bill = bench.planned()
+        rows += [
+            {"way": "style in words", **told(bench.spelled(), bench.trials.cells)},
+            {"way": OURS, "shown": list(senses), "plan": bill, **told(planned, bench.trials.cells)},
+            {"conflict": bench.conflict(WEIGHTS[::3] if quick else WEIGHTS)},
+        ]  # fmt: skip
+        claims = [] if quick else [*assembly.claims(FOLLOWED, alone=True), *plan_claims(assembly, planned)]
+    if not processes().is_main_process:
+        return
+    if pilot:
+        print("a pilot, not of all senses and ways: nothing is claimed")
+    else:
+        rows.append({"cost": bench.cost()})
     if sheet is not None:
         Image.fromarray(np.concatenate([np.concatenate(list(part), 1) for part in bench.shown])).save(sheet)
-    claims = [] if partial else [*assembly.claims(FOLLOWED, alone=True), *plan_claims(assembly, planned)]
     settings = {
-        "quick": partial, "pictures": counts["pictures"], "pictures for cross-talk": counts["crossing"],
+        "quick": quick or pilot, "pictures": len(bench.trials.prompts),
+        "cells": len(np.unique(bench.trials.cells)), "intervals": "of cells drawn again, each with all of its pictures",
         "steps": bench.steps, "precision": "bfloat16, but for the plan's search and for cost", "ways": ways,
         "not trained": sorted(bench.untrained), "modules": sorted(modules_of(modules.parent)),
         "style": "judged by the layers that the module looks through, and by a network that shares nothing with it",
+        "hues": "settled in what both of these judge; a judge of styles that saw natural ones is told beside",
         "words": "judged by a network that learnt with turned hues; the one that saw natural hues is told beside",
+        "rivals": "set beside modules as trained, at scale 1",
         "references": f"none is in {NOT_SHOWN} style, which has no colours, and whose insides are ground",
         "ceilings": "references themselves, back from the model's autoencoder",
         "decoupled": "cannot reach this UNet's pooled words, which modules and concatenation can; together it is also "

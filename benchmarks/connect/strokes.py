@@ -1,24 +1,13 @@
-"""Which style a picture is in, told by a small network that was trained from nothing.
+"""A small network that tells styles, trained from nothing.
 
 The style judge of `benchmarks.base_model` listens to the very layers of the pretrained network through which the module
 `style` looks (`intarsia.connect.encoders.Texture`): a module might please it by what those layers see and nobody else
-does. This one shares no weight with either, so that what both measures say is about style. Of half of its pictures the
-hues are turned, as references of colours are: colours that someone asked for should not count as another style.
+does. This one shares no weight with either, so that what both measures say is about style.
 """
 
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from benchmarks.base_model import style_probe
-from benchmarks.base_model.judge import styled
-from benchmarks.base_model.probe import shaken
-from benchmarks.base_model.world import World
-from benchmarks.connect.hues import turned
-from benchmarks.drawing import processes
 
 CHANNELS = (24, 48, 64, 96)
 
@@ -50,21 +39,3 @@ class Strokes(nn.Module):
         logits = self.logits(pictures)
         right = (logits.argmax(1) == styles).float().mean()
         return {"loss": F.cross_entropy(logits, styles, label_smoothing=0.05), "right": right}
-
-
-@torch.no_grad()
-def styles_of(strokes: Strokes, pictures: np.ndarray) -> np.ndarray:
-    """The number of the style of each picture (count, 64, 64, 3) in bytes."""
-    parts = np.array_split(pictures, max(1, len(pictures) // 64))
-    shown = [torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255 for part in parts]
-    return np.concatenate([strokes.logits(part).argmax(1).numpy() for part in shown])
-
-
-def trained(world: World, out: Path, *, steps: int) -> Strokes:
-    """The network, trained now on all real pictures but the held-out cells if it is not yet; resumes."""
-    strokes = Strokes(len(world.styles))
-    if not style_probe.load(strokes, out):
-        style_probe.train(strokes, *styled(world), lambda shown: shaken(turned(shown, 0.5)), out, steps=steps)
-        processes().wait_for_everyone()
-        style_probe.load(strokes, out)
-    return strokes.eval()

@@ -19,12 +19,11 @@ from torch import Tensor
 
 from benchmarks.base_model.exam import Exam, held_out
 from benchmarks.base_model.judge import returned
-from benchmarks.base_model.probe import Probe
 from benchmarks.base_model.world import World
 from benchmarks.connect.assembly import Figures, Scale
 from benchmarks.connect.hues import ranked
+from benchmarks.connect.judges import Judges, styles_of
 from benchmarks.connect.metrics import overlap, palette_distance
-from benchmarks.connect.strokes import Strokes, styles_of
 from intarsia.connect.encoders import Encoder
 from intarsia.shipped import model_folder
 from recipes.base.captions import article, prompt_of
@@ -34,6 +33,8 @@ SENSES = ("palette", "silhouette", "style")
 NOT_SHOWN = "high contrast"
 STROKES, TEXTURE, OVERLAP, DISTANCE = "style by strokes", "style by texture", "silhouette overlap", "palette distance"
 FOLLOWED = "concept top-1, hues aside"
+REAL, TURNED = "real pictures", "real pictures, recoloured"
+MISLED = 0.05  # of real pictures, at most, that a judge of styles may take for another style for their hues' sake
 
 
 def showable(world: World, rows: list[int]) -> list[int]:
@@ -46,15 +47,14 @@ class Trials:
     """Prompts, and a reference of each sense for each of them.
 
     Attributes:
-        aside: The concept judge that looks past hues.
+        judges: Those whom turned hues do not mislead; the exam's own, who saw natural hues, is told beside them.
         prompts: What is asked for.
         references: By sense, (prompts, 64, 64, 3) in bytes.
         styles: The number of the style that is shown, for each prompt.
     """
 
     exam: Exam
-    strokes: Strokes
-    aside: Probe
+    judges: Judges
     encoders: Mapping[str, Encoder]
     prompts: list[str]
     references: dict[str, np.ndarray]
@@ -65,12 +65,11 @@ class Trials:
         cls,
         base: Path,
         encoders: Mapping[str, Encoder],
-        strokes: Strokes | None,
-        aside: Probe | None,
+        judges: Judges,
         count: int,
         part: str = "cell",
     ) -> "Trials":
-        """So many trials, of held-out cells in turn; judges that are None stay untrained.
+        """So many trials, of held-out cells in turn.
 
         Args:
             part: "train" for trials on which something may be chosen, for they are of cells that were learnt from.
@@ -86,13 +85,17 @@ class Trials:
         np.random.seed(0)
         return cls(
             exam=exam,
-            strokes=strokes or Strokes(len(world.styles)).eval(),
-            aside=aside or exam.judge.concept,
+            judges=judges,
             encoders=encoders,
             prompts=[article(world.concepts[cell["concept"]]["label"]) for cell in exam.wanted],
             references={"style": world.pictures[shown], "silhouette": outlines, "palette": recoloured(outlines)},
             styles=np.array([world.styles.index(world.cells[row]["style"]) for row in shown]),
         )
+
+    @property
+    def cells(self) -> np.ndarray:
+        """Which cell each trial is of."""
+        return np.array(self.exam.near)
 
     @property
     def spelled(self) -> list[str]:
@@ -120,15 +123,26 @@ class Trials:
         """
         judged, styles = self.exam.judge(drawn), self.styles if styles is None else styles
         truth = np.array([cell["concept"] for cell in self.exam.wanted])
-        order, aside = np.argsort(-judged["concept"], axis=1), ranked(self.aside, drawn)
+        order, aside = np.argsort(-judged["concept"], axis=1), ranked(self.judges.things, drawn)
         return {
-            STROKES: (styles_of(self.strokes, drawn) == styles).astype(float),
-            TEXTURE: (judged["style"].argmax(1) == styles).astype(float),
+            STROKES: (styles_of(self.judges.strokes, drawn) == styles).astype(float),
+            TEXTURE: (styles_of(self.judges.texture, drawn) == styles).astype(float),
             OVERLAP: overlap(drawn, self.references["silhouette"]),
             DISTANCE: palette_distance(drawn, self.references["palette"]),
             FOLLOWED: (aside[:, 0] == truth).astype(float),
+            "style by texture, natural hues": (judged["style"].argmax(1) == styles).astype(float),
             "concept top-1": (order[:, 0] == truth).astype(float),
             "concept top-5": (order[:, :5] == truth[:, None]).any(1).astype(float),
+        }
+
+    def changes(self, one: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
+        """How much pictures differ, two by two, in what each measure of a sense looks at."""
+        strokes, texture = self.judges.strokes, self.judges.texture
+        return {
+            STROKES: (styles_of(strokes, one) != styles_of(strokes, other)).astype(float),
+            TEXTURE: (styles_of(texture, one) != styles_of(texture, other)).astype(float),
+            OVERLAP: 1 - overlap(one, other),
+            DISTANCE: palette_distance(one, other),
         }
 
     @cached_property
@@ -138,8 +152,8 @@ class Trials:
         own = np.array([self.exam.world.styles.index(cell["style"]) for cell in self.exam.wanted])
         plain, colours = self.references["silhouette"], self.references["palette"]
         rows = {
-            "real pictures": plain,
-            "real pictures, recoloured": colours,
+            REAL: plain,
+            TURNED: colours,
             "real pictures, through the autoencoder": returned(vae, plain),
             "real pictures, recoloured, through the autoencoder": returned(vae, colours),
         }
@@ -154,8 +168,8 @@ class Trials:
             return float(self.real[row][measure].mean())
 
         return {
-            STROKES: Scale("style", ceiling("real pictures", STROKES)),
-            TEXTURE: Scale("style", ceiling("real pictures", TEXTURE)),
+            STROKES: Scale("style", ceiling(REAL, STROKES)),
+            TEXTURE: Scale("style", ceiling(REAL, TEXTURE)),
             OVERLAP: Scale("silhouette", ceiling("real pictures, through the autoencoder", OVERLAP)),
             DISTANCE: Scale(
                 "palette", ceiling("real pictures, recoloured, through the autoencoder", DISTANCE), more_is_better=False
@@ -167,3 +181,21 @@ def seen(encoder: Encoder, pictures: np.ndarray) -> Tensor:
     """Features of pictures (count, 64, 64, 3) in bytes."""
     parts = np.array_split(pictures, max(1, len(pictures) // 64))
     return torch.cat([encoder([Image.fromarray(one) for one in part]) for part in parts])
+
+
+def refuse_misled(real: Mapping[str, Figures]) -> None:
+    """Refuse judges of styles whom hues mislead, for pictures that follow a palette have theirs turned.
+
+    Raises:
+        SystemExit: one is, on real held-out pictures.
+    """
+    told = {one: [float(real[row][one].mean()) for row in (REAL, TURNED)] for one in (STROKES, TEXTURE)}
+    misled = [
+        f"{one} (right of {plain:.3f} of real pictures, of {turned:.3f} recoloured)"
+        for one, (plain, turned) in told.items() if abs(plain - turned) > MISLED
+    ]  # fmt: skip
+    if misled:
+        raise SystemExit(
+            f"turned hues mislead the judge of {' and of '.join(misled)}, so nothing that it says of pictures that "
+            f"follow a palette counts. Teach it otherwise (benchmarks/connect/judges.py), until {MISLED:g} is met."
+        )

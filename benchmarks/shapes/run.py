@@ -4,13 +4,14 @@
                                                 resumes where it was killed
     torchrun --nproc-per-node 2 -m benchmarks.shapes.run
     python -m benchmarks.shapes.run --quick     trains a world for a few steps and rehearses; claims nothing
+    python -m benchmarks.shapes.run --seeds 1 --way modules    a pilot, as soon as these are trained; claims nothing
 
 Two shapes have no word, so that only a reference can ask for them; two things stand in a scene, and references speak of
 one; the scenes that senses learnt from lean, so that attributes that go together have to be told apart.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from recipes.modules.ways import Way
 from recipes.shapes.run import JOINT, Sizes, World
 from recipes.shapes.senses import SENSES
 
+SEEDS = 3
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 ASKED, LED = 0.8, 0.8  # shares of shapes without a word that are drawn; of contradictions that words win at weight 1
 STEEPEST, WOBBLE, YIELDED = 0.5, 0.05, 0.2  # a dial is smooth, does not turn back, and reaches the reference
@@ -35,26 +37,34 @@ BRIEF = Sizes(sight=2, host=2, parts=2, search=2, batch=6)
 
 def main(
     quick: bool = typer.Option(False, help="A few steps and pictures, no claims worth anything."),
-    seeds: int = typer.Option(3, help="How many worlds."),
+    seeds: int = typer.Option(SEEDS, help="How many worlds."),
+    way: list[Way] = typer.Option(list(Way), help="What to draw beside modules; everything if not given."),
     pictures: int = typer.Option(256, help="Of each row and world."),
     runs: Path = typer.Option(Path("runs/shapes"), help="Where the worlds are kept."),
 ) -> None:
     """Draw, judge, compare."""
     torch.set_num_threads(1)
+    ways = [Way.modules, *(one for one in way if one != Way.modules)]
+    pilot = len(ways) < len(Way) or seeds < SEEDS
     with tempfile.TemporaryDirectory() as brief:
         if quick:
             worlds = [World(0, Path(brief), BRIEF)]
-            worlds[0].train_all(list(Way))
+            worlds[0].train_all(ways)
         else:
-            worlds = [World(seed, runs) for seed in range(seeds)]
-        trainings = {name: one for world in worlds for name, one in world.ended(list(Way)).items()}
+            worlds = [World.kept(seed, runs) for seed in range(seeds)]
+        trainings = {name: one for world in worlds for name, one in world.ended(ways).items()}
         refuse_unequal(trainings)
         trials = [Trials(world, 6 if quick else pictures, 2 if quick else 20) for world in worlds]
-        examine(trials, trainings, WEIGHTS[::4] if quick else WEIGHTS, quick=quick)
+        examine(trials, ways, trainings, WEIGHTS[::4] if quick else WEIGHTS, claiming=not (quick or pilot))
 
 
 def examine(
-    trials: list[Trials], trainings: Mapping[str, Training], weights: tuple[float, ...], *, quick: bool
+    trials: list[Trials],
+    ways: Sequence[str],
+    trainings: Mapping[str, Training],
+    weights: tuple[float, ...],
+    *,
+    claiming: bool,
 ) -> None:
     """Every row, over all worlds."""
 
@@ -68,8 +78,11 @@ def examine(
             print(way, names, swapped or "", shown, flush=True)
         return found
 
-    ways = [str(way) for way in Way]
-    assembly = assembly_of(SENSES, SCALES, ways, JOINT, judged)
+    def changed(sense: str) -> dict[str, np.ndarray]:
+        return pooled([one.changed(sense) for one in trials])
+
+    ways = list(map(str, ways))
+    assembly = assembly_of(SENSES, SCALES, ways, JOINT, judged, changed)
     rows = [
         {"trainings": {name: asdict(training) for name, training in trainings.items()}},
         {"way": "real pictures", **told(pooled([one.real() for one in trials]))},
@@ -85,17 +98,20 @@ def examine(
     rows.append({"conflict": {str(weight): told({"words win": found}) for weight, found in conflict.items()}})
     curve = {weight: float(found.mean()) for weight, found in conflict.items()}
     whole = assembly.rows[OURS]
-    claims = [] if quick else [
+    claims = [] if not claiming else [
         *(at_least(f"{UNNAMED}, shown {' + '.join(names)}", float(np.nanmean(whole[names][UNNAMED])), ASKED)
           for names in whole if "identity" in names),
         *assembly.claims(FOLLOWED, alone=False),
         *dial_claims(curve),
     ]  # fmt: skip
     settings = {
-        "quick": quick, "worlds": len(trials), "pictures of each": trials[0].count, "steps": trials[0].steps,
+        "quick": not claiming, "pictures of each world": trials[0].count, "steps": trials[0].steps,
+        "steps of eye and host": [(one.world.sizes.sight, one.world.sizes.host) for one in trials],
         "ways": ways, "judge": "a network of its own, which shares nothing with the eye that senses look through",
     }  # fmt: skip
     if processes().is_main_process:
+        if not claiming:
+            print("not all ways of three worlds: nothing is claimed")
         write_result("shapes", rows, claims, settings)
 
 

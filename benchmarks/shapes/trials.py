@@ -18,6 +18,7 @@ from recipes.shapes.host import draw
 from recipes.shapes.run import World
 from recipes.shapes.scenes import BINS, NAMED, Scenes, apart, bin_of, drawn, some
 from recipes.shapes.senses import SENSES, SHARED
+from recipes.shapes.sight import TURNS
 from recipes.shapes.words import only, said
 
 SPOKEN = ("side", "small_hue", "small_shape")  # what words say; all else is shown, or left to chance
@@ -85,13 +86,24 @@ class Trials:
         ]  # fmt: skip
         return torch.from_numpy(kept_pictures(self.world.folder / "pictures", asked, make)).float()
 
-    def figures(self, way: str, names: Names, swapped: str | None) -> dict[str, np.ndarray]:
-        """One row of the benchmark, judged."""
+    def row(self, way: str, names: Names, swapped: str | None) -> Tensor:
+        """Pictures of one row of the benchmark."""
         references = dict(self.references)
         if swapped is not None:
             references[swapped] = references[swapped].roll(self.count // 2 + 1, 0)
-        words = said(self.wanted, only(*SPOKEN)[None])
-        return self.judged(self.pictures(way, names, words, references))
+        return self.pictures(way, names, said(self.wanted, only(*SPOKEN)[None]), references)
+
+    def figures(self, way: str, names: Names, swapped: str | None) -> dict[str, np.ndarray]:
+        """The same, judged."""
+        return self.judged(self.row(way, names, swapped))
+
+    def changed(self, sense: str) -> dict[str, np.ndarray]:
+        """How much swapping one of all senses changes each picture of modules: kinds flip, hues go apart."""
+        one, other = (self.world.judge.seen(self.row(Way.modules, SENSES, name)) for name in (None, sense))
+        return {
+            name: apart(one[name], other[name]) if name in TURNS else (one[name] != other[name]).astype(float)
+            for name in SCALES
+        }
 
     def judged(self, pictures: Tensor) -> dict[str, np.ndarray]:
         """For each picture what is as wanted, 1 or 0; hues also by how far they are off, in degrees."""
@@ -128,11 +140,14 @@ class Trials:
         return self.judged(drawn(self.wanted))
 
     def sided_with_words(self, weight: float) -> np.ndarray:
-        """Words name a hue, the style shown has the opposite one: 1 where the picture is nearer to the words."""
+        """Words name a hue, the style shown has the opposite one: 1 where the picture is nearer to the words.
+
+        The pattern is said too, and agrees: in training, words for hue and pattern were said together or not at all.
+        """
         opposite = Scenes(**{**vars(self.wanted), "hue": (bin_of(self.wanted.hue) / BINS + 0.5) % 1})
         np.random.seed(4000 + self.world.seed)
         shown = {"style": self.world.eye.tokens(drawn(opposite.kept(SHARED["style"], 0.0)))}
-        words = said(self.wanted, only(*SPOKEN, "hue")[None])
+        words = said(self.wanted, only(*SPOKEN, *SHARED["style"])[None])
         pictures = self.pictures(Way.modules, ("style",), words, shown, {"style": weight})
         hue = self.world.judge.seen(pictures)["hue"]
         return (apart(hue, bin_of(self.wanted.hue) / BINS) < 0.25).astype(float)

@@ -19,11 +19,13 @@ from recipes.base.latents import shaken
 
 from .cells import Cells
 
+MIRRORED = 0.1  # the denoiser, which is frozen, was never taught to mirror
+
 
 def moved(pictures: np.ndarray) -> np.ndarray:
-    """Pictures (count, 64, 64, 3) turned, scaled, shifted and mirrored, farther than the denoiser's own were."""
-    flipped = np.where(np.random.random(len(pictures))[:, None, None, None] < 0.5, pictures[:, :, ::-1], pictures)
-    return bytes_of(shaken(pixels_of(flipped), angle=0.15, size=0.12, shift=0.08))
+    """Pictures (count, 64, 64, 3) turned, scaled and shifted as far as the denoiser's own were; a few mirrored too."""
+    flipped = np.where(np.random.random(len(pictures))[:, None, None, None] < MIRRORED, pictures[:, :, ::-1], pictures)
+    return bytes_of(shaken(pixels_of(flipped), angle=0.06, size=0.05, shift=0.05))
 
 
 def nudged(pictures: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
     python -m recipes.modules.run style --steps 4000       trains one and writes it into the model's folder; resumes
     python -m recipes.modules.run style silhouette         both jointly: the upper bound of two that were trained apart
     python -m recipes.modules.run style --way decoupled    a rival; for benchmarks, so it is not shipped
+    python -m recipes.modules.run silhouette --blocks 4 --runs runs/modules-4 --out runs/modules-4/modules    a pilot
 
 On two cores, a process on each, and with bfloat16 products:
 
@@ -20,6 +21,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 
+import numpy as np
 import torch
 import typer
 from diffusers import DDIMScheduler, StableDiffusionPipeline
@@ -39,7 +41,9 @@ from .senses import ENCODERS, Batch, batches
 from .training import begin, ended
 from .ways import Ground, Way, born, objective_of, run_name
 
-INNER = 160  # the width that parts work in: 3 MB a module
+BLOCKS = 2  # what `connect.TextCarrier` has if it is not told otherwise, as whoever loads what ships does
+INNER = {2: 160, 4: 112}  # by blocks, the width that parts work in: 3 MB a module
+FOLDER = model_folder("emoji") / "modules"
 SOUGHT_ON = ["silhouette"]  # where a way's learning rate is sought: the sense that the most of a picture hangs on
 
 
@@ -58,20 +62,24 @@ def main(
     search_steps: int = typer.Option(STEPS, help="Training steps of each learning rate in that search."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps what it made."),
     runs: Path = typer.Option(Path("runs/modules"), help="Where training is kept."),
-    out: Path = typer.Option(model_folder("emoji") / "modules", help="Where a finished module goes."),
+    out: Path = typer.Option(FOLDER, help="Where a finished module goes."),
     hours: float | None = typer.Option(None, help="Stop after so long; it resumes next time."),
     save_every: int = typer.Option(500, help="Steps between checkpoints."),
     scale: float = typer.Option(1.0, help="Of the gates in the written file; see benchmarks.connect.loudness."),
+    blocks: int = typer.Option(BLOCKS, help="After which modules speak: 2, or 4 for pilots, narrower ones."),
     every: int = typer.Option(1, help="Learn from every so many cells only: for rehearsals."),
 ) -> None:
     """Train; when all steps of a module are done, write its file."""
     torch.set_num_threads(1)
+    if blocks != BLOCKS and out == FOLDER:
+        raise SystemExit(f"modules of {blocks} blocks do not go with the {BLOCKS} of those that ship; name an --out.")
     names = sorted(map(str, senses))
     state = processes()
     with state.main_process_first():
         cells = Cells.read(base, every)
         batch_at = batches(names, cells, base, runs, batch)
-    ground = ground_of(load_pipeline(model_folder("emoji"), device="cpu"), channel_weights(base / "latents"))
+    pipe = load_pipeline(model_folder("emoji"), device="cpu")
+    ground = ground_of(pipe, base, channel_weights(base / "latents"), blocks)
     ground.unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
     called = run_name(way, names)
     if rate is None:
@@ -81,7 +89,7 @@ def main(
             lambda: objective_of(ground, born(ground, way, SOUGHT_ON)), seeking, runs / "rates" / way,
             steps=search_steps, batch=batch,
         )  # fmt: skip
-    begin(runs / called, way=str(way), steps=steps, batch=batch, rate=rate)
+    begin(runs / called, way=str(way), steps=steps, batch=batch, rate=rate, blocks=blocks)
     parts = born(ground, way, names)
     learning = objective_of(ground, parts)
     stop_after = None if hours is None else hours * 3600
@@ -98,15 +106,27 @@ def main(
     })  # fmt: skip
 
 
-def ground_of(pipe: StableDiffusionPipeline, channels: Tensor | None = None) -> Ground:
+def ground_of(
+    pipe: StableDiffusionPipeline, base: Path, channels: Tensor | None = None, blocks: int = BLOCKS
+) -> Ground:
     """The emoji model, frozen, and what its senses look at.
 
     Args:
         channels: What each latent channel counts in training, as it did when the model itself was trained.
+        blocks: After which modules speak.
+
+    Raises:
+        SystemExit: nobody chose a width for so many blocks.
     """
+    if blocks not in INNER:
+        raise SystemExit(f"--blocks {blocks}: name one of {', '.join(map(str, INNER))}.")
     pipe.unet.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     features = {name: encoder().features for name, encoder in ENCODERS.items()}
-    return Ground(pipe.unet, TextCarrier.of(pipe), DDIMScheduler(**NOISE), features, INNER, LATE, channels)
+    blank = torch.from_numpy(np.load(base / "words/blank.npy").astype(np.float32))
+    return Ground(
+        pipe.unet, TextCarrier.of(pipe, blocks=blocks), DDIMScheduler(**NOISE), features, INNER[blocks], blank, LATE,
+        channels,
+    )  # fmt: skip
 
 
 def found_of(learning: Learning, batch_at: Callable[[int], Batch], name: str) -> dict[str, float]:

@@ -20,6 +20,7 @@ class Training:
     Attributes:
         batch: Pictures a step, of all processes together.
         precision: Of products, as accelerate was told.
+        blocks: Of the connector, after each of which modules speak.
         seconds: Over all sessions.
     """
 
@@ -29,6 +30,7 @@ class Training:
     processes: int
     precision: str
     rate: float
+    blocks: int
     seconds: float
 
 
@@ -36,7 +38,7 @@ def begin(run: Path, **settings: Any) -> None:
     """Take down how a run is trained. Every process calls this.
 
     Args:
-        settings: `way`, `steps`, `rate`, and `batch`, the pictures a step and process.
+        settings: `way`, `steps`, `rate`, `blocks`, and `batch`, the pictures a step and process.
 
     Raises:
         SystemExit: it was begun with other settings, by another number of processes, or at another precision.
@@ -47,14 +49,32 @@ def begin(run: Path, **settings: Any) -> None:
         "precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),
     }  # fmt: skip
     with state.main_process_first():
-        try:
-            keep_settings(run, settings | shared)
-        except CardError as error:
-            raise SystemExit(str(error)) from error
+        keep_or_refuse(run, **(settings | shared))
+
+
+def keep_or_refuse(run: Path, **settings: Any) -> None:
+    """Keep what a run is begun with beside it.
+
+    Raises:
+        SystemExit: it was begun with other settings.
+    """
+    try:
+        keep_settings(run, settings)
+    except CardError as error:
+        raise SystemExit(str(error)) from error
 
 
 def ended(run: Path) -> Training:
-    """What a finished run was.
+    """What a finished training of parts was.
+
+    Raises:
+        SystemExit: there is none, or it was stopped on the way.
+    """
+    return Training(**finished(run))
+
+
+def finished(run: Path) -> dict[str, Any]:
+    """What a finished run was begun with, and its seconds.
 
     Raises:
         SystemExit: there is none, or it was stopped on the way.
@@ -65,7 +85,7 @@ def ended(run: Path) -> Training:
     told, done = json.loads(settings.read_text()), json.loads(progress.read_text())
     if done["step"] < told["steps"]:
         raise SystemExit(f"{run}: stopped at step {done['step']:,} of {told['steps']:,}; repeat its command to go on.")
-    return Training(**told, seconds=done["seconds"])
+    return {**told, "seconds": done["seconds"]}
 
 
 def told_by(card: Mapping[str, Any]) -> Training:

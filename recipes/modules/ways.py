@@ -42,6 +42,7 @@ class Ground:
         noise: The scheduler that the UNet learnt with.
         features: What each sense looks at.
         inner: The width that parts work in.
+        blank: States of no words, (tokens, width).
         late: Less than 1 dwells on time steps of much noise, where senses are settled.
         channels: What each latent channel counts in the loss; all alike if None.
     """
@@ -51,6 +52,7 @@ class Ground:
     noise: Any
     features: Mapping[str, Features]
     inner: int
+    blank: Tensor
     late: float = 1.0
     channels: Tensor | None = None
 
@@ -89,17 +91,22 @@ def objective_of(ground: Ground, parts: Parts) -> nn.Module:
         stack, host = Stack(ground.connector, modules), hosts.of(ground.unet)
         return Learning(stack, host, ground.noise, late=ground.late, channels=ground.channels)
     adapters = {name: part for name, part in parts.items() if isinstance(part, Adapter)}
-    return Rivalry(adapters, ground.unet, ground.connector, ground.noise, late=ground.late, channels=ground.channels)
+    return Rivalry(
+        adapters, ground.unet, ground.connector, ground.noise, ground.blank, late=ground.late, channels=ground.channels
+    )
 
 
 def trained(ground: Ground, way: Way, names: Sequence[str], runs: Path) -> Parts:
     """Parts as their training left them, frozen.
 
     Raises:
-        SystemExit: they were not trained to the end.
+        SystemExit: they were not trained to the end, or on a connector of other blocks.
     """
-    run = runs / run_name(way, names)
-    ended(run)
+    run, blocks = runs / run_name(way, names), ground.connector.form.blocks
+    if (told := ended(run).blocks) != blocks:
+        raise SystemExit(
+            f"{run}: trained on a connector of {told} blocks, and this one has {blocks}; name its --blocks."
+        )
     parts = born(ground, way, names)
     wear_average(objective_of(ground, parts), run)
     for part in parts.values():

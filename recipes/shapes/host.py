@@ -20,10 +20,11 @@ from torch.nn import functional as F
 from intarsia.connect import Features, SemanticConnector
 from intarsia.train import Schedule, fit, wear_average
 from intarsia.train.noising import noised
+from recipes.modules.training import keep_or_refuse
 from recipes.modules.ways import Ground
 
 from .scenes import SIDE, drawn, some
-from .words import PLACES, WIDTH, only, said
+from .words import MARKS, PLACES, WIDTH, said
 
 FOLD = 2
 NOISE = {
@@ -73,7 +74,11 @@ def trained_host(out: Path, eye: Features, *, senses: tuple[str, ...], steps: in
 
     Args:
         eye: What every sense looks through.
+
+    Raises:
+        SystemExit: what is kept there was trained for another number of steps.
     """
+    keep_or_refuse(out, steps=steps)
     torch.manual_seed(seed)
     unet = UNet2DConditionModel(**SHAPE).to(memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
@@ -93,7 +98,7 @@ def trained_host(out: Path, eye: Features, *, senses: tuple[str, ...], steps: in
     fit(hosting, batch_at, schedule, out, seed=seed)
     wear_average(hosting, out)
     hosting.eval().requires_grad_(False)
-    return Ground(unet, connector, DDIMScheduler(**NOISE), dict.fromkeys(senses, eye), INNER, LATE)
+    return Ground(unet, connector, DDIMScheduler(**NOISE), dict.fromkeys(senses, eye), INNER, MARKS, LATE)
 
 
 @torch.no_grad()
@@ -109,7 +114,6 @@ def draw(
         around: Entered while some rows are drawn; see `recipes.modules.ways.heard`. It has to tell the UNet's words.
     """
     noise = DDIMScheduler(**NOISE)
-    blank = said(some(1), only()[None])
     state, mine = PartialState(cpu=not torch.cuda.is_available()), []
     for start in range(BATCH * state.process_index, len(words), BATCH * state.num_processes):
         told = words[start : start + BATCH]
@@ -118,7 +122,7 @@ def draw(
         latents = torch.stack([torch.randn(size, generator=generator) for generator in generators])
         noise.set_timesteps(steps)
         with around(slice(start, start + len(told))):
-            both = torch.cat([blank.expand_as(told), told])
+            both = torch.cat([MARKS.expand_as(told), told])
             for time in noise.timesteps:
                 without, with_words = ground.unet(
                     torch.cat([latents, latents]), time, encoder_hidden_states=both

@@ -3,8 +3,10 @@
     python -m recipes.shapes.run --seed 0     hours on one core; resumes, and may be killed at any time
     python -m recipes.shapes.run --seed 0 --way modules    only ours; then the others, when there is time
     python -m recipes.shapes.run --seed 1     once seed 0 has left its learning rates; then side by side with it
+    python -m recipes.shapes.run --seed 1 --ground    what waits for no rates: eye, judge and text-to-image model
 
-Nothing is needed beside what it draws itself. `benchmarks.shapes.run` reads what it keeps.
+Once a seed's ground is there, and not before, its ways may be shared out among processes that run side by side. Nothing
+is needed beside what it draws itself. `benchmarks.shapes.run` reads what it keeps.
 """
 
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ import typer
 from intarsia.connect import Features
 from intarsia.train import fit
 from recipes.modules.rates import STEPS, chosen_rate, schedule_of
-from recipes.modules.training import Training, begin, ended
+from recipes.modules.training import Training, begin, ended, finished
 from recipes.modules.ways import Ground, Parts, Way, born, objective_of, run_name, trained
 
 from .host import trained_host
@@ -50,6 +52,16 @@ class World:
     seed: int
     runs: Path
     sizes: Sizes = Sizes()
+
+    @classmethod
+    def kept(cls, seed: int, runs: Path) -> "World":
+        """One that was trained, for as long as it was.
+
+        Raises:
+            SystemExit: its host or its judge was not, or not to the end.
+        """
+        host, judge = (finished(cls(seed, runs).folder / name)["steps"] for name in ("host", "judge"))
+        return cls(seed, runs, Sizes(sight=judge, host=host))
 
     @property
     def folder(self) -> Path:
@@ -94,7 +106,8 @@ class World:
         rate, run = self.rate(way), self.folder / run_name(way, names)
         batch_at = batches(names, self.eye, self.sizes.batch)
         learning = objective_of(self.ground, born(self.ground, way, names, self.seed))
-        begin(run, way=str(way), steps=self.sizes.parts, batch=self.sizes.batch, rate=rate)
+        blocks = self.ground.connector.form.blocks
+        begin(run, way=str(way), steps=self.sizes.parts, batch=self.sizes.batch, rate=rate, blocks=blocks)
         fit(learning, batch_at, schedule_of(self.sizes.parts, rate), run, seed=self.seed)
 
     def parts(self, way: Way, names: tuple[str, ...], *, joint: bool = False) -> Parts:
@@ -107,11 +120,15 @@ class World:
         found = [trained(self.ground, way, group, self.folder) for group in groups]
         return {name: part for parts in found for name, part in parts.items()}
 
+    def prepare(self) -> tuple[Ground, Sight]:
+        """All that waits for no learning rate: the host, for which the eye comes first, and the judge."""
+        return self.ground, self.judge
+
     def train_all(self, ways: list[Way]) -> None:
         """All learning rates, so that other worlds can begin; then all parts."""
         for way in ways:
             self.rate(way)
-        self.judge.eval()
+        self.prepare()
         for way, names in trainings_of(ways):
             self.train(way, names)
 
@@ -134,6 +151,7 @@ def trainings_of(ways: list[Way]) -> list[tuple[Way, tuple[str, ...]]]:
 def main(
     seed: int = typer.Option(0, help="Of everything."),
     way: list[Way] = typer.Option(list(Way), help="Which ways; all if not given."),
+    ground: bool = typer.Option(False, "--ground", help="Only what the ways stand on, and the judge."),
     sight_steps: int = typer.Option(Sizes.sight, help="Training steps of the eye and of the judge."),
     host_steps: int = typer.Option(Sizes.host, help="Of the text-to-image model."),
     steps: int = typer.Option(Sizes.parts, help="Of each sense in each way."),
@@ -141,7 +159,11 @@ def main(
 ) -> None:
     """Train what is not trained yet."""
     torch.set_num_threads(1)
-    World(seed, runs, Sizes(sight_steps, host_steps, steps)).train_all(way)
+    world = World(seed, runs, Sizes(sight_steps, host_steps, steps))
+    if ground:
+        world.prepare()
+    else:
+        world.train_all(way)
 
 
 if __name__ == "__main__":

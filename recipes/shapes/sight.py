@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intarsia.train import Schedule, fit, wear_average
+from recipes.modules.training import keep_or_refuse
 
 from .scenes import BINS, NAMED, PATTERNS, SHAPES, Scenes, bin_of, drawn, some
 
@@ -81,7 +82,12 @@ def worn(pictures: Tensor) -> Tensor:
 
 
 def trained_sight(channels: Sequence[int], out: Path, *, steps: int, seed: int, batch: int = 64) -> Sight:
-    """A network that was taught with scenes of all kinds, none leaning, frozen; resumes, and is kept in `out`."""
+    """A network that was taught with scenes of all kinds, none leaning, frozen; resumes, and is kept in `out`.
+
+    Raises:
+        SystemExit: what is kept there was trained for another number of steps.
+    """
+    keep_or_refuse(out, steps=steps)
     torch.manual_seed(seed)
     sight = Sight(channels)
 

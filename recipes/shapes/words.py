@@ -23,7 +23,7 @@ def frozen_states() -> tuple[Tensor, Tensor]:
     return words, torch.randn(len(PLACES), WIDTH, generator=generator)
 
 
-WORDS, MARKS = frozen_states()
+WORDS, MARKS = frozen_states()  # the marks by themselves are what is said of nothing
 
 
 def numbers_of(scenes: Scenes) -> np.ndarray:

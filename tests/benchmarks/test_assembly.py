@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.connect.assembly import Assembly, Scale, assembly_of, groups_of
+from benchmarks.connect.assembly import AS_TRAINED, Assembly, Scale, assembly_of, groups_of
 from benchmarks.connect.conflict import SHADES, STEP, plain, sided_with_words
 from benchmarks.connect.metrics import interval, ratio_interval
 
@@ -25,9 +25,18 @@ def drawn(way, names, swapped):
     return figures(style + 0.03 * (swapped == "palette"), distance)
 
 
+def changed(sense):
+    """Exchanging the palette changes colours by 8 and one style in twenty-five; exchanging the style, half of them."""
+    return {"palette": figures(0.04, 8.0), "style": figures(0.5, 0.2)}[sense]
+
+
+def assembled(*ways, drawn=drawn, changed=changed, joint=SENSES) -> Assembly:
+    return assembly_of(SENSES, SCALES, ["modules", *ways], joint, drawn, changed)
+
+
 @pytest.fixture
 def assembly() -> Assembly:
-    return assembly_of(SENSES, SCALES, ["modules", "decoupled", "concatenated"], SENSES, drawn)
+    return assembled("decoupled", "concatenated")
 
 
 def test_all_groups():
@@ -58,38 +67,60 @@ def test_a_way_without_effect_cannot_win(assembly):
 
 
 def test_modules_that_do_nothing_keep_nothing():
-    idle = assembly_of(SENSES, SCALES, ["modules"], (), lambda *_: figures(0.2, 10.0))
+    idle = assembled(drawn=lambda *_: figures(0.2, 10.0), joint=())
     kept = [claim for claim in idle.claims("words", alone=False) if "retention" in claim.name]
     assert len(kept) == 2
     assert not any(claim.holds for claim in kept)
 
 
-def test_cross_talk_is_in_parts_of_the_own_effect(assembly):
+def test_cross_talk_is_in_parts_of_what_the_own_reference_changes(assembly):
     crossed = assembly.cross_talk()
-    assert crossed["palette"]["style told"]["share"] == pytest.approx(0.03 / 0.8 / 0.8)
-    assert crossed["style"]["distance"] == {"share": 0, "interval": [0, 0]}
+    assert crossed["palette"]["style told"]["share"] == pytest.approx(0.04 / 0.5)
+    assert crossed["style"]["distance"]["share"] == pytest.approx(0.2 / 8)
+    assert crossed["style"]["distance"]["interval"] == pytest.approx([0.2 / 8] * 2)
+    (claim,) = [claim for claim in assembly.claims("words", alone=True) if "cross-talk" in claim.name]
+    assert claim.value == pytest.approx(0.08)
+    assert claim.holds
 
 
-def test_cross_talk_is_measured_on_pictures_of_its_own():
-    """Of many that are noisy: the interval holds the truth, and is narrower the more pictures there are."""
+def test_cross_talk_that_means_hide_is_told():
+    """Every second picture loses its style and every other one gains it, so that no mean moves."""
+    mixed = np.arange(50) % 2
+    hidden = assembled(
+        drawn=lambda way, names, swapped: (
+            drawn(way, names, swapped)
+            | (
+                {"style told": mixed if swapped is None else 1 - mixed}
+                if len(names) == 2 and swapped != "style"
+                else {}
+            )
+        ),
+        changed=lambda sense: figures(1.0, 8.0) if sense == "palette" else figures(0.5, 0.2),
+    )
+    told = hidden.cross_talk()["palette"]["style told"]
+    assert told["signed"] == 0
+    assert told["share"] == 2
 
-    def crossed(count):
-        def draw(swapped):
-            rng, found = np.random.default_rng(count), figures(0.8 - 0.6 * (swapped == "style"), 2.0)
-            noise = rng.normal(0, 2, (2, count))
-            return {
-                "style told": np.full(count, found["style told"][0]),
-                "distance": noise[0] if swapped is None else noise[1] + 0.4,
-            }
 
-        one = assembly_of(SENSES, SCALES, ["modules"], (), drawn, draw)
-        return one.cross_talk()["style"]["distance"]
+def test_what_means_would_say_of_cross_talk_is_told_beside(assembly):
+    assert assembly.cross_talk()["palette"]["style told"]["signed"] == pytest.approx(0.03 / 0.8 / 0.8)
 
-    few, many = crossed(200), crossed(5000)
-    low, high = many["interval"]
-    assert low < 0.04 / (0.6 / 0.8) < high
-    assert low < many["share"] < high
-    assert high - low < 0.5 * np.subtract(*few["interval"][::-1])
+
+def test_a_pilot_exchanges_nothing():
+    asked = []
+    pilot = assembled(drawn=lambda *row: asked.append(row) or drawn(*row), changed=None, joint=())
+    assert all(swapped is None for _, _, swapped in asked)
+    assert pilot.told()[-1] == {"cross-talk": {}}
+
+
+def test_rivals_are_set_beside_modules_as_they_were_trained():
+    """Here those are as weak together as concatenation, whatever a scale made of them afterwards."""
+    plain = {AS_TRAINED: "concatenated"}
+    both = assembled(
+        AS_TRAINED, "concatenated", drawn=lambda way, names, swapped: drawn(plain.get(way, way), names, swapped)
+    )
+    claims = {claim.name: claim.value for claim in both.claims("words", alone=True)}
+    assert claims["mean retention above concatenated"] == claims["mean gain above concatenated"] == 0
 
 
 def test_rows_name_all_that_was_drawn(assembly):
@@ -106,6 +137,18 @@ def test_intervals_hold_what_they_are_of():
     low, high = ratio_interval(values, 2 * values)
     assert low == pytest.approx(0.5) == high
     assert interval(np.array([1.0, np.nan])) == [1.0, 1.0]
+    assert np.isnan(interval(np.array([np.nan]))).all()
+
+
+def test_pictures_of_one_cell_count_once():
+    """Four copies of each value say no more than one: the interval is as wide, and twice as wide as if they did."""
+    values = np.random.default_rng(0).random(100)
+    copies, cells = np.tile(values, 4), np.tile(np.arange(100), 4)
+    width, blind, known = (np.diff(one)[0] for one in (interval(values), interval(copies), interval(copies, cells)))
+    assert known == pytest.approx(width)
+    assert blind == pytest.approx(width / 2, rel=0.1)
+    holed = np.where(cells == 3, np.nan, copies)
+    assert np.diff(interval(holed, cells))[0] == pytest.approx(width, rel=0.1)
 
 
 def test_pictures_side_with_the_colour_that_they_have():

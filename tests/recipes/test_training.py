@@ -8,8 +8,8 @@ import pytest
 from recipes.modules.training import Training, begin, ended, refuse_unequal, told_by
 from recipes.shapes.run import Sizes, World
 
-SETTINGS = {"way": "decoupled", "steps": 4000, "batch": 32, "rate": 1e-3}
-ONE = Training("decoupled", 4000, 32, 1, "no", 1e-3, 60.0)
+SETTINGS = {"way": "decoupled", "steps": 4000, "batch": 32, "rate": 1e-3, "blocks": 2}
+ONE = Training("decoupled", 4000, 32, 1, "no", 1e-3, 2, 60.0)
 
 
 @pytest.fixture(autouse=True)
