@@ -5,8 +5,9 @@
     python -m benchmarks.factory.devices --quick                a tiny detector on two of them; its figures mean nothing
 
 Without a kit it is the recipe's detector, fresh: seconds do not depend on weights. Every device gets a file of its own,
-orders of the same shares of its own dense seconds, and a look at the models afterwards with a fresh clock. At last a
-pack of three scenarios is switched. ExecuTorch sets its threads itself, so models on it are compared, and not timed.
+orders of the same shares of its own dense seconds, and a look at the models afterwards, each beside the dense one. Then
+seconds of a classifier are predicted, larger than those of recipes; a pack of three scenarios is switched; and models
+are exported to every runtime and compared with PyTorch. ExecuTorch sets its threads itself, so nothing is timed on it.
 """
 
 import statistics
@@ -19,25 +20,26 @@ import torch
 import typer
 from torch import nn
 
+from benchmarks.factory.rows import weights_of
+from benchmarks.factory.timing import dense_seconds, fastest_over_dense, made_at, seconds_over
 from benchmarks.keeping import kept_row
 from benchmarks.results import Claim, at_least, at_most, write_result
-from intarsia import OverBudget, factory
+from intarsia import OverBudget, RigError, factory
 from intarsia.factory import Kit, Task
 from intarsia.factory.clocks import Clock, RuntimeClock, WallClock
-from intarsia.factory.runtimes import TORCH
+from intarsia.factory.runtimes import FORMATS, NEAR_THINGS, TORCH, export
 from intarsia.hosts import timm_supernet
-from intarsia.rig import bake
 from intarsia.rig.machine import processors
 from intarsia.train import seed_everything
 from recipes.sprites import run as finding
 
 DEVICES = ((TORCH, 1), (TORCH, 2), ("onnx", 1), ("openvino", 1))  # runtimes and threads
 FRACTIONS = (0.3, 0.5, 0.7)  # of the dense model's seconds on the same device
-NOISE = 1.02  # what may be measured afresh of a model that was measured at its budget
+NOISE = 1.02  # what may be measured afresh, beside the dense model, of one that was measured at its budget
 SURE = 2.0  # of a rehearsal, so that a model is found
 TASKS = ("red sword", "potion", "blue, green, dragon")
 SUBNETS, QUICK = 64, 24  # measured for a device
-PAIRS = 7
+CLASSIFIER = "resnet18", (3, 64, 64)  # untrained, for seconds do not depend on weights; 148 M MACs
 SWITCHED = 10.0  # milliseconds that switching may take
 APART = 0.02  # of the dense model's MACs, from which on two choices are said to differ
 
@@ -52,14 +54,16 @@ def main(
     torch.set_grad_enabled(False)
     found = factory.load_kit(kit) if kit is not None else fresh_kit(quick)
     with tempfile.TemporaryDirectory() as scrap:
-        place = Path(scrap) if quick else runs / found.host.outline.shape_hash
+        place = Path(scrap) if quick else runs / weights_of(found)[:12]
         rows = [
             kept_row(place / f"{name(*on)}.json", lambda on=on: device_row(found, *on, quick=quick))
             for on in (DEVICES[::3] if quick else DEVICES)
             if on[1] <= processors()
         ]
+        rows.append(kept_row(place / "classifier.json", lambda: classifier_row(quick)))
         rows.append(kept_row(place / "pack.json", lambda: pack_row(found)))
-    for line in choices(rows[:-1]):
+        rows += [kept_row(place / f"exported-{to}.json", lambda to=to: exported_row(found, to)) for to in FORMATS]
+    for line in choices([row for row in rows if row["kind"] == "device"]):
         print(line)
     settings = {"quick": quick, "kit": "trained" if kit else "fresh", "tasks": TASKS, "fractions": FRACTIONS,
                 "macs": found.host.outline.macs}  # fmt: skip
@@ -85,20 +89,6 @@ def fresh_kit(quick: bool) -> Kit:
     return Kit(host, assembler, finding.SPACE, lowest, (finding.MEAN,) * 3, (finding.STD,) * 3)
 
 
-def made_at(kit: Kit, task: Task, share: float) -> nn.Module:
-    """The model of a task at a share of the MACs."""
-    ranking = kit.assembler.rank([task], kit.grounds)[0]
-    return bake(ranking.plan(ranking.cut_at_share(share)), kit.host)[0].eval()
-
-
-def fastest_over_dense(kit: Kit, task: Task, clock: Clock) -> tuple[float, float]:
-    """Seconds of the smallest model over those of the largest, the median of pairs; and the largest one's."""
-    small, large = (made_at(kit, task, share) for share in (kit.lowest, kit.highest))
-    shown = torch.zeros(1, *kit.host.size)
-    pairs = [(clock.seconds(small, shown), clock.seconds(large, shown)) for _ in range(PAIRS)]
-    return statistics.median(one / other for one, other in pairs), statistics.median(other for _, other in pairs)
-
-
 def device_row(kit: Kit, runtime: str, threads: int, *, quick: bool) -> dict[str, object]:
     """A device file, orders at shares of the dense seconds, and their models measured afresh."""
     wall = WallClock(threads=threads)
@@ -107,7 +97,7 @@ def device_row(kit: Kit, runtime: str, threads: int, *, quick: bool) -> dict[str
         device = factory.meter_device(kit.host, subnets=QUICK if quick else SUBNETS, clock=clock)
         score = device.scores["seconds"]
         tasks = [kit.space.read(words) for words in (TASKS[:1] if quick else TASKS)]
-        fastest, _ = fastest_over_dense(kit, tasks[0], clock)
+        fastest = fastest_over_dense(kit, tasks[0], clock)
         orders = [
             order_row(kit, task, fraction, device, clock)
             for task in tasks
@@ -121,18 +111,44 @@ def device_row(kit: Kit, runtime: str, threads: int, *, quick: bool) -> dict[str
 
 def order_row(kit: Kit, task: Task, fraction: float, device: factory.Device, clock: Clock) -> dict[str, object]:
     """One order of a share of the dense model's seconds."""
-    shown = torch.zeros(1, *kit.host.size)
-    dense = clock.seconds(made_at(kit, task, kit.highest), shown)
+    largest = made_at(kit, task, kit.highest)
+    dense = dense_seconds(largest, kit.host.size, clock)
     row = {"task": ", ".join(kit.space.spoken(task)), "fraction": fraction, "dense seconds": dense}
     try:
         done = factory.fulfil(factory.Order(task, factory.Budget(seconds=fraction * dense), device), kit, clock=clock)
     except OverBudget as refusal:
         return row | {"refused": refusal.cheapest["seconds"]}
-    again = statistics.median(clock.seconds(done.model, shown) for _ in range(PAIRS))
+    again = seconds_over(done.model, largest, kit.host.size, clock)
     return row | {
         "share of MACs": done.costs["macs"] / kit.host.outline.macs, "promised over budget": done.costs["seconds"] /
-        (fraction * dense), "afresh over budget": again / (fraction * dense), "measured": done.measured, **done.took,
+        (fraction * dense), "afresh over budget": again / fraction, "measured": done.measured, **done.took,
     }  # fmt: skip
+
+
+def classifier_row(quick: bool) -> dict[str, object]:
+    """How well seconds of a classifier's models are predicted, on PyTorch and one thread."""
+    seed_everything(0)
+    architecture, size = ("test_resnet", (3, 32, 32)) if quick else CLASSIFIER
+    host = timm_supernet.create(architecture, size, num_classes=10)
+    device = factory.meter_device(host, subnets=QUICK if quick else SUBNETS, clock=WallClock(threads=1))
+    score = device.scores["seconds"]
+    return {
+        "kind": "classifier", "macs": host.outline.macs, "spearman": score.spearman, "error_95": score.error_95,
+        "within_10": score.within_10, "held out": device.held_out,
+    }  # fmt: skip
+
+
+def exported_row(kit: Kit, runtime: str) -> dict[str, object]:
+    """By how much models on another runtime answer otherwise than PyTorch: the smallest and the largest of a task."""
+    task, apart = kit.space.read(TASKS[0]), []
+    try:
+        for share in (kit.lowest, kit.highest):
+            with tempfile.TemporaryDirectory() as folder:
+                model = made_at(kit, task, share)
+                apart.append(export(model, kit.host.size, runtime, Path(folder), things=kit.space.things))
+    except RigError as refusal:
+        return {"kind": "exported", "to": runtime, "refused": str(refusal)}
+    return {"kind": "exported", "to": runtime, "apart": max(apart)}
 
 
 def pack_row(kit: Kit) -> dict[str, object]:
@@ -183,13 +199,18 @@ def choices(rows: Sequence[dict]) -> list[str]:
 
 def claims_of(rows: Sequence[dict]) -> list[Claim]:
     """What is held against targets: all of them for each device."""
+    kinds = ("device", "classifier", "pack", "exported")
+    devices, classifiers, (pack,), exported = ([row for row in rows if row["kind"] == kind] for kind in kinds)
     claims = []
-    *devices, pack = rows
-    for row in devices:
-        orders, where = [one for one in row["orders"] if "refused" not in one], row["device"]
+    for row in [*devices, *classifiers]:
+        where = row.get("device", "a classifier")
         claims += [
             at_least(f"{where}: rank correlation of predicted and measured seconds", row["spearman"], 0.95),
             at_least(f"{where}: share of held-out models predicted within 10 %", row["within_10"], 0.95),
+        ]
+    for row in devices:
+        orders, where = [one for one in row["orders"] if "refused" not in one], row["device"]
+        claims += [
             at_most(f"{where}: seconds of the fastest model over the dense one's", row["fastest over dense"], 0.25),
             at_most(f"{where}: seconds promised over budget, worst", most(orders, "promised over budget"), 1.0),
             at_most(f"{where}: seconds afresh over budget, worst", most(orders, "afresh over budget"), NOISE),
@@ -201,6 +222,8 @@ def claims_of(rows: Sequence[dict]) -> list[Claim]:
         at_least("share of the MACs by which two devices' choices for one order differ, most", max(apart, default=0.0),
                  APART),
         at_most("milliseconds to switch the scenario of a pack", pack["switch milliseconds"], SWITCHED),
+        *(at_most(f"{row['to']}: what boxes, in pixels, or scores differ by from PyTorch's",
+                  row.get("apart", float("inf")), NEAR_THINGS) for row in exported),
     ]  # fmt: skip
 
 

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from benchmarks.factory.worlds import World
 from intarsia import rig
 from intarsia.factory import Task
+from intarsia.factory.exams import own_answers
 from intarsia.factory.frontier import marked
 from intarsia.plan import Plan
 from intarsia.train import seed_everything
 
-BATCH, RATE = 48, 2e-3  # pictures a step, peak of AdamW
-LOOK, LOOKS = 0.5, 10  # seconds between looks at the exam, at least, and looks on the way to a moment, at most
+BATCH = 48  # pictures a step
+CLIPPED = 1.0  # norm of gradients, as where kits are trained
+LOOK, LOOKS = 0.5, 10  # seconds from one look at the exam to the next, at least; and a share of those gone by
 HEADS = ("fc", "classifier", "reach", "names")  # of the supernets of these worlds
 RATIOS = 8  # tries at a pruning ratio
 
@@ -40,6 +42,7 @@ class Taught:
 
 def step(optimizer: torch.optim.Optimizer, model: nn.Module, loss: Tensor) -> None:
     loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), CLIPPED)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
 
@@ -54,12 +57,12 @@ def taught(model: nn.Module, task: Task, world: World, moments: Sequence[float],
     """
     if world.aid is not None:
         world.aid(model)
-    optimizer = torch.optim.AdamW(model.requires_grad_(True).parameters(), lr=RATE)
+    optimizer = torch.optim.AdamW(model.requires_grad_(True).parameters(), lr=world.rate)
     best, reached, spent = marked(model.eval(), *world.exam(task)), None, 0.0
     accuracy, seconds = [], []
     for moment in moments:
         while spent < moment and reached is None:
-            due = min(moment, spent + max(LOOK, moment / LOOKS))
+            due = min(moment, spent + max(LOOK, spent / LOOKS))
             model.train()
             while spent < due:
                 began = time.perf_counter()
@@ -78,20 +81,48 @@ def untrained(plan: Plan, world: World) -> nn.Module:
     return rig.bake(plan, world.host())[0]
 
 
-def plain(world: World, seconds: float, seed: int) -> nn.Module:
-    """The world's whole architecture as a classifier of all its answers, trained for so long at a falling rate."""
+class Plain(nn.Module):
+    """A world's whole architecture, which learns all concepts and is told nothing of tasks."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.model = world.host().module.requires_grad_(True)
+        self.probe = world.probe(self.model) if world.probe else None
+
+    def wrong(self, pictures: Tensor, concepts: Tensor) -> Tensor:
+        """What the supernet's first stage minimises."""
+        if self.probe is None:
+            return F.cross_entropy(self.model(pictures), concepts)
+        return self.probe.wrong(self.probe(self.model, pictures), concepts)
+
+
+class Chooser(nn.Module):
+    """What a plain model says to one task: the task's own answers, or what follows from the concepts that it sees."""
+
+    def __init__(self, whole: Plain, world: World, task: Task) -> None:
+        super().__init__()
+        self.whole, self.world, self.task = whole, world, task
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        if self.whole.probe is None:
+            return own_answers(self.world.space, self.whole.model(pictures), self.task)
+        seen = self.whole.probe(self.whole.model, pictures).cells.argmax(1)
+        return F.one_hot(self.world.answered(self.task, seen), len(self.task.answers)).float()
+
+
+def plain(world: World, seconds: float, seed: int) -> Plain:
+    """The world's whole architecture, trained for so long at a falling rate."""
     seed_everything(seed)
-    model = world.host().module.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    whole = Plain(world).train()
+    optimizer = torch.optim.AdamW(whole.parameters(), lr=world.rate)
     spent, draw = 0.0, 0
     while spent < seconds:
         began = time.perf_counter()
-        optimizer.param_groups[0]["lr"] = RATE * (1 - spent / seconds)
-        pictures, answers = world.lessons.concepts(draw)
+        optimizer.param_groups[0]["lr"] = world.rate * (1 - spent / seconds)
         with torch.enable_grad():
-            step(optimizer, model, F.cross_entropy(model(pictures), answers))
+            step(optimizer, whole, whole.wrong(*world.lessons.concepts(draw)))
         spent, draw = spent + time.perf_counter() - began, draw + 1
-    return model.eval()
+    return whole.eval()
 
 
 def pruned(model: nn.Module, size: tuple[int, int, int], macs: float) -> nn.Module:

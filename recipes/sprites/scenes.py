@@ -9,7 +9,8 @@ from PIL import Image
 from .sprites import CLASSES, NAMES, Sprites
 
 TILE = 32
-UNSEEN = tuple((number, number % len(NAMES)) for number in range(len(CLASSES)))  # (class, colour) pairs, for tests
+PAIRS = tuple((number, colour) for number in range(len(CLASSES)) for colour in range(len(NAMES)))  # class and colour
+UNSEEN = tuple((number, number % len(NAMES)) for number in range(len(CLASSES)))  # pairs in no picture to learn from
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Scenery:
 
         Args:
             rows: Sprites to choose from, if not all of `rows()`; asking once is faster.
-            asked: Sprites of which one is put into the scene, though others may hide it.
+            asked: Sprites of which one is put into the scene, though others may hide it; at least one.
         """
         held, rows = self.sprites, self.rows() if rows is None else rows
         canvas = self._floor(draws)
@@ -75,7 +76,7 @@ class Scenery:
         count = draws.integers(self.things[0], self.things[1] + 1)
         classes = draws.integers(len(CLASSES), size=count)  # classes first, so that each is met equally often
         chosen = [draws.choice(own) for number in classes if len(own := rows[held.classes[rows] == number])]
-        if asked is not None and len(asked):
+        if asked is not None:
             place = draws.integers(len(chosen) + 1)
             chosen[place : place + 1] = [draws.choice(asked)]  # instead of another, or on top of all
         owner = np.full(canvas.shape[:2], -1)

@@ -7,11 +7,17 @@ sprites are also turned to every other hue, and kept if the measure then says th
 import re
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from intarsia import OutputExists
+from intarsia.saving import new_file
+
+from .tiles import ARCHIVE, tiles
 
 # The first that fits a tile's path.
 CLASSES = {
@@ -60,14 +66,32 @@ class Sprites:
     kinds: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write everything to one file."""
-        np.savez_compressed(path, **vars(self))
+        """Write everything to one file.
+
+        Raises:
+            OutputExists: something stands there.
+        """
+        with new_file(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> "Sprites":
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as held:
             return cls(**{name: held[name] for name in held.files})
+
+
+def read(folder: Path) -> Sprites:
+    """The sprites of a folder: sorted out of the archive in it the first time, which takes a minute.
+
+    Raises:
+        CardError: there is no archive, or it is another.
+    """
+    kept = folder / "sprites.npz"
+    if not kept.exists():
+        with suppress(OutputExists):  # another process was faster, and sorted out the same
+            sorted_out(tiles(folder / ARCHIVE)).save(kept)
+    return Sprites.load(kept)
 
 
 def large(picture: np.ndarray) -> bool:

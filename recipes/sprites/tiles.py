@@ -3,7 +3,7 @@
 They lie in the source of the game, version 0.28.0; nothing of its code is used. Debian 12 has it, where sources are
 switched on (`deb-src`):
 
-    apt-get source --download-only --tar-only crawl
+    cd runs/sprites/data && apt-get source --download-only --tar-only crawl
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from intarsia import CardError
 
+ARCHIVE = "crawl_0.28.0.orig.tar.xz"
 SHA256 = "5a6be168f8888b84bdb199184ca20bd8636f77ba7e9e0124ebee8850092f2f47"
 TILES = "/source/rltiles/"
 

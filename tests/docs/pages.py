@@ -13,7 +13,13 @@ from intarsia.cli import main as command
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-STEP = re.compile(r"^```python\n(?P<python>.*?)^```|^    (?P<command>intarsia [^\n]*?)(?: +#[^\n]*)?$", re.M | re.S)
+README = PAGES["README.md"]
+EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", README, re.S))
+STEP = re.compile(
+    r"^```python\n(?P<python>.*?)^```|^<!-- example of the README: (?P<example>\w+) -->$"
+    r"|^    (?P<command>intarsia [^\n]*?)(?: +#[^\n]*)?$",
+    re.M | re.S,
+)
 
 
 def commands_of(text: str) -> list[str]:
@@ -38,8 +44,8 @@ def walk(page: str, monkeypatch, changed: Callable[[str], str | None] = str) -> 
     found: dict[str, Any] = {}
     with torch.enable_grad():  # as it is where no test has switched it off
         for step in STEP.finditer(PAGES[page]):
-            if step["python"]:
-                exec(compile(step["python"], page, "exec"), found)
+            if python := step["python"] or EXAMPLES.get(step["example"]):
+                exec(compile(python, page, "exec"), found)
             elif (line := changed(step["command"])) is not None:
                 run(shlex.split(line), monkeypatch)
     return found

@@ -4,7 +4,7 @@ import re
 
 from intarsia import factory
 
-from .pages import PAGES, walk
+from .pages import walk
 
 
 def changed(line):
@@ -21,8 +21,3 @@ def test_the_page_runs(monkeypatch, tmp_path):
     assert {"model.onnx", "model.int8.onnx"} <= {path.name for path in (tmp_path / "out/colours").iterdir()}
     assert (tmp_path / "out/frontier/frontier.png").exists()
     assert set(found["pack"].scenarios) == {"warm", "colours"}
-
-
-def test_from_a_model_of_ones_own_to_a_kit_in_a_few_lines():
-    (snippet,) = [part for part in re.findall(r"```python\n(.*?)```", PAGES["kits.md"], re.S) if "learned(" in part]
-    assert len(snippet.strip().splitlines()) <= 15

@@ -3,18 +3,32 @@
 import re
 import shlex
 
+import numpy as np
+import onnxruntime
 import pytest
+import torch
 
-from .pages import PAGES, commands_of, run
-
-README = PAGES["README.md"]
-EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", README, re.S))
+from .pages import EXAMPLES, README, commands_of, run
 
 
 def test_the_faster_example_runs(capsys):
     exec(compile(EXAMPLES["faster"], "README: faster", "exec"), {})
     assert "host" in capsys.readouterr().out
-    assert README.count("```python") == len(EXAMPLES) == 1, "an example that is not run here"
+
+
+def test_fifteen_lines_lead_from_a_model_of_ones_own_to_onnx(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    given = {"pictures": torch.randn(80, 3, 32, 32), "answers": torch.arange(80) % 4}
+    with torch.enable_grad():
+        exec(compile(EXAMPLES["kit"], "README: kit", "exec"), given)
+    assert len(EXAMPLES["kit"].splitlines()) <= 15
+    session = onnxruntime.InferenceSession(tmp_path / "out/by-hand/model.onnx")
+    assert session.run(None, {session.get_inputs()[0].name: np.zeros((1, 3, 32, 32), np.float32)})[0].shape == (1, 3)
+
+
+def test_every_example_is_run():
+    assert README.count("```python") == len(EXAMPLES)
+    assert set(EXAMPLES) == {"faster", "kit"}
 
 
 def test_the_drawing_is_what_the_command_prints(monkeypatch, capsys):

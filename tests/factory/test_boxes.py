@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from intarsia.factory.boxes import Cells, Found, Things, answering, as_logits, fitting, found, losses, padded, sure_of
 from intarsia.hosts.detector import BOX, Detector
@@ -36,7 +37,10 @@ def test_cells_are_those_of_the_detector(cells):
     model = Detector("test_efficientnet", num_classes=5, width=16).eval()
     assert model.strides == STRIDES
     with torch.no_grad():
-        assert model(torch.zeros(2, *SIZE)).shape == (2, len(cells.centres), BOX + 5)
+        answers = model(torch.zeros(2, *SIZE))
+    assert answers.shape == (2, len(cells.centres), BOX + 5)
+    reach = F.softplus(torch.ones(())) * cells.stride[:, None]  # as boxes begin
+    assert torch.allclose(answers[1, :, :BOX], torch.cat([cells.centres - reach, cells.centres + reach], 1))
 
 
 def test_every_thing_has_cells_that_answer_for_it_and_lie_within_it(cells):

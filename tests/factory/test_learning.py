@@ -86,7 +86,14 @@ def test_concepts_then_customising_and_accuracy_by_budget_is_logged(tmp_path):
     pictures, answers = coloured(96)
     factory.refreshed(kit.host.module, pictures)
     tasks = [kit.space.task(pair) for pair in (("red", "green"), ("blue", "grey"), ("cyan", "pink"))]
-    told = audit(kit, tasks, factory.choices(pictures, answers), (0.75, 1.0))
+    looks, exam = [], factory.choices(pictures, answers)
+
+    def looked_at(task):
+        shown, marks = exam(task)
+        return shown, lambda said: looks.append(task) or marks(said)
+
+    told = audit(kit, tasks, looked_at, (0.75, 1.0))
+    assert len(looks) == len(tasks) * (len(WAYS) + 1), "the whole is one model, whosever units they are"
     assert set(told.accuracy) == set(WAYS)
     assert told.accuracy["own"][1] > 0.7
     assert told.overlap[0] < 1  # tasks differ in their units

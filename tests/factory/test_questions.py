@@ -168,7 +168,7 @@ def test_gates_know_the_task(tmp_path):
         for pair in (("red", "green"), ("blue", "cyan"), ("pink", "grey"), ("red", "grey"))
     ]
     rankings = whose(kit, tasks)
-    rates = {way: accuracies(kit, tasks, ranks, exam, (0.75,)).mean() for way, ranks in rankings.items()}
+    rates = {way: found.mean() for way, found in accuracies(kit, tasks, rankings, exam, (0.75,)).items()}
     assert rates["own"] > 0.8
     assert rates["own"] - max(rates["another's"], rates["mean"], rates["random"]) > 0.2
     assert not np.array_equal(rankings["another's"][0].order, rankings["own"][0].order)

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from benchmarks.factory.worlds import WORLDS
-from recipes.kits import without
+from recipes.kits import choices_split, without
 from recipes.sprites import run_alone
 from recipes.sprites.alone import (
     CHOICES,
     QUESTIONS,
-    class_split,
+    UNASKED,
+    answered,
+    cells_of,
     question_exam,
     question_lessons,
     question_split,
@@ -35,10 +37,12 @@ def test_pictures_hold_one_sprite_each_and_only_exams_have_unseen_pairs(sprites)
 def test_half_of_the_answers_are_yes_and_true_and_some_of_the_others_are_nearly_right(sprites):
     known = shown(sprites, 600, tested=True)
     parts = question_split(known)
-    assert len(parts["unseen"]) == len(UNSEEN)
-    assert len(parts["seen"]) == len(CLASSES) * len(NAMES) - len(UNSEEN)
+    assert len(parts["hard"]) == len(UNSEEN)
+    assert len(parts["unseen"]) == len(UNASKED)
+    assert len(parts["seen"]) == len(CLASSES) * len(NAMES) - len(UNSEEN) - len(UNASKED)
     torch.manual_seed(0)
-    made = question_lessons(shown(sprites, 300), 96, 12)
+    learned = shown(sprites, 300)
+    made = question_lessons(learned, 96, 12)
     pictures, answers, codes, cells = made.tasks(0)
     assert pictures.shape == (96, 3, 32, 32)
     asked = codes.repeat_interleave(8, 0)
@@ -49,13 +53,28 @@ def test_half_of_the_answers_are_yes_and_true_and_some_of_the_others_are_nearly_
     assert answers.sum() == 48
     assert 10 < (right == 1).sum() < 40
     task = QUESTIONS.read("red, axe")
+    right = (known.classes == 0) & (known.colours == 0)
+    assert torch.equal(answered(task, cells_of(known)).bool(), right)
     assert torch.equal(question_exam(known, 20)(task)[0], question_exam(known, 20)(task)[0])
+
+
+def test_unseen_questions_are_in_pictures_but_not_asked_and_hard_ones_are_in_none(sprites):
+    learned = shown(sprites, 600)
+    there = set(zip(learned.classes.tolist(), learned.colours.tolist(), strict=True))
+    assert set(UNASKED) <= there
+    assert not there & set(UNSEEN)
+    made, seen = question_lessons(learned, 96, 12), set(question_split(learned)["seen"])
+    torch.manual_seed(0)
+    asked = {tuple(code.nonzero().flatten().tolist()) for draw in range(20) for code in made.tasks(draw)[2]}
+    assert asked == {task.parts for task in seen}
+    for place in zip(*UNASKED, strict=True):
+        assert len(set(place)) in (len(CLASSES), len(NAMES)), "every class and colour is asked about"
 
 
 def test_unseen_choices_are_not_asked_for(sprites):
     from intarsia import factory
 
-    known, held = shown(sprites, 200), class_split()["unseen"]
+    known, held = shown(sprites, 200), choices_split(CHOICES)["unseen"]
     made = without(factory.choice_lessons(known.pictures, known.classes), held)
     torch.manual_seed(0)
     asked = {tuple(code.nonzero().flatten().tolist()) for draw in range(60) for code in made.tasks(draw)[2]}
@@ -69,19 +88,22 @@ def test_unseen_choices_are_not_asked_for(sprites):
 def test_the_recipe_runs(tmp_path, kind):
     with torch.enable_grad():
         main(
-            kind, data=Path(__file__).with_name("sprites.npz"), runs=tmp_path, out=None, pictures=200, concepts=2,
+            kind, data=Path(__file__).parent, runs=tmp_path, out=None, pictures=200, concepts=2,
             customising=2, batch=48, minutes=None, tested=100, threads=1,
         )  # fmt: skip
     assert (tmp_path / "kit/README.md").exists()
 
 
-@pytest.mark.parametrize(("name", "parts"), [("classes", (44, 22)), ("questions", (60, 12))])
-def test_its_world_has_tasks_of_both_parts_and_a_loss_for_each(name, parts, monkeypatch):
+@pytest.mark.parametrize(("name", "parts"), [("classes", [60, 30]), ("questions", [48, 12, 12])])
+def test_its_world_has_tasks_of_all_parts_and_a_loss_for_each(name, parts, monkeypatch):
     monkeypatch.setattr(run_alone, "PICTURES", 1000)
-    world = WORLDS[name](Path(__file__).with_name("sprites.npz"), 100)
-    assert (len(world.tasks["seen"]), len(world.tasks["unseen"])) == parts
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    world = WORLDS[name](Path(__file__).parent, 100)
+    assert list(map(len, world.tasks.values())) == parts
     for tasks in world.tasks.values():
-        assert world.loss(model, tasks[-1], 8) > 0
-        pictures, marks = world.exam(tasks[-1])
-        assert 0 < marks(model(pictures)) < 1
+        model = world.host().module
+        if world.aid is not None:
+            world.aid(model)
+            assert world.probe is run_alone.probe
+        assert world.loss(model, tasks[0], 8) > 0
+        pictures, marks = world.exam(tasks[0])
+        assert 0 <= marks(model(pictures)[:, : len(tasks[0].answers)]) <= 1

@@ -1,13 +1,15 @@
 """The kit of clothes: what its supernet costs at least, and what it is taught."""
 
 import gzip
+from collections import Counter
 
 import pytest
 import torch
 
 from intarsia import CardError, factory
 from intarsia.cli.keeping import keep_settings
-from recipes.fashion.run import LOWEST, SHARES, SPACE, lessons, main, split, supernet
+from recipes.fashion.run import LOWEST, SHARES, SPACE, lessons, main, supernet
+from recipes.kits import choices_split
 
 
 def test_the_lowest_budget_leaves_something_to_choose():
@@ -47,13 +49,15 @@ def test_the_recipe_leaves_a_kit(data):
     assert (data / "kit/README.md").exists()
 
 
-def test_pairs_that_are_held_out_are_not_asked_for():
-    parts = split()
-    assert sorted(map(len, parts.values())) == [15, 30]
+def test_choices_that_are_held_out_are_not_asked_for():
+    parts = choices_split(SPACE)
+    for part, sizes in (("seen", {2: 30, 3: 6, 5: 6}), ("unseen", {2: 15, 3: 4, 5: 4})):
+        assert Counter(len(task.parts) for task in parts[part]) == sizes
+    assert len({task for tasks in parts.values() for task in tasks}) == 65
     held = {task.parts for task in parts["unseen"]}
     assert not held & {task.parts for task in parts["seen"]}
     torch.manual_seed(0)
     made = lessons(torch.zeros(10, 1, 1, 1), torch.arange(10))
     asked = {tuple(code.nonzero().flatten().tolist()) for draw in range(200) for code in made.tasks(draw)[2]}
     assert not held & asked
-    assert len(asked & {task.parts for task in parts["seen"]}) == 30
+    assert {task.parts for task in parts["seen"] if len(task.parts) == 2} <= asked

@@ -1,6 +1,7 @@
 """What recipes of kits leave behind."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ def test_a_kit_is_left_with_a_card_and_a_report_in_place_of_the_last(tmp_path):
     exam = factory.choices(torch.randn(60, 3, 32, 32), torch.arange(60) % len(COLOURS))
     for _ in range(2):
         leave(kit, tmp_path, out, card, tasks, exam, (0.7, 1.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(factory, "audit", lambda *_given: [][0])
+        with pytest.raises(IndexError):
+            leave(kit, tmp_path, tmp_path / "kits/stopped", card, tasks, exam, (0.7, 1.0))
+    assert "not audited yet" in (tmp_path / "kits/stopped/README.md").read_text()
+    assert factory.load_kit(tmp_path / "kits/stopped").space == kit.space, "a kit is kept before it is audited"
+    shutil.rmtree(tmp_path / "kits/stopped")
     said = (out / "README.md").read_text()
     assert "1,500 and 12,000 steps, from 70% to 100%, at " in said
     assert "another's" in said

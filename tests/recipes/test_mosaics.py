@@ -9,7 +9,7 @@ from PIL import Image
 
 from intarsia import factory
 from recipes.mosaics.digits import SIZE, small
-from recipes.mosaics.questions import CELLS, COUNTS, HARD, SETS, SPACE, at_random, drawn, laid, split
+from recipes.mosaics.questions import CELLS, COUNTS, HARD, SETS, SPACE, answered, at_random, drawn, laid, split
 from recipes.mosaics.run import BEGINS, HIGHEST, LOWEST, exam_of, lessons, probe, supernet
 
 
@@ -46,6 +46,7 @@ def test_answers_are_true_and_half_of_them_yes(words):
     chosen, answers = drawn(task, 400)
     found = torch.isin(chosen, inside).sum((1, 2))
     assert [int(count) in counts for count in found] == answers.bool().tolist()
+    assert torch.equal(answered(task, chosen), answers)
     assert 160 < answers.sum() < 240
     assert set(torch.isin(chosen, inside).float().mean(0).gt(0.2).flatten().tolist()) == {True}  # no place is favoured
     assert {int(count) for count in found[answers == 0]} == set(range(5)) - counts

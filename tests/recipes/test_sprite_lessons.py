@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.factory.worlds import sought
 from intarsia import FitError
-from recipes.sprites.lessons import SPACE, exam_of, lessons, split
+from recipes.sprites.lessons import SPACE, exam_of, examined, lessons, pair_of, split, task_of
 from recipes.sprites.scenes import UNSEEN
 from recipes.sprites.sprites import CLASSES, NAMES
 
@@ -32,6 +33,24 @@ def test_pairs_for_tests_are_neither_asked_for_nor_shown(sprites, pairs):
     assert sum(map(len, parts.values())) == len(CLASSES) * len(NAMES) + len(CLASSES) + len(NAMES)
 
 
+def test_exams_are_of_one_pair_a_class_that_was_seen_and_one_that_was_not(sprites):
+    parts = examined(sprites)
+    assert sum(map(len, parts.values())) == 30
+    for part in ("seen", "unseen"):
+        classes, colours = zip(*map(pair_of, parts[part]), strict=True)
+        assert sorted(classes) == list(range(len(CLASSES)))
+        assert sorted(colours) == sorted(2 * list(range(len(NAMES))))
+    assert {*parts["seen"], *parts["alone"]} <= set(split(sprites)["seen"])
+
+
+def test_who_learns_a_pair_that_is_unseen_is_shown_it(sprites):
+    np.random.seed(0)
+    for pair in UNSEEN[:2]:
+        task = task_of(*pair)
+        _, _, names = sought(sprites)(task, 16)
+        assert names[..., list(task.parts)].all(2).any(1).float().mean() > 0.4
+
+
 def test_the_same_draw_is_the_same_batch_and_exams_repeat_themselves(sprites):
     made = lessons(sprites, 8, 4)
     batches = []
@@ -52,5 +71,5 @@ def test_tasks_that_no_sprite_for_tests_fits_are_left_out_and_cannot_be_examined
     assert ("sword",) not in left["seen"]
     assert ("red",) in left["seen"]
     assert not any("sword" in names for names in left["seen"] | left["unseen"])
-    with pytest.raises(FitError, match=r"no picture of the exam holds what is asked for: sword\."):
+    with pytest.raises(FitError, match=r"no sprite here is what is asked for: sword\."):
         exam_of(without, 4)(SPACE.read("sword"))

@@ -6,8 +6,9 @@ import torch
 
 from intarsia import CardError
 from intarsia.factory.boxes import Cells, answering
+from recipes.sprites import sprites as recipe
 from recipes.sprites.scenes import UNSEEN, Scenery
-from recipes.sprites.sprites import CLASSES, NAMES, colour_of, for_tests, sorted_out, turned
+from recipes.sprites.sprites import CLASSES, NAMES, colour_of, for_tests, read, sorted_out, turned
 from recipes.sprites.tiles import checked
 
 
@@ -75,6 +76,22 @@ def test_the_same_seed_draws_the_same_scene(sprites):
     one, other = (Scenery(sprites).draw(np.random.default_rng(7)) for _ in range(2))
     assert (one.picture == other.picture).all()
     assert (one.boxes == other.boxes).all()
+
+
+def test_sprites_are_sorted_out_of_the_archive_once(sprites, tmp_path, monkeypatch):
+    with pytest.raises(CardError, match="no such file"):
+        read(tmp_path)
+    monkeypatch.setattr(recipe, "tiles", lambda _archive: [])
+
+    def faster(_tiles):
+        sprites.save(tmp_path / "sprites.npz")  # by another process meanwhile
+        return sprites
+
+    monkeypatch.setattr(recipe, "sorted_out", faster)
+    assert (read(tmp_path).pictures == sprites.pictures).all()
+    monkeypatch.setattr(recipe, "sorted_out", None)
+    assert (read(tmp_path).classes == sprites.classes).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["sprites.npz"]
 
 
 def test_an_archive_that_is_not_there_or_another_is_refused(tmp_path):

@@ -1,0 +1,35 @@
+"""Models of a kit timed in pairs, one beside another: where a machine grows slower, it does so for both."""
+
+import statistics
+
+import torch
+from torch import nn
+
+from intarsia.factory import Kit, Task
+from intarsia.factory.clocks import Clock
+from intarsia.rig import bake
+
+PAIRS = 7
+
+
+def made_at(kit: Kit, task: Task, share: float) -> nn.Module:
+    """The model of a task at a share of the MACs."""
+    ranking = kit.assembler.rank([task], kit.grounds)[0]
+    return bake(ranking.plan(ranking.cut_at_share(share)), kit.host)[0].eval()
+
+
+def seconds_over(model: nn.Module, other: nn.Module, size: tuple[int, int, int], clock: Clock) -> float:
+    """Seconds of a call of one model over another's: the median of pairs."""
+    shown = torch.zeros(1, *size)
+    return statistics.median(clock.seconds(model, shown) / clock.seconds(other, shown) for _ in range(PAIRS))
+
+
+def dense_seconds(dense: nn.Module, size: tuple[int, int, int], clock: Clock) -> float:
+    """Seconds of a call, the median of as many measurements: what budgets are shares of."""
+    return statistics.median(clock.seconds(dense, torch.zeros(1, *size)) for _ in range(PAIRS))
+
+
+def fastest_over_dense(kit: Kit, task: Task, clock: Clock) -> float:
+    """Seconds of a task's smallest model over those of its largest."""
+    small, large = (made_at(kit, task, share) for share in (kit.lowest, kit.highest))
+    return seconds_over(small, large, kit.host.size, clock)
