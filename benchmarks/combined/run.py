@@ -91,8 +91,11 @@ def main(
             print({name: value for name, value in rows[-1].items() if name != "plan"})
         calls = {arm.family: timing_of(arm, exam.prompts[:TIMED]) for arm in some}
         seconds = raced(calls, rounds=1 if quick else rounds)
-        for row in rows:
-            row |= {"speedup": seconds.speedup(row["arm"]), "seconds ratio": seconds.ratio(row["arm"])}
+        for place, row in enumerate(rows):
+            row |= {
+                "speedup": seconds.speedup(row["arm"]), "seconds ratio": seconds.ratio(row["arm"]),
+                "seconds": [times[place] for times in seconds.rounds],
+            }  # fmt: skip
         return rows
 
     refused: list[str] = []

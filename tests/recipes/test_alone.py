@@ -104,6 +104,6 @@ def test_its_world_has_tasks_of_all_parts_and_a_loss_for_each(name, parts, monke
         if world.aid is not None:
             world.aid(model)
             assert world.probe is run_alone.probe
-        assert world.loss(model, tasks[0], 8) > 0
-        pictures, marks = world.exam(tasks[0])
-        assert 0 <= marks(model(pictures)[:, : len(tasks[0].answers)]) <= 1
+        assert world.loss(model, tasks[-1], 8) > 0
+        pictures, marks = world.exam(tasks[-1])
+        assert 0 < marks(model(pictures)[:, : len(tasks[-1].answers)]) < 1
