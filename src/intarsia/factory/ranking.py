@@ -76,6 +76,11 @@ class Grounds:
         """(sites): how many units of each are in every model."""
         return np.where(self.block_of < 0, self.least, 0)
 
+    def allows(self, counts: NDArray[np.int64]) -> bool:
+        """Whether models can keep so many units of each site, (models, sites)."""
+        there = (self.block_of < 0) | (counts[:, self.block_of] > 0)
+        return bool(((there * self.least <= counts) & (counts <= there * self.units)).all())
+
     @cached_property
     def every_answer(self) -> tuple[int, ...]:
         """All answers that the host can give."""
