@@ -212,7 +212,7 @@ def test_shipped_with_onnx_and_rebuilt_without_the_supernet(architecture, tmp_pa
     said = json.loads(recipe.read_text())
     for wrong in ({"keep": {"nowhere": "0"}}, {"leave_out": ["nowhere"]}):
         recipe.write_text(json.dumps(said | wrong))
-        with pytest.raises(CardError, match="not a recipe.*nowhere"):
+        with pytest.raises(CardError, match=r"not a recipe.*nowhere"):
             factory.rebuild(tmp_path / "out")
 
 
