@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from benchmarks.factory.timing import fastest_over_dense
 from benchmarks.factory.worlds import World
 from benchmarks.keeping import kept_row
 from intarsia import factory
-from intarsia.factory import Kit, Ranking, Task
+from intarsia.factory import Kit, Task
 from intarsia.factory.audit import accuracies, whose
 from intarsia.graphs.exporting import digest_of
 
@@ -149,9 +149,7 @@ class Seed:
         def ours() -> dict[str, object]:
             near = kit.assembler.rank([nearest(task, self.world.known) for task in tasks], kit.grounds)
             rankings = whose(kit, tasks, seed=self.seed) | {
-                "nearest": [
-                    Ranking(one.grounds, one.order, task.answers) for one, task in zip(near, tasks, strict=True)
-                ]
+                "nearest": [replace(one, answers=task.answers) for one, task in zip(near, tasks, strict=True)]
             }
             found = accuracies(kit, tasks, rankings, self.world.exam, shares)
             return {way: rates.mean(0).tolist() for way, rates in found.items()}

@@ -1,5 +1,7 @@
 """A kit with a small supernet and random weights, and its device by a clock that counts."""
 
+import dataclasses
+
 import pytest
 import torch
 from PIL import Image, ImageColor
@@ -26,6 +28,12 @@ def kit_of(architecture="test_resnet", **arguments):
 @pytest.fixture(scope="session")
 def kit():
     return kit_of()
+
+
+@pytest.fixture(scope="session")
+def deep_kit():
+    """With more blocks that can be left out, and small enough models to do without some."""
+    return dataclasses.replace(kit_of(layers=(2, 2, 1, 1)), lowest=0.4)
 
 
 def detector_kit(backbone="test_efficientnet", host=None):

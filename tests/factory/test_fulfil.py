@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from intarsia import CardError, FitError, OutputExists, OverBudget, RigError, factory, rig
+from intarsia import CardError, FitError, Keep, OutputExists, OverBudget, RigError, factory, rig
 from intarsia.factory import Budget, MacsClock, Order
 from intarsia.factory.device import load_device, save_device
 from intarsia.factory.fitting import fit_line, score_of
@@ -112,7 +112,7 @@ def test_a_tighter_budget_is_never_larger(fine, times, more):
         except OverBudget:
             before = {}
             continue
-        kept = {rule.sites: set(rule.do.units) for rule in done.plan.rules}
+        kept = {rule.sites: set(rule.do.units) for rule in done.plan.rules if isinstance(rule.do, Keep)}
         assert before is None or all(units <= before.get(path, set()) for path, units in kept.items())
         assert done.costs["seconds"] <= seconds
         assert done.measured <= MEASUREMENTS
@@ -209,9 +209,11 @@ def test_shipped_with_onnx_and_rebuilt_without_the_supernet(architecture, tmp_pa
     with pytest.raises(CardError, match="not whole"):
         factory.rebuild(tmp_path / "out")
     recipe = tmp_path / "out/recipe.json"
-    recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"keep": {"nowhere": "0"}}))
-    with pytest.raises(CardError, match="not a recipe"):
-        factory.rebuild(tmp_path / "out")
+    said = json.loads(recipe.read_text())
+    for wrong in ({"keep": {"nowhere": "0"}}, {"leave_out": ["nowhere"]}):
+        recipe.write_text(json.dumps(said | wrong))
+        with pytest.raises(CardError, match=r"not a recipe.*nowhere"):
+            factory.rebuild(tmp_path / "out")
 
 
 @pytest.mark.parametrize(

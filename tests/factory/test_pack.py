@@ -14,6 +14,7 @@ from intarsia.graphs.exporting import digest_of
 from .conftest import call
 
 ORDERS = {"warm": ("red, pink", 0.8), "cool": ("cool", 0.9), "everything": ("all", 1.0)}
+FEW = {"warm": ("red, pink", 0.45), "cool": ("cool", 0.6)}
 THINGS = {"bars": ("red bar", 0.7), "squares": ("red, blue, square", 1.0)}
 
 
@@ -27,13 +28,14 @@ def shipped(kit, orders, place):
     return folders, models
 
 
-@pytest.mark.parametrize(("which", "orders"), [("kit", ORDERS), ("thing_kit", THINGS)])
+@pytest.mark.parametrize(("which", "orders"), [("kit", ORDERS), ("deep_kit", FEW), ("thing_kit", THINGS)])
 def test_a_scenario_answers_as_the_model_that_was_ordered(which, orders, request, tmp_path):
     kit = request.getfixturevalue(which)
     folders, models = shipped(kit, orders, tmp_path)
     factory.save_pack(factory.packed(kit, folders), tmp_path / "pack.safetensors")
     pack = factory.load_pack(tmp_path / "pack.safetensors")
     assert list(pack.scenarios) == list(orders)
+    assert any(pack.recipe(name)["leave_out"] for name in orders) == (which != "kit")
     before, pictures = digest_of(pack.host.module), torch.randn(2, *kit.host.size)
     whole = pack.host.module(pictures)
     for name in [*orders, *reversed(orders)]:

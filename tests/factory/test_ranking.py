@@ -19,12 +19,18 @@ def ranking_of(kit, seed):
     return Ranking.by_score(kit.grounds, np.random.default_rng(seed).normal(size=len(kit.grounds.site_of)), (0, 2))
 
 
+def within(kit):
+    """The blocks that can be left out, and the sites inside them."""
+    outline = kit.grounds.outline
+    return {path for block in kit.host.blocks for path in (block, *outline.by_path[block].parts)}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_every_beginning_costs_what_the_outline_says(kit, seed):
     ranking = ranking_of(kit, seed)
     for length in range(ranking.least, len(ranking.order) + 1, 7):
         kept = ranking.kept(length)
-        assert all(kept.values())
+        assert all(kept[path] for path in kept if path not in within(kit))
         exact = cost(kit.grounds.outline, {path: len(units) for path, units in kept.items()})
         for name in ("macs", "params", "bytes"):
             assert ranking.costs[name][length - ranking.least] == getattr(exact, name)
@@ -34,13 +40,44 @@ def test_every_beginning_costs_what_the_outline_says(kit, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_tighter_budgets_nest_and_cost_less(kit, seed):
     ranking = ranking_of(kit, seed)
-    assert (np.diff(ranking.costs["macs"]) > 0).all()
+    longer = np.diff(ranking.ends[ranking.least :]) > 0
+    assert np.array_equal(np.diff(ranking.costs["macs"]) > 0, longer)
     before: dict = dict.fromkeys(ranking.kept(len(ranking.order)), ())
     for share in np.linspace(0.05, 1, 30):
         kept = ranking.kept(ranking.cut_at_share(share))
         assert all(set(before[path]) <= set(units) for path, units in kept.items())
         before = kept
     assert before == ranking.kept(len(ranking.order))
+
+
+@pytest.mark.parametrize("fixture", ["kit", "thing_kit"])
+def test_a_block_is_there_with_a_quarter_of_each_site_or_not_at_all(fixture, request):
+    kit = request.getfixturevalue(fixture)
+    outline, left_out = kit.grounds.outline, 0
+    assert kit.host.blocks
+    for seed in range(5):
+        ranking = ranking_of(kit, seed)
+        for length in range(ranking.least, len(ranking.order) + 1):
+            kept = ranking.kept(length)
+            for block in kit.host.blocks:
+                inside = [(len(kept[path]), outline.by_path[path].units) for path in outline.by_path[block].parts]
+                assert all(count >= units / 4 if kept[block] else count == 0 for count, units in inside)
+                left_out += not kept[block]
+    assert left_out
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_threshold_parts_what_is_chosen_from_what_is_left_out(kit, seed):
+    """Units that have to be there may score low, and say nothing of it."""
+    ranking = ranking_of(kit, seed)
+    assert ranking.threshold(len(ranking.order)) == -np.inf
+    forced = ranking.beginning(ranking.least)
+    for length in np.unique(ranking.ends[ranking.least : -1]):
+        kept = ranking.beginning(length)
+        chosen, out = np.setdiff1d(kept, forced), np.setdiff1d(np.arange(len(ranking.order)), kept)
+        threshold = ranking.threshold(length)
+        assert max(ranking.worth[out]) <= threshold <= min(ranking.worth[chosen], default=np.inf)
+        assert np.isfinite(threshold)
 
 
 def test_a_cut_ends_before_the_first_that_is_not_afforded(kit):

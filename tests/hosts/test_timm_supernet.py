@@ -17,7 +17,7 @@ from intarsia.plan.text import read_plan, write_plan
 
 FAMILIES = {
     "resnet10t": {},  # BasicBlock
-    "test_resnet": {},  # both kinds of ResNet blocks
+    "test_resnet": {"layers": (2, 2, 2, 2)},  # both kinds of ResNet blocks, with and without a layer around them
     "mobilenetv3_small_050": {},
     "mobilenetv4_conv_small_035": {},
     "test_efficientnet": {},  # EdgeResidual, and InvertedResidual with squeezes
@@ -51,22 +51,28 @@ def pictures():
 
 
 def chosen(host, seed):
-    """Random units of every site; seed 0 keeps one of each, seed 1 all."""
+    """Random units of every site, and blocks left out; seed 0 keeps one of each, seed 1 all, seed 2 no block."""
     generator = torch.Generator().manual_seed(seed)
     kept = {}
-    for path, site in host.units.items():
-        most = {0: 1, 1: site.count}.get(seed, int(torch.randint(1, site.count + 1, (), generator=generator)))
-        kept[path] = tuple(sorted(torch.randperm(site.count, generator=generator)[:most].tolist()))
+    for site in host.outline.sites:
+        if site.path in host.blocks:
+            left_out = seed == 2 or (seed > 2 and bool(torch.randint(2, (), generator=generator)))
+            kept |= {path: () for path in (site.path, *site.parts) if left_out}
+        if site.units and site.path not in kept:
+            most = {0: 1, 1: site.units}.get(seed, int(torch.randint(1, site.units + 1, (), generator=generator)))
+            kept[site.path] = tuple(sorted(torch.randperm(site.units, generator=generator)[:most].tolist()))
     return kept
 
 
-def plan_of(kept):
-    return Plan(1, tuple(Rule("0", path, Keep(units)) for path, units in kept.items()))
+def plan_of(host, kept):
+    rules = [Rule("0", path, Keep(units)) for path, units in kept.items() if units]
+    return Plan(1, (*rules, *(Rule("0", path, Skip()) for path in host.blocks if not kept[path])))
 
 
 def masks_of(host, kept):
+    units = {site.path: site.units for site in host.outline.sites}
     return {
-        path: torch.zeros(host.units[path].count).index_fill(0, torch.tensor(kept[path]), 1.0) for path in host.gates
+        path: torch.zeros(units[path]).index_fill(0, torch.tensor(kept[path], dtype=int), 1.0) for path in host.gates
     }
 
 
@@ -84,7 +90,7 @@ def asked(host, answered, kept):
 @pytest.mark.parametrize("seed", range(5))
 def test_baked_answers_as_gated(host, pictures, seed):
     kept = chosen(host, seed)
-    baked, lineage = rig.bake(plan_of(kept), host)
+    baked, lineage = rig.bake(plan_of(host, kept), host)
     with rig.gated(host, masks_of(host, kept)):
         gated = asked(host, host.module(pictures), kept)
     assert near(baked(pictures), gated)
@@ -93,14 +99,14 @@ def test_baked_answers_as_gated(host, pictures, seed):
         assert not near(asked(host, host.module(pictures), kept), gated)
         assert lineage.slices
     theirs = {type(module) for module in host.module.modules()}
-    assert {type(module) for module in baked.modules()} <= theirs
+    assert {type(module) for module in baked.modules()} <= theirs | {nn.Identity}
     assert not any(module._forward_pre_hooks for module in (*baked.modules(), *host.module.modules()))
 
 
 @pytest.mark.parametrize("seed", range(2, 8))
 def test_costs_are_predicted_to_the_unit(host, seed):
     kept = chosen(host, seed)
-    plan = plan_of(kept)
+    plan = plan_of(host, kept)
     baked, _ = rig.bake(plan, host)
     predicted = cost(host.outline, {path: len(units) for path, units in kept.items()})
     with rig.count_macs() as counted:
@@ -114,7 +120,7 @@ def test_all_units_are_the_original_to_the_bit(host, pictures):
     wanted = host.module(pictures)
     with rig.gated(host, masks_of(host, chosen(host, 1))):
         assert torch.equal(host.module(pictures), wanted)
-    for plan in (Plan(1), plan_of(chosen(host, 1))):
+    for plan in (Plan(1), plan_of(host, chosen(host, 1))):
         baked, _ = rig.bake(plan, host)
         assert torch.equal(baked(pictures), wanted)
         theirs, ours = host.module.state_dict(), baked.state_dict()
@@ -129,7 +135,7 @@ def test_all_units_are_the_original_to_the_bit(host, pictures):
 
 
 def test_each_sample_has_gates_of_its_own(host, pictures):
-    first, second = chosen(host, 2), chosen(host, 3)
+    first, second = chosen(host, 4), chosen(host, 3)
     both = {path: torch.stack([masks_of(host, one)[path] for one in (first, second)]) for path in host.gates}
     with rig.gated(host, both):
         together = host.module(pictures[:2])
@@ -152,7 +158,7 @@ def test_slices_are_the_dependency_groups_of_torch_pruning(host):
         graph = torch_pruning.DependencyGraph().build_dependency(trainable.module, torch.randn(1, *host.size))
     names = {module: name for name, module in trainable.module.named_modules()}
     for path, site in trainable.units.items():
-        if site.gate is None:
+        if not site.gates:
             continue
         layer = trainable.module.get_submodule(path)
         linear = isinstance(layer, nn.Linear)
@@ -175,7 +181,7 @@ def test_slices_are_the_dependency_groups_of_torch_pruning(host):
 
 
 def test_plans_that_keep_survive_their_files(host):
-    plan = plan_of(chosen(host, 4))
+    plan = plan_of(host, chosen(host, 4))
     assert read_plan(write_plan(plan)) == plan
     drawn = draw(resolve(plan, host.outline))
     assert f"{len(plan.rules[0].do.units)} of" in drawn
@@ -203,15 +209,16 @@ def test_what_cannot_be_sliced_exactly_stays_whole_and_says_why(architecture, ar
 
 
 def test_refusals(pictures):
+    resnet = stirred("test_resnet")
+    with pytest.raises(FitError, match=r"'layer2.0' has no units to keep"):
+        resolve(Plan(1, (Rule("0", "layer2.0", Keep((0,))),)), resnet.outline)
+    with pytest.raises(FitError, match="cannot be skipped"):
+        rig.bake(Plan(1, (Rule("0", "layer2.0", Skip()),)), resnet)
     host = stirred("test_vit")
-    with pytest.raises(FitError, match=r"'blocks.0' has no units to keep"):
-        resolve(plan_of({"blocks.0": (0,)}), host.outline)
     with pytest.raises(FitError, match="has no unit 9: they are 0 to 1"):
-        resolve(plan_of({"blocks.0.attn.qkv": (0, 9)}), host.outline)
+        resolve(Plan(1, (Rule("0", "blocks.0.attn.qkv", Keep((0, 9))),)), host.outline)
     with pytest.raises(FitError, match="'keep' is for plans of one row"):
         resolve(Plan(2, (Rule("0", "blocks.0.attn.qkv", Keep((0,))),)), host.outline)
-    with pytest.raises(FitError, match="cannot be skipped"):
-        rig.bake(Plan(1, (Rule("0", "blocks.0", Skip()),)), host)
     with pytest.raises(PlanError, match="at least one"):
         Keep(())
     with pytest.raises(PlanError, match="ascending"):

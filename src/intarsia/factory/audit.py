@@ -75,7 +75,7 @@ def accuracies(
         for way, ranks in rankings.items():
             for column, share in enumerate(shares):
                 length = ranks[row].cut_at_share(share)
-                kept = np.sort(ranks[row].order[:length]).tobytes()
+                kept = ranks[row].beginning(length).tobytes()
                 if kept not in judged:
                     model = bake(ranks[row].plan(length), kit.host)[0].eval()
                     judged[kept] = marked(model, pictures, marks)

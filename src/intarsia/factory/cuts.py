@@ -37,7 +37,7 @@ def masks_of(rankings: Sequence[Ranking], lengths: Sequence[int]) -> Tensor:
     """(rankings, units): 1 for the units that each beginning keeps."""
     masks = torch.zeros(len(rankings), len(rankings[0].order))
     for row, (ranking, length) in enumerate(zip(rankings, lengths, strict=True)):
-        masks[row, torch.from_numpy(ranking.order[:length])] = 1.0
+        masks[row, torch.from_numpy(ranking.beginning(length))] = 1.0
     return masks
 
 
@@ -96,12 +96,14 @@ class Cuts:
             share = np.random.uniform(*self.strata[row % len(self.strata)])
             lengths.append(ranking.cut_at_share(max(least, share)))
             longest.append(ranking.cut_at_share(self.highest))
-        forced = masks_of(rankings, [ranking.least for ranking in rankings]).to(scores.device)
-        large, part = (
-            straight_through(scores, masks_of(rankings, cuts).to(scores.device), forced, self.temperature)
-            for cuts in (longest, lengths)
-        )
+        large, part = (self.through(scores, rankings, cuts) for cuts in (longest, lengths))
         return large, part
+
+    def through(self, scores: Tensor, rankings: Sequence[Ranking], lengths: Sequence[int]) -> Tensor:
+        """The masks of beginnings, with a gradient: of rankings that were made of these scores, (rankings, units)."""
+        thresholds = [ranking.threshold(length) for ranking, length in zip(rankings, lengths, strict=True)]
+        masks = masks_of(rankings, lengths).to(scores)
+        return straight_through(scores, masks, scores.new_tensor(thresholds), self.temperature)
 
     def by_budget(self, name: str, rates: Tensor) -> dict[str, Tensor]:
         """A figure of each task's model at a budget, the mean of each stratum, as logs name it.
@@ -116,20 +118,12 @@ class Cuts:
         }
 
 
-def straight_through(scores: Tensor, masks: Tensor, forced: Tensor, temperature: float) -> Tensor:
+def straight_through(scores: Tensor, masks: Tensor, thresholds: Tensor, temperature: float) -> Tensor:
     """The masks, with the gradient of a sigmoid around the threshold between what is kept and what is not.
-
-    Where all is kept there is no threshold, and no gradient. Where nothing is kept but what is forced, the next unit
-    that would be is the threshold.
 
     Args:
         scores, masks: (rows, units).
-        forced: (rows, units): 1 for what is kept whatever its score, as the minimum of its site. It may score low and
-            says nothing of the threshold.
+        thresholds: (rows). Minus infinity where all is kept: there is no gradient.
     """
-    lowest_kept = scores.masked_fill((masks == 0) | (forced == 1), torch.inf).amin(1, keepdim=True)
-    highest_out = scores.masked_fill(masks == 1, -torch.inf).amax(1, keepdim=True)
-    between = torch.where(torch.isinf(lowest_kept), highest_out, (lowest_kept + highest_out) / 2)
-    threshold = torch.where(torch.isinf(highest_out), -torch.inf, between).detach()
-    soft = torch.sigmoid((scores - threshold) / temperature)
+    soft = torch.sigmoid((scores - thresholds[:, None]) / temperature)
     return masks + (soft - soft.detach())

@@ -30,7 +30,7 @@ from .shipping import Built, built_of, host_of, kept_of, read_recipe, sha256_of_
 
 FORMAT = "pack/1"
 COMMON = ("architecture", "arguments", "size", "grain", "mean", "std", "supernet", "card")  # of all recipes of a kit
-OWN = ("keep", "task", "answers", "groups", "budget")
+OWN = ("keep", "leave_out", "task", "answers", "groups", "budget")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Pack:
         if module.training or any(isinstance(hook, Answers) for hook in module._forward_hooks.values()):
             raise RigError(f"{name!r}: another scenario is active, or the supernet is in training. Leave that first.")
         keep = kept_of(recipe, self.host)
-        masks = {path: mask_of(units, self.host.units[path].count) for path, units in keep.items()}
+        masks = {path: mask_of(units, self.host.outline.by_path[path].units) for path, units in keep.items()}
         answers = Answers(keep.get(self.host.answers or ""), bool(recipe["groups"]))
         masks.pop(self.host.answers or "", None)  # answers have no gate
         handle = module.register_forward_hook(answers)

@@ -121,7 +121,7 @@ def read_times(path: Path, host: TimmSupernet) -> Device:
             f"{inputs}. Export its own: 'intarsia meter --export'."
         )
     counts = np.array([one.counts for one in of.subnets])
-    if counts.shape != (len(seconds), len(grounds.sites)) or (counts < 1).any() or (counts > grounds.units).any():
+    if counts.shape != (len(seconds), len(grounds.sites)) or not grounds.allows(counts):
         raise CardError(f"{path}: the units that its subnets keep are not those of a supernet with its sites.")
     memory = np.array([one.memory for one in of.subnets], float)
     return fitted(host, counts, seconds, memory, times.machine, remote=True)

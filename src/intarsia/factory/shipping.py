@@ -22,7 +22,7 @@ from torch import nn
 from ..errors import CardError
 from ..hosts import timm_supernet
 from ..hosts.timm_supernet import TimmSupernet
-from ..plan import Keep
+from ..plan import Keep, Skip
 from ..plan.text import write_plan
 from ..plan.units import read_units, write_units
 from ..rig.machine import machine
@@ -61,7 +61,7 @@ class Built:
 
 def recipe_of(order: Order, done: Fulfilled, kit: Kit) -> dict[str, Any]:
     """All that is needed to build the model again, but for its weights."""
-    keep = {rule.sites: write_units(rule.do.units) for rule in done.plan.rules if isinstance(rule.do, Keep)}
+    rules = done.plan.rules
     host = kit.host
     return {
         "intarsia": FORMAT,
@@ -69,7 +69,8 @@ def recipe_of(order: Order, done: Fulfilled, kit: Kit) -> dict[str, Any]:
         "arguments": host.arguments,
         "size": list(host.size),
         "grain": host.grain,
-        "keep": keep,
+        "keep": {rule.sites: write_units(rule.do.units) for rule in rules if isinstance(rule.do, Keep)},
+        "leave_out": [rule.sites for rule in rules if isinstance(rule.do, Skip)],
         "task": list(kit.space.spoken(order.task)),
         "answers": [kit.space.outputs[number] for number in order.task.answers],
         "groups": kit.space.groups_of(kit.space.spoken(order.task)) if kit.space.things else (),
@@ -168,7 +169,7 @@ def host_of(recipe: Mapping[str, Any]) -> TimmSupernet:
 
 
 def kept_of(recipe: Mapping[str, Any], host: TimmSupernet) -> dict[str, tuple[int, ...]]:
-    """The units that a recipe keeps, by site.
+    """The units that a recipe keeps, by site; none of a block that it leaves out.
 
     Raises:
         KeyError: the supernet has no such site, or no such unit in it.
@@ -177,7 +178,9 @@ def kept_of(recipe: Mapping[str, Any], host: TimmSupernet) -> dict[str, tuple[in
     for site, units in keep.items():
         if site not in host.units or units[-1] >= host.units[site].count:
             raise KeyError(f"{site}: {recipe['keep'][site]}")
-    return keep
+    if unknown := set(recipe["leave_out"]) - host.blocks.keys():
+        raise KeyError(f"{min(unknown)}: no block to leave out")
+    return keep | dict.fromkeys(recipe["leave_out"], ())
 
 
 def built_of(recipe: Mapping[str, Any], host: TimmSupernet, model: nn.Module) -> Built:

@@ -31,14 +31,21 @@ def narrowed(model: nn.Module, units: Sequence[Units], kept: Mapping[str, Sequen
     """A smaller model, its weights not set, and which part of which tensor each of its tensors is.
 
     Args:
-        kept: The units to keep, by site; sites that are not named keep all.
+        kept: The units to keep, by site; sites that are not named keep all. A block that keeps none is left out.
     """
-    cut = [site for site in units if site.path in kept and len(kept[site.path]) < site.count]
+    gone = {path for path, chosen in kept.items() if not chosen}
+    cut = [
+        site
+        for site in units
+        if site.path in kept and len(kept[site.path]) < site.count and not {site.path, site.block} & gone
+    ]
     slices = {
         name: {dimension: indices(site, kept[site.path], times) for dimension, (site, times) in along.items()}
         for name, along in cuts_of(model, cut).items()
     }
     smaller = bare_copy(model)
+    for block in gone:
+        smaller.set_submodule(block, nn.Identity())
     with torch.no_grad():
         renew(smaller, slices)
     for site in cut:
@@ -97,5 +104,5 @@ def declare(model: Any, site: Units, count: int) -> None:
     if site.attention is not None:
         heads = model.get_submodule(site.attention)
         heads.num_heads, heads.attn_dim = count, channels
-    if site.gate is None and hasattr(model, "num_classes"):
+    if not site.gates and hasattr(model, "num_classes"):
         model.num_classes = count

@@ -2,7 +2,7 @@
 
 Sites:
 
-    layer1.0, blocks.3        unit: a block with units inside
+    layer1.0, blocks.3        unit: a block with units inside; one that can be left out is a unit itself
     layer1.0.conv1            subunit: groups of channels, between the layer named and the one that reads them
     blocks.3.attn.qkv         subunit: heads
     blocks.3.mlp.fc1          subunit: groups of MLP units
@@ -15,6 +15,7 @@ Differs from it: only inner channels are gated, so that slicing is exact; whole 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from ..plan import Outline, Price, Site
 from ..rig import Gate, Lineage, outline_of
 from ..rig.outlining import module_macs
 from . import timm_narrowing
+from .timm_blocks import blocks_of
 from .timm_units import FINDERS, units_of
 
 
@@ -39,6 +41,8 @@ class TimmSupernet:
         arguments: What else it was created with, so that it can be built again.
 
     Attributes:
+        units: By site, those of layers and answers.
+        blocks: Those that can be left out, and the gates that shut each off.
         whole: The layers that stay whole though they have inner channels, and why.
 
     Raises:
@@ -60,7 +64,8 @@ class TimmSupernet:
         self.arguments = dict(arguments or {})
         self.name = f"timm/{self.architecture}"
         units, self.whole = units_of(module, grain)
-        if all(site.gate is None for site in units):
+        self.blocks = blocks_of(module)
+        if not any(site.gates for site in units):
             known = ", ".join(kind.__name__ for kind in FINDERS)
             raise FitError(f"no units are found in {type(module).__name__}. Blocks that we can follow: {known}.")
         self.units = {site.path: site for site in units}
@@ -70,33 +75,43 @@ class TimmSupernet:
         return replace(
             outline_of(self),
             prices=self.prices(),
-            bytes=sum(value.numel() * value.element_size() for value in self.module.state_dict().values()),
+            bytes=bytes_of(self.module),
         )
 
     @cached_property
-    def gates(self) -> dict[str, Gate]:
-        return {path: site.gate for path, site in self.units.items() if site.gate is not None}
+    def gates(self) -> dict[str, tuple[Gate, ...]]:
+        return {path: site.gates for path, site in self.units.items() if site.gates} | self.blocks
 
     @cached_property
     def answers(self) -> str | None:
         """The site whose units are the model's answers, if it has one."""
-        return next((path for path, site in self.units.items() if site.gate is None), None)
+        return next((path for path, site in self.units.items() if not site.gates), None)
 
     def sites(self) -> tuple[Site, ...]:
-        """Blocks one after another; they are never skipped, so who reads whom is of no matter."""
+        """Blocks one after another: plans of one row remember nothing, so who reads whom is of no matter."""
         found: list[Site] = []
         last: tuple[str, ...] = ()
-        for block in dict.fromkeys(site.block for site in self.units.values()):
-            inside = [site for site in self.units.values() if site.block == block]
-            parts = tuple(site.path for site in inside if site.path != block)
-            found.append(Site(block, "unit", reads=last, parts=parts, units=0 if parts else inside[0].count))
-            found += [Site(site.path, "subunit", units=site.count) for site in inside if site.path != block]
+        for block in self.places:
+            inside = [site for site in self.units.values() if site.block == block != site.path]
+            parts = tuple(site.path for site in inside)
+            if block in self.blocks:
+                found.append(Site(block, "unit", reads=last, parts=parts, units=1, skip="identity"))
+            else:
+                count = self.units[block].count if block in self.units else 0
+                found.append(Site(block, "unit", reads=last, parts=parts, units=count))
+            found += [Site(site.path, "subunit", units=site.count) for site in inside]
             last = (block,)
         return tuple(found)
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """The blocks that have units inside or can be left out, and the answers, in the order of the modules."""
+        asked = {site.block for site in self.units.values()} | self.blocks.keys()
+        return tuple(path for path, _ in self.module.named_modules() if path in asked)
+
+    @property
     def root(self) -> str:
-        return list(self.units.values())[-1].block
+        return self.places[-1]
 
     def inputs(self, **sizes: int | None) -> dict[str, Tensor]:
         return {"x": torch.empty(1, *self.size, device="meta")}
@@ -105,36 +120,52 @@ class TimmSupernet:
         return None
 
     def prices(self) -> tuple[Price, ...]:
-        """What each unit, or pair of units of neighbouring sites, costs: one entry for each site or pair."""
+        """What each unit, or pair of units of neighbouring sites, costs: one entry for each site or pair.
+
+        A block that can be left out costs what is left of it without any units.
+        """
         readers: dict[str, set[str]] = {}
         for path, site in self.units.items():
             for layer in (*(maker for maker, _ in site.makers), *site.readers):
                 readers.setdefault(layer, set()).add(path)
         attentions = {site.attention: path for path, site in self.units.items() if site.attention is not None}
-        macs = module_macs(self.module, self.inputs(), (*readers, *attentions))
-        inside = {path: sum(macs[layer] for layer in readers if layer.startswith(f"{path}.")) for path in attentions}
+        macs = module_macs(self.module, self.inputs(), (*readers, *attentions, *self.blocks))
+        within = {path: sum(macs[layer] for layer in readers if layer.startswith(f"{path}.")) for path in attentions}
         sums: dict[tuple[str, ...], list[int]] = {}
 
+        def pairs(paths: Collection[str]) -> int:
+            return prod(self.units[path].count for path in paths)
+
         def add(paths: Collection[str], place: int, amount: int) -> None:
-            between = 1
-            for path in paths:
-                between *= self.units[path].count
-            sums.setdefault(tuple(sorted(paths)), [0, 0, 0])[place] += amount // between
+            sums.setdefault(tuple(sorted(paths)), [0, 0, 0])[place] += amount // pairs(paths)
 
         for layer, around in readers.items():
             add(tuple(around), 0, macs[layer])
         for attention, path in attentions.items():
-            add([path], 0, macs[attention] - inside[attention])
+            add([path], 0, macs[attention] - within[attention])
         parameters = dict(self.module.named_parameters())
         tensors = parameters | dict(self.module.named_buffers())
         for name, along in timm_narrowing.cuts_of(self.module, tuple(self.units.values())).items():
             paths = {site.path for site, _ in along.values()}
             add(paths, 1, tensors[name].numel() if name in parameters else 0)
             add(paths, 2, tensors[name].numel() * tensors[name].element_size())
+        for block in self.blocks:
+            module = self.module.get_submodule(block)
+            whole = macs[block], sum(value.numel() for value in module.parameters()), bytes_of(module)
+            inside = [paths for paths in sums if paths[0].startswith(f"{block}.")]
+            sums[block,] = [
+                amount - sum(sums[paths][place] * pairs(paths) for paths in inside)
+                for place, amount in enumerate(whole)
+            ]
         return tuple(Price(paths, *amounts) for paths, amounts in sorted(sums.items()))
 
     def narrowed(self, kept: Mapping[str, Sequence[int]]) -> tuple[nn.Module, Lineage]:
         return timm_narrowing.narrowed(self.module, tuple(self.units.values()), kept)
+
+
+def bytes_of(module: nn.Module) -> int:
+    """Of parameters and buffers."""
+    return sum(value.numel() * value.element_size() for value in module.state_dict().values())
 
 
 def create(architecture: str, size: tuple[int, int, int], *, grain: int = 8, **arguments: Any) -> TimmSupernet:

@@ -32,7 +32,7 @@ class Units:
         block: The module around it and its reader; the path itself for answers.
         count: How many.
         width: Channels of each.
-        gate: Where they can be shut off; None for answers.
+        gates: Where they can be shut off; none for answers.
         makers: Modules whose outputs, the first dimension of their tensors, are these channels, and how many times
             over (3 for queries, keys and values).
         readers: Modules whose inputs, the second dimension of their weights, are these channels.
@@ -43,7 +43,7 @@ class Units:
     block: str
     count: int
     width: int
-    gate: Gate | None
+    gates: tuple[Gate, ...]
     makers: tuple[tuple[str, int], ...]
     readers: tuple[str, ...] = ()
     attention: str | None = None
@@ -85,7 +85,7 @@ def channels_of(
     """Groups of channels between makers and readers."""
     count, width = grouped(channels, grain)
     made = tuple((maker, 1) for maker in makers)
-    return Units(path, block, count, width, Gate(reader, axis, width), made, tuple(readers))
+    return Units(path, block, count, width, (Gate(reader, axis, width),), made, tuple(readers))
 
 
 def basic_block(path: str, block: BasicBlock, grain: int) -> Iterator[Units]:
@@ -177,7 +177,7 @@ def attention(path: str, block: Attention, grain: int) -> Iterator[Units]:
     each_channel_alone(block.norm)
     makers = [(f"{path}.qkv", 3)] + ([(f"{path}.gate", 1)] if getattr(block, "gate", None) is not None else [])
     gate = Gate(f"{path}.proj", -1, block.head_dim)
-    yield Units(f"{path}.qkv", path.rpartition(".")[0], block.num_heads, block.head_dim, gate, tuple(makers),
+    yield Units(f"{path}.qkv", path.rpartition(".")[0], block.num_heads, block.head_dim, (gate,), tuple(makers),
                 (f"{path}.proj",), attention=path)  # fmt: skip
 
 
@@ -230,5 +230,5 @@ def units_of(model: nn.Module, grain: int) -> tuple[list[Units], dict[str, str]]
     if type(classifier) in (*LINEAR, nn.Conv2d):
         path = next(name for name, module in model.named_modules() if module is classifier)
         count = classifier.out_channels if isinstance(classifier, nn.Conv2d) else classifier.out_features
-        found.append(Units(path, path, count, 1, None, ((path, 1),)))
+        found.append(Units(path, path, count, 1, (), ((path, 1),)))
     return found, whole

@@ -96,14 +96,17 @@ def draw(table: Table, *, level: str = "block") -> str:
 
 
 def draw_units(table: Table) -> str:
-    """A plan of one row that keeps units: a line a site, a mark for every unit."""
+    """A plan of one row that keeps units: a line a site, a mark for every unit. Of what is skipped none is kept."""
     cells = table.cells[0]
+    skipped = [path for path, action in cells.items() if isinstance(action, Skip)]
+    gone = {path for block in skipped for path in (block, *table.outline.within[block])}
     sites = [site for site in table.outline.sites if site.units]
     width = max(len(site.path) for site in sites) + 2
     drawn = []
     for site in sites:
         action = cells.get(site.path)
         kept = set(action.units) if isinstance(action, Keep) else set(range(site.units))
+        kept -= kept if site.path in gone else set()
         marks = "".join(RUN if unit in kept else REUSE for unit in range(site.units))
         drawn.append(f"{site.path:<{width}}{marks}  {len(kept)} of {site.units}")
     return "\n".join([*drawn, "# kept   . left out", str(price(table))])

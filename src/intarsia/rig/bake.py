@@ -19,7 +19,8 @@ def bake(
 ) -> tuple[nn.Module, Lineage]:
     """Leave out what a one-row plan skips, and take from other models what it uses; the hosts stay as they are.
 
-    Of a host with units, those that the plan keeps are cut out of the weights: nothing of the others is left.
+    Of a host with units, those that the plan keeps are cut out of the weights: nothing of the others is left, nor of
+    blocks that it skips.
 
     Args:
         others: The models that `Use` names.
@@ -39,7 +40,11 @@ def bake(
     table = resolve(plan, host.outline, others)
     cells = table.cells[0]
     if isinstance(host, UnitHost):
-        kept = {path: action.units for path, action in cells.items() if isinstance(action, Keep)}
+        kept = {
+            path: action.units if isinstance(action, Keep) else ()
+            for path, action in cells.items()
+            if isinstance(action, Keep | Skip)
+        }
         smaller, lineage = host.narrowed(kept)
         lineage.fill(smaller, host.module)
         return smaller.train(host.module.training), lineage

@@ -15,14 +15,16 @@ class Gate:
     """Where a site's units can be shut off in the whole model: what they hand on is multiplied by 0 or 1.
 
     Attributes:
-        reader: The module that takes the units in, once they have been through their activation.
-        axis: Of that module's input: 1 for channels of pictures, -1 for those of tokens.
-        width: Channels of one unit; they lie side by side.
+        module: The module that takes the units in, once they have been through their activation; or, where `after`,
+            the one that hands them on.
+        axis: Of that module's input or output: 1 for channels of pictures, -1 for those of tokens.
+        width: Channels of one unit; they lie side by side. Where there is one unit of all channels, 1 will do.
     """
 
-    reader: str
+    module: str
     axis: int
     width: int
+    after: bool = False
 
 
 class Outlined(Protocol):
@@ -67,12 +69,15 @@ class UnitHost(Protocol):
         ...
 
     @property
-    def gates(self) -> Mapping[str, Gate]:
-        """Where the units of each site can be shut off; sites that are answers have no gate."""
+    def gates(self) -> Mapping[str, tuple[Gate, ...]]:
+        """Where the units of each site can be shut off; sites that are answers have no gate and are not listed."""
         ...
 
     def narrowed(self, kept: Mapping[str, Sequence[int]]) -> tuple[nn.Module, Lineage]:
-        """A smaller model of the same classes with these units alone, weights not set; and where they come from."""
+        """A smaller model of the same classes with these units alone, weights not set; and where they come from.
+
+        A site that can be skipped and of which nothing is kept is left out: its input passes.
+        """
         ...
 
 

@@ -4,10 +4,11 @@ Source: NN-Factory (Xu et al. 2023): modules of a supernet that are conditionall
 activation and before the reader, where a unit that is shut off and one that was never there are the same.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ..errors import FitError
 from .contract import Gate, UnitHost
@@ -33,24 +34,24 @@ def gated(host: UnitHost, masks: Mapping[str, Tensor]) -> Iterator[None]:
     handles = []
     try:
         for path, mask in masks.items():
-            reader = host.module.get_submodule(gates[path].reader)
-            handles.append(reader.register_forward_pre_hook(shutting(gates[path], mask)))
+            handles += [shut(host.module.get_submodule(gate.module), gate, mask) for gate in gates[path]]
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def shutting(gate: Gate, mask: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
-    """A hook that multiplies the input of a reader."""
+def shut(module: nn.Module, gate: Gate, mask: Tensor) -> RemovableHandle:
+    """Multiply what a module is given, or what it hands on."""
     wide = mask.repeat_interleave(gate.width, dim=-1)
 
-    def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        given = args[0]
+    def multiplied(given: Tensor) -> Tensor:
         shape = [1] * given.ndim
         shape[gate.axis] = wide.shape[-1]
         if wide.ndim == 2:
             shape[0] = len(wide)
-        return given * wide.to(given.dtype).reshape(shape), *args[1:]
+        return given * wide.to(given.dtype).reshape(shape)
 
-    return hook
+    if gate.after:
+        return module.register_forward_hook(lambda _module, _args, output: multiplied(output))
+    return module.register_forward_pre_hook(lambda _module, args: (multiplied(args[0]), *args[1:]))
