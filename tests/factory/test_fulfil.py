@@ -91,13 +91,15 @@ def some(kit):
 
 
 class Slower(MacsClock):
-    """Not as the device says: so many times slower, and so much more, of what the whole supernet takes."""
+    """Not as the device says: so many times slower, and so much more, of what the whole supernet takes. Knows the
+    parameters of all models that it timed."""
 
     def __init__(self, kit, times, more):
         super().__init__()
-        self.__dict__.update(times=times, more=more * self.each_mac * kit.host.outline.macs)
+        self.__dict__.update(times=times, more=more * self.each_mac * kit.host.outline.macs, timed=[])
 
     def seconds(self, model, inputs):
+        self.timed.append(sum(value.numel() for value in model.parameters()))
         return self.times * super().seconds(model, inputs) + self.more
 
 
@@ -106,12 +108,13 @@ def test_a_tighter_budget_is_never_larger(fine, times, more):
     kit, device = fine
     before, lengths = None, set()
     for share in np.linspace(1.1, 0.8, 8):
-        seconds = share * CLOCK.each_mac * kit.host.outline.macs
+        seconds, clock = share * CLOCK.each_mac * kit.host.outline.macs, Slower(kit, times, more)
         try:
-            done = fulfilled(kit, some(kit), Budget(seconds=seconds), device, Slower(kit, times, more))
+            done = fulfilled(kit, some(kit), Budget(seconds=seconds), device, clock)
         except OverBudget:
             before = {}
             continue
+        assert len(set(clock.timed)) == done.measured  # none twice: a lucky moment makes no model smaller
         kept = {rule.sites: set(rule.do.units) for rule in done.plan.rules if isinstance(rule.do, Keep)}
         assert before is None or all(units <= before.get(path, set()) for path, units in kept.items())
         assert done.costs["seconds"] <= seconds

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from intarsia import FitError, Unfinished, factory, rig
-from intarsia.factory.audit import WAYS, audit
+from intarsia.factory.audit import WAYS, audit, overlap
 from intarsia.factory.cuts import by_site, masks_of, straight_through, strata
 from intarsia.train import Schedule, fit
 
@@ -160,6 +160,13 @@ def test_gradients_go_straight_through():
         whole.sum().backward()
     assert torch.allclose(whole, torch.ones(1, 4))
     assert not scores.grad.any()
+
+
+def test_models_that_keep_nothing_keep_the_same():
+    vit = kit_of("test_vit", img_size=32)
+    rankings = vit.assembler.rank([vit.space.read("red, blue"), vit.space.read("pink, grey")], vit.grounds)
+    assert {ranking.cut_at_share(0) for ranking in rankings} == {0}
+    assert overlap(rankings, 0) == 1
 
 
 def test_low_budgets_come_often(kit):

@@ -208,6 +208,20 @@ def test_what_cannot_be_sliced_exactly_stays_whole_and_says_why(architecture, ar
     assert reason in whole[path]
 
 
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "blocks"),
+    [
+        ("test_convnext3", {"use_grn": True}, ["stages.0.blocks.0", "stages.1.blocks.0"]),  # all that can be left out
+        ("naflexvit_base_patch16_gap", {"embed_dim": 32, "depth": 2, "num_heads": 2}, []),  # told more than an input
+        ("test_vit", {"img_size": 32}, ["blocks.0", "blocks.1"]),
+    ],
+)
+def test_blocks_that_can_be_left_out(architecture, arguments, blocks):
+    host = timm_supernet.create(architecture, (3, 32, 32), num_classes=CLASSES, **arguments)
+    assert [path for path in host.blocks if path in blocks] == blocks
+    assert bool(host.blocks) == bool(blocks)
+
+
 def test_refusals(pictures):
     resnet = stirred("test_resnet")
     with pytest.raises(FitError, match=r"'layer2.0' has no units to keep"):

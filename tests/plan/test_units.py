@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intarsia import Keep, Outline, Plan, PlanError, Price, Rule, Site, draw, price, resolve
+from intarsia import Keep, Outline, Plan, PlanError, Price, Rule, Site, Skip, draw, price, resolve
 from intarsia.plan import Cost, cost
 from intarsia.plan.text import read_plan, write_plan
 from intarsia.plan.units import read_units, write_units
@@ -48,6 +48,28 @@ def test_an_outline_survives_json():
 def test_the_drawing_shows_every_unit():
     drawn = draw(resolve(Plan(1, (Rule("0", "a", Keep((0, 2))),)), two_layers())).splitlines()
     assert drawn[:2] == ["a  #.#.  2 of 4", "b  ###  3 of 3"]
+
+
+def a_block(*rules):
+    """A plan, for a host of a block that can be skipped, with two units inside, and another."""
+    sites = (
+        Site("a", "unit", macs=60, skip="identity", parts=("a.b",), units=1), Site("a.b", "subunit", macs=40, units=2),
+        Site("c", "unit", macs=10, reads=("a",), units=3),
+    )  # fmt: skip
+    prices = (Price(("a",), 20), Price(("a.b",), 20))
+    return resolve(
+        Plan(1, tuple(Rule("0", path, do) for path, do in rules)), Outline("t", {}, 70, 0, sites, "c", prices)
+    )
+
+
+def test_a_skipped_block_keeps_nothing():
+    table = a_block(("a", Skip()))
+    assert price(table).total == 10
+    assert draw(table).splitlines()[:3] == ["a    .  0 of 1", "a.b  ..  0 of 2", "c    ###  3 of 3"]
+    assert price(a_block(("a.b", Keep((1,))), ("a", Skip()))).total == 10  # the last match wins
+    assert price(a_block(("a", Keep((0,))), ("a.b", Keep((1,))))).total == 50
+    with pytest.raises(PlanError, match=r"'a.b' lies inside 'a', which an earlier rule reuses or skips whole"):
+        a_block(("a", Skip()), ("a.b", Keep((1,))))
 
 
 @pytest.mark.parametrize(

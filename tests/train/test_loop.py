@@ -91,8 +91,10 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     train(tmp_path)
     other = Line()
     other.more = nn.Linear(1, 1)
-    with pytest.raises(CardError, match="written for another model"):
+    with pytest.raises(CardError, match=r"written for another model \('more\.\w+' is in one of them only\)"):
         train(tmp_path, other)
+    with pytest.raises(CardError, match=r"written for another model \('layers\.\w+\.\w+' differs\)"):
+        train(tmp_path, Line(width=3))
 
 
 def test_stopping_early_saves(tmp_path):

@@ -89,7 +89,8 @@ def overlap(rankings: Sequence[Ranking], share: float) -> float:
     both = masks @ masks.T
     either = masks.sum(1)[:, None] + masks.sum(1)[None] - both
     apart = ~torch.eye(len(rankings), dtype=torch.bool)
-    return float((both / either)[apart].mean())
+    shared = torch.where(either > 0, both / either.clamp(min=1), 1.0)  # of models that keep nothing, all
+    return float(shared[apart].mean())
 
 
 def audit(kit: Kit, tasks: Sequence[Task], exam: Exam, shares: Sequence[float], *, seed: int = 0) -> Audit:

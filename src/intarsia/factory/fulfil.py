@@ -5,6 +5,7 @@ bounds that are never exceeded; what was predicted is measured before it is prom
 """
 
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -172,29 +173,32 @@ def searched(bench: Bench, told: Mapping[str, NDArray[Any]], floor: int, ceiling
         floor, ceiling: The shortest and the longest that were trained for.
     """
     least, budget = bench.ranking.least, bench.order.budget
+    stops = np.unique(bench.ranking.ends[floor : ceiling + 1]).tolist()  # lengths of different models
     seen = {name: [(0.0, 0.0)] for name in budget.bounds}  # of each model: what was told, and what was measured
 
     def longest() -> int:
         fits = [told[name] <= told_within(bound, seen[name]) for name, bound in budget.bounds.items()]
-        return max(floor, min(ceiling, bench.ranking.cut(np.all(fits, axis=0)) or floor))
+        length = bench.ranking.cut(np.all(fits, axis=0)) or floor
+        return max(0, bisect_right(stops, length) - 1)
 
-    fitting, over, found = floor - 1, ceiling + 1, None
-    length = longest()
+    fitting, over, found = -1, len(stops), None
+    place = longest()
     while True:
+        length = stops[place]
         made = bench.made(length)
         if budget.exceeded(made[3]):
-            over = length
-        elif over > ceiling:
+            over = place
+        elif over == len(stops):
             return length, made
         else:
-            fitting, found = length, made
+            fitting, found = place, made
         if over - fitting == 1 or bench.measured >= MEASUREMENTS:
-            return (fitting, found) if found is not None else (over, made)
+            return (stops[fitting], found) if found is not None else (length, made)
         for name in budget.bounds:
             seen[name].append((float(told[name][length - least]), made[3][name]))
         wanted = longest() if bench.measured < GUESSES else (fitting + over) // 2
         last = found is None and bench.measured == MEASUREMENTS - 1
-        length = floor if last else min(max(wanted, fitting + 1), over - 1)
+        place = 0 if last else min(max(wanted, fitting + 1), over - 1)
 
 
 def told_within(bound: float, seen: list[tuple[float, float]]) -> float:

@@ -107,7 +107,7 @@ def load_kit(folder: Path) -> Kit:
         mean, std = tuple(card["mean"]), tuple(card["std"])
         if host.outline.shape_hash != card["outline"]:
             raise CardError(
-                f"{path}: this version of timm builds {card['architecture']!r} otherwise than its card says."
+                f"{path}: timm or intarsia of this version has {card['architecture']!r} otherwise than its card says."
             )
     except FileNotFoundError:
         raise CardError(f"{folder}: no {CARD} in it, so it is not a kit.") from None

@@ -9,7 +9,8 @@ Sites:
     fc, head                  unit: the classifier, whose units are its answers
 
 Source: NN-Factory (Xu et al. 2023), the modular supernet: pretrained modules that can be conditionally activated.
-Differs from it: only inner channels are gated, so that slicing is exact; whole groups of channels are units.
+Differs from it: only inner channels and whole residual blocks are gated, so that slicing is exact; groups of channels
+are units.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +27,7 @@ from ..plan import Outline, Price, Site
 from ..rig import Gate, Lineage, outline_of
 from ..rig.outlining import module_macs
 from . import timm_narrowing
-from .timm_blocks import blocks_of
+from .timm_blocks import ENDS, blocks_of
 from .timm_units import FINDERS, units_of
 
 
@@ -64,11 +65,11 @@ class TimmSupernet:
         self.arguments = dict(arguments or {})
         self.name = f"timm/{self.architecture}"
         units, self.whole = units_of(module, grain)
-        self.blocks = blocks_of(module)
-        if not any(site.gates for site in units):
-            known = ", ".join(kind.__name__ for kind in FINDERS)
-            raise FitError(f"no units are found in {type(module).__name__}. Blocks that we can follow: {known}.")
         self.units = {site.path: site for site in units}
+        self.blocks = blocks_of(module, self.inputs())
+        if not self.gates:
+            known = ", ".join(sorted({kind.__name__ for kind in (*FINDERS, *ENDS)}))
+            raise FitError(f"no units are found in {type(module).__name__}. Blocks that we can follow: {known}.")
 
     @cached_property
     def outline(self) -> Outline:

@@ -68,7 +68,7 @@ def draw(table: Table, *, level: str = "block") -> str:
         level: `block` for one line a block, `unit` for one line a unit.
     """
     outline = table.outline
-    if any(isinstance(action, Keep) for action in table.cells[0].values()):
+    if len(table) == 1 and any(site.units for site in outline.sites):
         return draw_units(table)
     known = letters(list({name for name in table.answering if name is not None}))
     entered = [REUSE if told else RUN for told in table.told]

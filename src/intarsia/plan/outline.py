@@ -2,7 +2,7 @@
 
 Sites come in levels: *unit* sites are the nodes of the host's data flow and say whom they read; *block*, *layer*,
 *pair* and *stage* sites are groups of units; *subunit* sites lie inside one unit. What `Keep` keeps are a site's
-own equal pieces: channels, heads, answers.
+own equal pieces: channels, heads, answers; or the one that is a whole block.
 """
 
 import hashlib
@@ -33,7 +33,8 @@ class Site:
             None if it has none. A site with one can be reused with `carry: residual`.
         reads: For units, the units whose outputs it takes in.
         parts: For groups, the units it is made of; for units, the subunits inside.
-        units: How many equal pieces (groups of channels, attention heads, answers) `Keep` may choose from; 0 for none.
+        units: How many equal pieces (groups of channels, attention heads, answers) `Keep` may choose from; 1 for a
+            block that a supernet may skip; 0 for none.
     """
 
     path: str

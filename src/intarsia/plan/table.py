@@ -157,7 +157,7 @@ def place(action: Action, sites: Iterable[str], cells: dict[str, Action], outlin
     """Write one rule into one row: what is said of a site holds for all inside it, over what was said before.
 
     Returns:
-        A part that should run and the reused or skipped group that holds it, if there is such a pair.
+        A part that should run, or keep units, and the reused or skipped group that holds it, if there is such a pair.
     """
     for path in sites:
         if path == HOST:
@@ -169,12 +169,13 @@ def place(action: Action, sites: Iterable[str], cells: dict[str, Action], outlin
         for inner in outline.within[path] & cells.keys():
             del cells[inner]
         cells.pop(path, None)
+        if isinstance(action, Run | Keep):
+            holding = (other for other, said in cells.items() if not isinstance(said, Keep))
+            group = next((other for other in holding if path in outline.within[other]), None)
+            if group is not None:
+                return path, group
         if not isinstance(action, Run):
             cells[path] = action
-            continue
-        group = next((other for other in cells if path in outline.within[other]), None)
-        if group is not None:
-            return path, group
     return None
 
 

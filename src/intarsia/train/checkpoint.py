@@ -65,11 +65,11 @@ class Checkpoint:
         if not self.folder.exists():
             return self.read()
         live = load_file(self.folder / "live.safetensors")
-        if live.keys() != self.parameters.keys():
-            odd = sorted(live.keys() ^ self.parameters.keys())[0]
-            raise CardError(
-                f"{self.folder}: written for another model ({odd!r} is in one of them only). Name another folder."
-            )
+        theirs, ours = ({name: tuple(value.shape) for name, value in one.items()} for one in (live, self.parameters))
+        if theirs != ours:
+            odd, _ = min(theirs.items() ^ ours.items())
+            how = "differs" if odd in theirs and odd in ours else "is in one of them only"
+            raise CardError(f"{self.folder}: written for another model ({odd!r} {how}). Name another folder.")
         average, moments = (
             load_file(self.folder / "average.safetensors"),
             load_file(self.folder / "moments.safetensors"),
