@@ -33,7 +33,7 @@ def kit():
 @pytest.fixture(scope="session")
 def deep_kit():
     """With more blocks that can be left out, and small enough models to do without some."""
-    return dataclasses.replace(kit_of(layers=(2, 2, 1, 1)), lowest=0.4)
+    return dataclasses.replace(kit_of(layers=(2, 2, 1, 1), grain=1), lowest=0.4)
 
 
 def detector_kit(backbone="test_efficientnet", host=None):
