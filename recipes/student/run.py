@@ -34,7 +34,7 @@ OTHER_MB = 0.2  # of the folder that are not weights: its outline, configs, card
 
 
 def main(
-    plan: str = typer.Option("shallow", help="What is left out."),
+    plan: str = typer.Option("emoji-light", help="What is left out."),
     steps: int = typer.Option(6000, help="Training steps in all."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps what it made."),
     runs: Path = typer.Option(Path("runs/student"), help="Where training is kept."),

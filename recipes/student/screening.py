@@ -13,7 +13,7 @@ from intarsia.train import processes
 
 from .ways import BATCH, Way, examined, train
 
-RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 STEPS = 200
 DRAWS = 8  # batches that a student is examined on
 

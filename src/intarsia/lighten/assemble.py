@@ -129,7 +129,8 @@ def assemble(
             gone, harm = covered, found
             queue_what_can_go()
     left = cost(outline, gone, own) / whole
-    return Assembly(plan_without(gone, share=round(left, 4), harm=float(f"{harm:.3g}")), alone, harm, left)
+    told = {"of": "MACs" if seconds is None else "seconds", "share": round(left, 4), "harm": float(f"{harm:.3g}")}
+    return Assembly(plan_without(gone, **told), alone, harm, left)
 
 
 def answers_without(host: Host, gone: Sequence[str], calls: Sequence[Call]) -> list[Tensor]:
@@ -144,7 +145,7 @@ def answers_without(host: Host, gone: Sequence[str], calls: Sequence[Call]) -> l
     return found
 
 
-def plan_without(paths: Sequence[str], **figures: float) -> Plan:
+def plan_without(paths: Sequence[str], **figures: str | float) -> Plan:
     """The plan of one row that leaves these sites out."""
     made_by: dict[str, str | int | float | bool] = {"planner": "assemble", **figures}
     return Plan(1, tuple(Rule("0", path, Skip()) for path in paths), made_by=made_by)

@@ -58,7 +58,8 @@ class Lineage:
         """
         for name, origin in self.origins.items():
             if name.startswith(f"{path}."):
-                return origin.removesuffix(name.removeprefix(path))
+                # What is inside may have been renumbered too, so names are cut at the path's depth.
+                return ".".join(origin.split(".")[: path.count(".") + 1])
         raise FitError(f"nothing is known of where {path!r} came from: it has no tensors.")
 
     @property
