@@ -108,6 +108,18 @@ def test_another_number_of_levels_has_no_stages():
         block_pairs(tiny, teacher)
 
 
+def test_whatever_is_left_out_all_that_stays_learns_and_every_block_is_known():
+    """A first attention that goes renumbers the rest; what fed a piece that is gone must not wait for a gradient."""
+    teacher = pico.unet()
+    inner = "down_blocks.0.attentions.0.transformer_blocks.0"
+    student, lineage = cut(teacher, f"mid_block.attentions.0 | up_blocks.1.attentions.0 | pairs.2.1 | {inner}.*")
+    pairs = blocks_of(student, lineage)
+    assert all(path == origin for path, origin in pairs.items())
+    with torch.enable_grad():
+        Distilling(student.train(), teacher, DDIMScheduler(), pairs)(batch())["loss"].backward()
+    assert [name for name, value in student.named_parameters() if value.grad is None] == []
+
+
 def test_lessons_are_kept_as_they_were(tmp_path):
     words = {"encoder_hidden_states": torch.randn(6, 5, 16), "added_cond_kwargs.text_embeds": torch.randn(6, 8)}
     blank = {name: torch.zeros(1, *value.shape[1:]) for name, value in words.items()}

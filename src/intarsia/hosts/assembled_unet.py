@@ -20,6 +20,9 @@ from ..parts.expert_conv import ExpertConv2d, Moment
 from ..parts.stand_ins import Passing, Silent
 
 
+ITS_NORM = {"attn1": "norm1", "attn2": "norm2", "ff": "norm3"}  # in diffusers' transformer blocks
+
+
 class AssembledUNet(UNet2DConditionModel):
     """A UNet with units and subunits left out, and convolutions of several experts.
 
@@ -56,6 +59,11 @@ class AssembledUNet(UNet2DConditionModel):
         if ".resnets." in path and (within != out or path.startswith("up")):
             raise FitError(f"{path!r} changes the number of channels; nothing can stand in its place.")
         self.set_submodule(path, Silent() if inner else Passing())
+        if inner:
+            block, _, subunit = path.rpartition(".")
+            norm = f"{block}.{ITS_NORM[subunit]}"
+            if type(self.get_submodule(norm)) is nn.LayerNorm:  # others shape more than this subunit's input
+                self.set_submodule(norm, nn.Identity())  # what nobody reads would wait for a gradient in vain
         self.register_to_config(left_out=[*self.config.left_out, path])
 
     def widen(self, path: str, count: int, routing: Any = "input", gate: str = "offset") -> None:
