@@ -38,11 +38,10 @@ class Arm:
         return f"{self.way}, {self.plan}, seed {self.seed}"
 
 
-def arms_of(plan: str, seeds: int, also: str | None) -> list[Arm]:
+def arms_of(plan: str, seeds: int, also: str) -> list[Arm]:
     """Every way once; ours and the rival with more seeds, for what sets them apart is small; two in another shape."""
     again = [Arm(way, plan, seed) for seed in range(1, seeds) for way in (RIVAL, PLAIN, OURS)]
-    others = [] if also is None else [Arm(way, also) for way in (RIVAL, OURS)]
-    return [*(Arm(way, plan) for way in WAYS), *again, *others]
+    return [*(Arm(way, plan) for way in WAYS), *again, Arm(RIVAL, also), Arm(OURS, also)]
 
 
 def settled_ways(

@@ -22,7 +22,7 @@ from intarsia.train import Schedule, processes
 from recipes.base.denoiser import LATE, NOISE, batches, channel_weights, told
 
 EVEN = Weights()
-# Pictures and their noise pull a student about ten times as hard as what it still lacks of its teacher, so no task loss.
+# Noise that was added pulls ten times as hard as what a student still lacks of its teacher: no task loss.
 NEAR = Weights(0, 1, 0.1)
 BATCH = 32  # pictures a step and process
 UNSEEN = 10_000  # seed of the noise that students are examined with: no training's, nor any stage's

@@ -19,7 +19,6 @@ from ..errors import FitError
 from ..parts.expert_conv import ExpertConv2d, Moment
 from ..parts.stand_ins import Passing, Silent
 
-
 ITS_NORM = {"attn1": "norm1", "attn2": "norm2", "ff": "norm3"}  # in diffusers' transformer blocks
 
 
