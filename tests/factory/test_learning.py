@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from intarsia import FitError, Unfinished, factory, rig
 from intarsia.factory.audit import WAYS, audit, overlap
-from intarsia.factory.cuts import by_site, masks_of, straight_through, strata
+from intarsia.factory.cuts import by_site, masks_of, straight_through, strata, trained_masks
 from intarsia.train import Schedule, fit
 
 from .conftest import kit_of
@@ -142,6 +142,32 @@ def test_training_cuts_as_orders_do(kit):
     with rig.gated(kit.host, by_site(kit.grounds, masks.expand(2, -1))):
         gated = kit.host.module(pictures)[:, list(task.answers)]
     assert torch.allclose(gated, done.model(pictures), atol=1e-5)
+
+
+def test_a_block_that_is_shut_in_training_still_hears_what_it_is_worth():
+    deep_kit = kit_of(layers=(2, 2, 1, 1), grain=1, zero_init_last=False)
+    ranking = deep_kit.assembler.rank([deep_kit.space.read("red, grey")], deep_kit.grounds)[0]
+    cut = [ranking.cut_at_share(0.5)]
+    kept = ranking.kept(*cut)
+    shut = [block for block in deep_kit.host.blocks if not kept[block]]
+    assert shut
+    pictures = torch.randn(2, 3, 32, 32)
+
+    def answered(masks):
+        opened = by_site(deep_kit.grounds, masks.expand(2, -1))
+        for block in shut:
+            opened[block] = opened[block].clone().requires_grad_()
+        with torch.enable_grad(), rig.gated(deep_kit.host, opened):
+            answers = deep_kit.host.module(pictures)
+            return answers, torch.autograd.grad(answers.square().sum(), [opened[block] for block in shut])
+
+    answers, heard = answered(trained_masks([ranking], cut))
+    plain, silence = answered(masks_of([ranking], cut))
+    assert torch.equal(answers, plain)
+    assert all(gradient.any() for gradient in heard)
+    assert not any(gradient.any() for gradient in silence)
+    inside = {deep_kit.grounds.sites[place] for place in deep_kit.grounds.site_of[ranking.inside]}
+    assert inside.isdisjoint(deep_kit.host.blocks)
 
 
 def test_gradients_go_straight_through():

@@ -41,6 +41,17 @@ def masks_of(rankings: Sequence[Ranking], lengths: Sequence[int]) -> Tensor:
     return masks
 
 
+def trained_masks(rankings: Sequence[Ranking], lengths: Sequence[int]) -> Tensor:
+    """The same as `masks_of` in what models answer; in a block that is shut, what it keeps at least stays open.
+
+    An empty block would tell its own gate nothing of what it is worth, and fill its batch norms' statistics with zeros.
+    """
+    masks = masks_of(rankings, lengths)
+    for row, ranking in enumerate(rankings):
+        masks[row, torch.from_numpy(ranking.inside)] = 1.0
+    return masks
+
+
 def by_site(grounds: Grounds, masks: Tensor) -> dict[str, Tensor]:
     """Masks of all units, by site: (rows, units of the site)."""
     return dict(zip(grounds.sites, masks.split(grounds.units.tolist(), dim=1), strict=True))
@@ -53,7 +64,7 @@ def random_parts(grounds: Grounds, ranges: Sequence[tuple[float, float]], cut: i
         rankings.append(Ranking.by_score(grounds, np.random.normal(size=len(grounds.site_of)), grounds.every_answer))
         lengths.append(rankings[-1].cut_at_share(np.random.uniform(*ranges[part % len(ranges)])))
     masks = torch.ones(count, len(grounds.site_of))
-    masks[:cut] = masks_of(rankings, lengths)[torch.arange(cut) % len(rankings)]
+    masks[:cut] = trained_masks(rankings, lengths)[torch.arange(cut) % len(rankings)]
     return masks
 
 
@@ -102,7 +113,7 @@ class Cuts:
     def through(self, scores: Tensor, rankings: Sequence[Ranking], lengths: Sequence[int]) -> Tensor:
         """The masks of beginnings, with a gradient: of rankings that were made of these scores, (rankings, units)."""
         thresholds = [ranking.threshold(length) for ranking, length in zip(rankings, lengths, strict=True)]
-        masks = masks_of(rankings, lengths).to(scores)
+        masks = trained_masks(rankings, lengths).to(scores)
         return straight_through(scores, masks, scores.new_tensor(thresholds), self.temperature)
 
     def by_budget(self, name: str, rates: Tensor) -> dict[str, Tensor]:

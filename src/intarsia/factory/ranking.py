@@ -166,11 +166,23 @@ class Ranking:
         return np.cumsum(taken, axis=0)
 
     @cached_property
+    def brought(self) -> NDArray[np.bool_]:
+        """(places): whether a unit is in because its block is, and not for its own sake; the block itself too."""
+        sites = self.grounds.site_of[self.order]
+        passed = self.passed[np.arange(len(self.order)), sites]
+        return (self.grounds.block_of[sites] >= 0) & (passed < self.grounds.least[sites])
+
+    @cached_property
+    def inside(self) -> NDArray[np.int64]:
+        """The numbers of the units that blocks keep at least, without the blocks."""
+        sites = self.grounds.site_of[self.order]
+        return self.order[self.brought & (self.grounds.block_of[sites] != sites)]
+
+    @cached_property
     def ends(self) -> NDArray[np.int64]:
         """(places): where a beginning that is to end at each ends: never between a block and what it keeps at least."""
-        sites, places = self.grounds.site_of[self.order], np.arange(len(self.order) + 1)
-        block = self.grounds.block_of[sites]
-        brought = (block >= 0) & (self.passed[places[:-1], sites] < self.grounds.least[sites])
+        places = np.arange(len(self.order) + 1)
+        block, brought = self.grounds.block_of[self.grounds.site_of[self.order]], self.brought
         between = brought[1:] & brought[:-1] & (block[1:] == block[:-1])
         ends = places.copy()
         ends[1:-1][between] = places[-1]
