@@ -193,7 +193,9 @@ def test_a_plan_for_another_number_of_calls(intarsia, tmp_path):
 def test_a_missing_model(intarsia, tmp_path, verb):
     words = [*verb, "--model", "nowhere"] if verb[0] == "run" else [*verb, "nowhere"]
     said = refused(intarsia, tmp_path, *words)
-    assert said == [f"there is no model folder 'nowhere'. Name a diffusers folder, or one of: {', '.join(model_names())}."]
+    assert said == [
+        f"there is no model folder 'nowhere'. Name a diffusers folder, or one of: {', '.join(model_names())}."
+    ]
 
 
 def test_a_pickle_is_refused(intarsia, tmp_path):
