@@ -53,6 +53,8 @@ def main(
     runs: Path = typer.Option(Path("runs/assemble"), help="Where arms and pictures are kept."),
 ) -> None:
     """Settle rates, take the pace, train, draw, judge, time."""
+    if also == plan:
+        raise typer.BadParameter(f"--also: another plan than {plan!r}, which has its arms already.")
     state = processes()
     pipe = load_pipeline(model_folder("emoji"))
     teacher, runs = pipe.unet, runs / ("quick" if quick else "arms")

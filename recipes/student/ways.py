@@ -22,7 +22,7 @@ from intarsia.train import Schedule, processes
 from recipes.base.denoiser import LATE, NOISE, batches, channel_weights, told
 
 EVEN = Weights()
-# Noise that was added pulls ten times as hard as what a student still lacks of its teacher: no task loss.
+# No task loss: a student that is near its teacher is pulled about by the noise that was added, and by little else.
 NEAR = Weights(0, 1, 0.1)
 BATCH = 32  # pictures a step and process
 UNSEEN = 10_000  # seed of the noise that students are examined with: no training's, nor any stage's
