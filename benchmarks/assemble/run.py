@@ -2,7 +2,7 @@
 student that ships, which was trained for longer.
 
     export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE ACCELERATE_MIXED_PRECISION=bf16
-    torchrun --nproc-per-node 2 -m benchmarks.assemble.run      8 minutes an arm, 996 pictures an arm; hours
+    torchrun --nproc-per-node 2 -m benchmarks.assemble.run      4 minutes an arm, 996 pictures an arm; two hours
     python -m benchmarks.assemble.run --quick                   a rehearsal in minutes; claims nothing
 
 Needs what `recipes.base.run` keeps in `runs/base`, and the judge that `benchmarks.base_model.run` trains. Everything
@@ -44,11 +44,12 @@ def main(
     plan: str = typer.Option("bk-base", help="What is left out in the arms of equal seconds."),
     also: str = typer.Option("emoji-light", help="Another plan for two more arms, ours and BK-SDM's recipe."),
     shipped: str = typer.Option("emoji-light", help="The student that ships."),
-    minutes: float = typer.Option(8.0, help="Training time of each arm."),
+    minutes: float = typer.Option(4.0, help="Training time of each arm."),
     seeds: int = typer.Option(3, help="Trainings of BK-SDM's recipe, of ours with experts and without."),
     repeats: int = typer.Option(4, help="Pictures of each held-out cell."),
     rounds: int = typer.Option(31, help="Rounds of timing."),
-    pace_rounds: int = typer.Option(3, help="Rounds in which the pace of training is taken."),
+    trial: int = typer.Option(100, help="Steps of each training that settles a learning rate."),
+    pace_rounds: int = typer.Option(2, help="Rounds in which the pace of training is taken."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
     runs: Path = typer.Option(Path("runs/assemble"), help="Where arms and pictures are kept."),
 ) -> None:
@@ -65,7 +66,7 @@ def main(
     exam = held_out(base, repeats=1 if quick else repeats, every=60 if quick else 1, near="train")
 
     arms = arms_of(plan, 1 if quick else seeds, also)
-    ways = settled_ways(arms, teacher, base, runs, **(REHEARSAL if quick else {}))
+    ways = settled_ways(arms, teacher, base, runs, **(REHEARSAL if quick else {"steps": trial}))
     pace = {} if quick else paces(ways, teacher, base, runs, pace_rounds)
     unets: dict[str, torch.nn.Module] = {"teacher": teacher, "copied": student_of(teacher, plan_of(plan), Way())[0]}
     told: dict[str, dict] = {}
@@ -132,7 +133,7 @@ def main(
     ]  # fmt: skip
     settings = {
         "quick": quick, "plan": plan, "also": also, "shipped": shipped, "minutes": minutes, "seeds": seeds,
-        "processes": state.num_processes, "training precision": Accelerator().mixed_precision,
+        "trial": trial, "processes": state.num_processes, "training precision": Accelerator().mixed_precision,
         "drawing precision": "bfloat16", "pictures": len(exam.wanted), "sampler steps": STEPS,
         "frechet of real training pictures": exam.floor,
     }  # fmt: skip
