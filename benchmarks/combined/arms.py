@@ -1,22 +1,22 @@
 """Ways of drawing with fewer MACs: each lever alone, levers together, and fewer steps."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
-from diffusers import DiffusionPipeline
 
-from intarsia import Bill, Plan, PlanError, hosts, price, resolve, rig
+from intarsia import Bill, Plan, PlanError, price, resolve, rig
 from intarsia.lighten.search import Watched, choose_keys, plan_of
 from intarsia.lighten.switch import last, switch
 
 FACTORS = (3.0, 4.3, 5.0, 6.0)  # fewer MACs than the whole run's; seconds fall less
 FEWER = (25, 17, 12, 10, 8)
 COMBINED = "student, inherit"  # how the families of arms begin that have more than one lever
+TEACHER, STUDENT = "teacher", "student"
 
-Look = Callable[[DiffusionPipeline, int], Watched]
+Unets = Mapping[str, rig.Host]
 
 
 @dataclass(frozen=True)
@@ -25,27 +25,25 @@ class Arm:
 
     Attributes:
         family: Which levers.
-        pipe: The pipeline whose UNet is planned for.
-        host: That UNet.
+        model: The name of the one whose UNet is planned for.
         steps: Of the sampler.
         plan: For its UNet.
-        others: UNets that the plan uses.
+        others: Names of UNets that the plan uses.
     """
 
     family: str
-    pipe: DiffusionPipeline
-    host: rig.Host
+    model: str
     steps: int
     plan: Plan
-    others: dict[str, rig.Host]
+    others: tuple[str, ...] = ()
 
-    def worn(self) -> AbstractContextManager:
-        return rig.applied(self.plan, self.host, others=self.others)
+    def worn(self, unets: Unets) -> AbstractContextManager:
+        return rig.applied(self.plan, unets[self.model], others={name: unets[name] for name in self.others})
 
-    @property
-    def bill(self) -> Bill:
-        outlines = {name: host.outline for name, host in self.others.items()}
-        return price(resolve(self.plan, self.host.outline, self.others), outlines)
+    def bill(self, unets: Unets) -> Bill:
+        used = {name: unets[name] for name in self.others}
+        outlines = {name: host.outline for name, host in used.items()}
+        return price(resolve(self.plan, unets[self.model].outline, used), outlines)
 
 
 def within(watched: Watched, cost: Callable[[Plan], int], budget: float, answered: Sequence[int]) -> Plan | None:
@@ -58,7 +56,7 @@ def within(watched: Watched, cost: Callable[[Plan], int], budget: float, answere
         PlanError: inheriting as much as can be is not cheap enough.
     """
     matters = replace(watched, weight=np.where(np.isin(range(watched.rows), answered), 0.0, watched.weight))
-    ending = switch(watched.rows, {"teacher": answered})
+    ending = switch(watched.rows, {TEACHER: answered})
 
     def computing(count: int) -> Plan:
         return plan_of(watched, choose_keys(matters, count), depth=3) | ending
@@ -70,48 +68,40 @@ def within(watched: Watched, cost: Callable[[Plan], int], budget: float, answere
 
 
 def arms_of(
-    whole: DiffusionPipeline,
-    light: DiffusionPipeline,
-    hosts_of: dict[int, rig.Host],
-    steps: int,
-    look: Look,
-    refused: list[str],
+    unets: Unets, rows_of: Callable[[int], int], steps: int, look: Callable[[str, int], Watched], refused: list[str]
 ) -> Iterator[Arm]:
     """Every arm; the whole model's own run comes first. What cannot be so cheap is told in `refused`.
 
     Args:
-        hosts_of: For the `id` of each pipeline, its UNet.
-        look: What is seen of a pipeline's calls in so many steps.
+        rows_of: How often the UNet is called in so many steps.
+        look: What is seen of a model's calls in so many steps.
     """
-    teacher = {"teacher": hosts_of[id(whole)]}
 
-    def arm(family: str, pipe: DiffusionPipeline, count: int, plan: Plan | None = None, **others: rig.Host) -> Arm:
-        empty = Plan(hosts.rows(pipe.scheduler, count))
-        return Arm(family, pipe, hosts_of[id(pipe)], count, plan or empty, others)
+    def arm(family: str, model: str, count: int, plan: Plan | None = None, *others: str) -> Arm:
+        return Arm(family, model, count, plan or Plan(rows_of(count)), others)
 
-    yield arm("whole", whole, steps)
+    yield arm("whole", TEACHER, steps)
     for count in FEWER:
         if count < steps:
-            yield arm(f"fewer steps, {count}", whole, count)
-            yield arm(f"student, {count} steps", light, count)
-    yield arm("student", light, steps)
-    rows = hosts.rows(light.scheduler, steps)
-    yield arm("switch, student first", light, steps, switch(rows, {"teacher": last(rows, rows // 2)}), **teacher)
-    full = hosts_of[id(whole)].outline.macs * rows
+            yield arm(f"fewer steps, {count}", TEACHER, count)
+            yield arm(f"student, {count} steps", STUDENT, count)
+    yield arm("student", STUDENT, steps)
+    rows = rows_of(steps)
+    yield arm("switch, student first", STUDENT, steps, switch(rows, {TEACHER: last(rows, rows // 2)}), TEACHER)
+    full = unets[TEACHER].outline.macs * rows
     for count in (steps, steps // 2):
-        for name, pipe, ends in (("inherit", whole, 0), (COMBINED, light, 0), (COMBINED, light, 2)):
-            rows = hosts.rows(pipe.scheduler, count)
-            others = teacher if ends else {}
+        for name, model, ends in (("inherit", TEACHER, 0), (COMBINED, STUDENT, 0), (COMBINED, STUDENT, 2)):
+            others = (TEACHER,) * bool(ends)
 
-            def cost(plan: Plan, pipe: DiffusionPipeline = pipe, others: dict[str, rig.Host] = others) -> int:
-                return arm("", pipe, 1, plan, **others).bill.total
+            def cost(plan: Plan, model: str = model, others: tuple[str, ...] = others) -> int:
+                return arm("", model, 1, plan, *others).bill(unets).total
 
             for factor in FACTORS:
                 family = f"{name} x{factor:g}, {count} steps" + ", teacher last" * bool(ends)
                 try:
-                    plan = within(look(pipe, count), cost, full / factor, last(rows, ends))
+                    plan = within(look(model, count), cost, full / factor, last(rows_of(count), ends))
                 except PlanError as error:
                     refused.append(f"{family}: {error}")
                     continue
                 if plan is not None:
-                    yield arm(family, pipe, count, plan, **others)
+                    yield arm(family, model, count, plan, *others)

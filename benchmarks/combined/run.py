@@ -1,17 +1,20 @@
 """All levers together, each alone, and fewer steps: the frontier of seconds and pictures.
 
-    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m benchmarks.combined.run    498 pictures an arm, DDIM 50; two hours
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m benchmarks.combined.run    498 pictures an arm, DDIM 50; an hour
     python -m benchmarks.combined.run --quick     a rehearsal in under a minute; claims nothing
 
 Arms: fewer steps of the whole model; whole calls told, at all steps and at half of them; the student; student and
 teacher in turn; the student with calls told, and the teacher answering the last. Plans are searched for on prompts that
 are not reported. The best arm of several levers is claimed; it, and the best run of fewer steps beside it, are drawn
-and timed once more: 2,241 pictures each. Seconds are taken by one process, on one thread.
+and timed once more: 2,241 pictures each. Pictures are drawn in bfloat16; seconds are taken in single precision, by one
+process, on one thread.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +22,7 @@ import typer
 from diffusers import DDIMScheduler, DiffusionPipeline
 
 from benchmarks.base_model.exam import Exam, held_out
-from benchmarks.combined.arms import COMBINED, Arm, arms_of
+from benchmarks.combined.arms import COMBINED, STUDENT, TEACHER, Arm, arms_of
 from benchmarks.drawing import draw, processes, raced
 from benchmarks.keeping import drawn_by, judged, kept_pictures
 from benchmarks.results import Claim, at_least, at_most, write_result
@@ -30,6 +33,7 @@ from intarsia.hosts.pipelines import load_pipeline
 from intarsia.lighten.search import Watched
 from intarsia.plan.outline import HOST
 from intarsia.plan.text import write_plan
+from intarsia.rig import Host
 from intarsia.shipped import model_folder
 
 WHOLE_STEPS = 50
@@ -37,6 +41,30 @@ TIMED = 8  # pictures drawn at once while seconds are taken
 POINTS, DISTANCE, SPEED = 3.0, 1.1, 4.0
 SURE = 4.2  # times as fast that an arm should be to be x4 again when it is timed once more
 AFRESH = 50_000  # seeds of the pictures that are claimed
+
+
+@dataclass(frozen=True)
+class Models:
+    """Pipelines in one precision, and their UNets, by name."""
+
+    pipes: dict[str, DiffusionPipeline]
+    unets: dict[str, Host]
+
+    @classmethod
+    def of(cls, folders: Mapping[str, Path], dtype: torch.dtype) -> "Models":
+        pipes = {name: load_pipeline(folder, dtype=dtype) for name, folder in folders.items()}
+        for pipe in pipes.values():
+            pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+        tokens = pipes[TEACHER].tokenizer.model_max_length
+        return cls(pipes, {name: hosts.of(pipe.unet, batch=2, tokens=tokens) for name, pipe in pipes.items()})
+
+    def rows(self, steps: int) -> int:
+        """How often a UNet is called in so many steps."""
+        return hosts.rows(self.pipes[TEACHER].scheduler, steps)
+
+    def draw(self, arm: Arm, prompts: Sequence[str], **how: Any) -> np.ndarray:
+        with arm.worn(self.unets):
+            return np.asarray(draw(self.pipes[arm.model], prompts, steps=arm.steps, **how))
 
 
 def main(
@@ -51,33 +79,26 @@ def main(
     """Search, draw, judge, time."""
     torch.set_grad_enabled(False)
     steps, every = (10, 120) if quick else (WHOLE_STEPS, 1)
-    whole, light = load_pipeline(model_folder("emoji")), load_pipeline(model_folder(student))
-    sizes = {"batch": 2, "tokens": whole.tokenizer.model_max_length}
-    for pipe in (whole, light):
-        pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
-    hosts_of = {id(pipe): hosts.of(pipe.unet, **sizes) for pipe in (whole, light)}
-    weights = {id(pipe): drawn_by(pipe) for pipe in (whole, light)}
+    folders = {TEACHER: model_folder("emoji"), STUDENT: model_folder(student)}
+    timed, drawing = Models.of(folders, torch.float32), Models.of(folders, torch.bfloat16)
+    weights = {name: drawn_by(pipe) for name, pipe in drawing.pipes.items()}
     exam = held_out(base, repeats=1 if quick else repeats, every=every, near="train")
 
     @functools.cache
-    def look(pipe: DiffusionPipeline, count: int) -> Watched:
-        calls = hosts.rows(pipe.scheduler, count)
-        return kept_watch(hosts_of[id(pipe)], HOST, pipe, count, calls, keep, weights[id(pipe)])
+    def look(model: str, count: int) -> Watched:
+        pipe, unet = drawing.pipes[model], drawing.unets[model]
+        return kept_watch(unet, HOST, pipe, count, drawing.rows(count), keep, weights[model])
 
     def pictures(arm: Arm, exam: Exam, seed: int) -> np.ndarray:
-        def make() -> np.ndarray:
-            with arm.worn():
-                return draw(arm.pipe, exam.prompts, steps=arm.steps, seed=seed)
-
         told = [*weights.values(), arm.family, arm.steps, write_plan(arm.plan), seed, *exam.prompts]
-        return kept_pictures(keep, told, make)
+        return kept_pictures(keep, told, lambda: drawing.draw(arm, exam.prompts, seed=seed))
 
     def row_of(arm: Arm, exam: Exam, seed: int = 0) -> dict:
         drawn, of_whole = pictures(arm, exam, seed), pictures(arms[0], exam, seed)
         near = [psnr(one, two) for one, two in zip(drawn, of_whole, strict=True)]
         return {
             "arm": arm.family,
-            "macs_ratio": arm.bill.total / arms[0].bill.total,
+            "macs_ratio": arm.bill(timed.unets).total / arms[0].bill(timed.unets).total,
             "plan": write_plan(arm.plan) if arm.plan.rules else None,
             "median PSNR": float(np.median(near)) if arm is not arms[0] else None,
             **judged(exam, drawn, of_whole, keep),
@@ -89,7 +110,7 @@ def main(
             rows.append(row_of(arm, exam, seed))
             rows[-1]["frechet above the floor, of the whole model's"] = exam.above_floor(rows[-1], rows[0])
             print({name: value for name, value in rows[-1].items() if name != "plan"})
-        calls = {arm.family: timing_of(arm, exam.prompts[:TIMED]) for arm in some}
+        calls = {arm.family: functools.partial(timed.draw, arm, exam.prompts[:TIMED], alone=True) for arm in some}
         seconds = raced(calls, rounds=1 if quick else rounds)
         for place, row in enumerate(rows):
             row |= {
@@ -99,7 +120,7 @@ def main(
         return rows
 
     refused: list[str] = []
-    arms = list(arms_of(whole, light, hosts_of, steps, look, refused))
+    arms = list(arms_of(timed.unets, timed.rows, steps, look, refused))
     print("\n".join(refused))
     rows = told(arms, exam)
     # The best arm was chosen by these pictures and seconds, so both are taken once more, and only these are claimed.
@@ -119,16 +140,6 @@ def main(
     }
     rows += [{**row, "afresh": True} for row in found]
     write_result("combined", rows, [] if quick else claims_of(*found[:2]), settings)
-
-
-def timing_of(arm: Arm, prompts: list[str]) -> Callable[[], object]:
-    """A few pictures under an arm."""
-
-    def call() -> object:
-        with arm.worn():
-            return draw(arm.pipe, prompts, steps=arm.steps, alone=True)
-
-    return call
 
 
 def lost(row: dict, whole: dict) -> float:
