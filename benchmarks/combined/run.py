@@ -64,7 +64,7 @@ class Models:
 
     def draw(self, arm: Arm, prompts: Sequence[str], **how: Any) -> np.ndarray:
         with arm.worn(self.unets):
-            return np.asarray(draw(self.pipes[arm.model], prompts, steps=arm.steps, **how))
+            return draw(self.pipes[arm.model], prompts, steps=arm.steps, **how)
 
 
 def main(
