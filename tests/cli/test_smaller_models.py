@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from intarsia import hosts, load_plan, price, resolve
@@ -54,6 +55,30 @@ def test_it_is_distilled_and_answers_beside_its_teacher(student, tmp_path, intar
     assert "switch" in (tmp_path / "out/report.md").read_text()
 
 
+def test_sites_are_filled_from_another_model(tmp_path, intarsia):
+    (tmp_path / "filled.yaml").write_text(
+        "intarsia: plan/1\nrows: 1\nrules:\n- {rows: '0', sites: pairs.3.1, do: skip}\n"
+        "- {rows: '0', sites: up_blocks.3, do: {use: light}}\n"
+    )
+    words = ["assemble", "filled.yaml", "--source", "light=emoji", "--experts", "fixed", "--most", "1", "-o", "filled"]
+    code, _, said = intarsia(*words)
+    assert code == 0, said
+    record = json.loads((tmp_path / "filled/assembly.json").read_text())
+    assert record["sources"] == {"": "emoji", "light": "emoji"}
+    assert {len(donors) for donors in record["experts"].values()} == {1}
+    assert intarsia("distill", "filled", "--steps", "1", "--drawings", "1", "--batch", "1", "-o", "taught")[0] == 0
+    assert json.loads((tmp_path / "taught/assembly.json").read_text())["experts"] == {}
+    assert type(load_pipeline(tmp_path / "taught").unet) is UNet2DConditionModel
+
+
+def test_what_cannot_be_incubated_is_refused_before_anything_is_kept(tmp_path, intarsia):
+    assert intarsia("assemble", "bk-tiny", "-o", "tiny")[0] == 0
+    code, _, said = intarsia("distill", "tiny", "--incubate", "0.5", "-o", "taught")
+    assert code == 1
+    assert "train it without stages" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
 def test_a_run_that_goes_on_must_be_the_same(student, tmp_path, intarsia):
     (tmp_path / "taught.training").mkdir()
     (tmp_path / "taught.training/settings.json").write_text('{"steps": 9}')
@@ -100,6 +125,7 @@ def test_what_matters_least_is_left_out(tmp_path, intarsia, size):
     [
         (["assemble", "bk-base", "--source", "twin", "-o", "x"], "write NAME=MODEL"),
         (["assemble", "emoji-fast", "-o", "x"], "cannot be baked"),
+        (["assemble", "bk-base", "--most", "1", "-o", "x"], "Say --experts too"),
         (["assemble", "bk-base", "--model", "nowhere", "-o", "x"], "there is no model folder 'nowhere'"),
         (["distill", "nowhere", "-o", "x"], "there is no model folder 'nowhere'"),
         (["distill", "emoji", "--prompts", "a", "--pictures", "b", "-o", "x"], "either --pictures or --prompts"),
@@ -115,3 +141,22 @@ def test_refusals(words, said, tmp_path, intarsia):
     assert code == 1
     assert said in told
     assert not list(tmp_path.iterdir())
+
+
+def test_a_small_model_is_seen_beside_its_teacher(tmp_path, intarsia):
+    words = ["run", "a fox in noto style", "--steps", "2", "--rounds", "1"]
+    assert intarsia(*words, "-o", "teacher")[0] == 0
+    code, _, said = intarsia(*words, "--model", "emoji-light", "--beside", "emoji", "-o", "out")
+    assert code == 0, said
+    assert "| 64.4% |" in (tmp_path / "out/report.md").read_text()
+    drawn, whole = (
+        Image.open(tmp_path / f"out/00-a-fox-in-noto-style-{name}.png") for name in ("emoji-light", "whole")
+    )
+    assert whole == Image.open(tmp_path / "teacher/00-a-fox-in-noto-style-whole.png") != drawn
+    (tmp_path / "empty.yaml").write_text("intarsia: plan/1\nrows: 2\nrules: []\n")
+    code, out, _ = intarsia("price", "empty.yaml", "--outline", "emoji-light", "--beside", "emoji")
+    assert code == 0
+    assert "64.4% of the whole host's" in out
+    code, _, said = intarsia(*words, "--beside", "emoji", "--speed", "2x", "-o", "x")
+    assert code == 1
+    assert "nothing goes beside it" in said

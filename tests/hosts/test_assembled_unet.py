@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, UNet2DConditionModel
 from torch import nn
 
 from intarsia import FitError, Plan, Rule, Skip, hosts, rig
@@ -105,6 +105,25 @@ def test_fixed_mixtures_fold(tmp_path):
     assert set(unet.config.experts) == set(EXPERTS) - {"mid_block.resnets.0.conv1"}
     unet.save_pretrained(tmp_path)
     torch.testing.assert_close(answer(AssembledUNet.from_pretrained(tmp_path).eval()), answer(unet))
+
+
+def test_what_folds_whole_is_diffusers_own():
+    unet = assembled(left_out=(), experts={path: {"count": 2, "routing": "fixed"} for path in EXPERTS})
+    before, plain = answer(unet), unet.fold()
+    assert type(plain) is UNet2DConditionModel
+    assert not plain.training
+    torch.testing.assert_close(answer(plain), before)
+    assert config(plain) == config(pico.unet())
+
+
+def test_without_room_kernels_are_mixed_at_each_call_and_it_is_said():
+    unet = assembled()
+    merged = answer(unet)
+    unet.moment.merged.clear()
+    unet.moment.room = 0
+    with pytest.warns(UserWarning, match="no more room"):
+        assert torch.equal(answer(unet), merged)
+    assert not any(unet.moment.merged.values())
 
 
 def test_it_is_a_host_of_plans_like_any_other():

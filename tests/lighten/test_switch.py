@@ -224,6 +224,21 @@ def test_a_model_that_is_called_with_something_else_cannot_answer(host, name):
         pass
 
 
+@pytest.mark.parametrize(
+    ("config", "given"),
+    [
+        ({"time_cond_proj_dim": 8}, {"timestep_cond": torch.ones(1, 8)}),
+        ({"num_class_embeds": 8}, {"class_labels": torch.tensor([3])}),
+    ],
+)
+def test_a_model_is_told_what_it_reads(small, config, given):
+    host = pico.host(**config)
+    inputs = inputs_of(host, 500, batch=1) | given
+    with rig.applied(switch(ROWS, {"small": [0]}), host, others={"small": small}):
+        found = host.module(**inputs).sample
+    assert torch.equal(found, small.module(**inputs_of(small, 500, batch=1)).sample)
+
+
 def residuals(unet):
     """What a ControlNet brings: one for each skip connection, and one for the middle."""
     found = []

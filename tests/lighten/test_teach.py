@@ -33,7 +33,10 @@ def test_a_hybrid_of_a_model_and_its_twin_is_the_model():
     teacher = pico.unet()
     for level in range(4):
         assert torch.equal(answer(hybrid(copy.deepcopy(teacher), teacher, level)), answer(teacher))
-    assert levels_that_differ(copy.deepcopy(teacher), teacher) == []
+    twin = copy.deepcopy(teacher)
+    assert levels_that_differ(twin, teacher) == []
+    twin.up_blocks[1].resnets[0].conv1.weight.mul_(2)  # as if filled from another checkpoint
+    assert levels_that_differ(twin, teacher) == [2]
 
 
 def test_a_hybrid_is_the_teacher_with_one_resolution_cut():

@@ -24,9 +24,11 @@ def assemble(
         help="Let convolutions that stay inherit the kernels of removed ones, mixed by the time step (merged before "
         "a run, so at no cost), by the input, or in a fixed way.",
     ),
+    most: int | None = typer.Option(None, min=1, help="With --experts: at most so many for each convolution."),
     out: Path = typer.Option(..., "--out", "-o", help="The new pipeline's folder."),
 ) -> None:
     """Make a smaller model out of the parts of others. It wants training afterwards: 'intarsia distill'."""
+    from ..errors import CardError
     from ..plan import load_plan
     from ..plan.bill import count
     from ..plan.text import write_plan
@@ -35,6 +37,8 @@ def assemble(
     from .reading import read_sources
 
     refuse_existing(out)
+    if most is not None and experts is None:
+        raise CardError("--most is of removed kernels that are inherited. Say --experts too.")
     found, folder, sources = load_plan(plan_file(plan)), model_folder(model), read_sources(source)
 
     from .. import hosts, rig
@@ -54,7 +58,7 @@ def assemble(
     blocks = blocks_of(smaller, lineage)
     donors: Mapping[str, tuple[str, ...]] = {}
     if experts is not None:
-        smaller, donors = with_experts(smaller, pipe.unet, lineage, routing=experts.value)
+        smaller, donors = with_experts(smaller, pipe.unet, lineage, routing=experts.value, most=most)
     pipe.unet = smaller
     before, after = (sum(value.numel() for value in one.parameters()) for one in (host.module, smaller))
     macs = hosts.of(smaller, tokens=tokens).outline.macs

@@ -70,6 +70,7 @@ def distill(
     from ..hosts.assembled_unet import AssembledUNet
     from ..hosts.pipelines import load_pipeline, quiet
     from ..lighten.distill import Weights, block_pairs
+    from ..lighten.incubation import levels_that_differ
     from ..lighten.teach import teach
     from ..train import Schedule, processes
     from .keeping import keep_settings
@@ -81,10 +82,13 @@ def distill(
         "student": str(small), "teacher": str(large), "pictures": str(pictures), "prompts": str(prompts),
         "drawings": drawings, "guidance": guidance, "steps": steps, "batch": batch, "rate": rate, "task": task,
         "output": output, "feature": feature, "normalised": normalised, "incubate": incubate, "seed": seed,
+        "checkpointing": checkpointing, "processes": state.num_processes,
     }  # fmt: skip
+    pipe, learner = (load_pipeline(folder, device=str(state.device)) for folder in (large, small))
+    if incubate > 0:
+        levels_that_differ(learner.unet, pipe.unet)  # refuses what cannot be incubated before anything is kept
     with state.main_process_first():
         keep_settings(run, settings)
-    pipe, learner = (load_pipeline(folder, device=str(state.device)) for folder in (large, small))
     with state.main_process_first():
         lessons = lessons_for(pipe, large, run, pictures, prompts, drawings, guidance, seed)
     pairs = record.blocks if record is not None else block_pairs(learner.unet, pipe.unet)
@@ -99,11 +103,11 @@ def distill(
     if not state.is_main_process:
         return
     if isinstance(learner.unet, AssembledUNet):
-        learner.unet.fold()
+        learner.unet = learner.unet.fold()
     with new_folder(out) as part, quiet():
         learner.save_pretrained(part, safe_serialization=True)
         if record is not None:
-            record.save(part)
+            record.with_experts_of(learner.unet).save(part)
         ended = {**settings, **done.last, "seconds": done.seconds}
         (part / "distilled.json").write_text(json.dumps(ended, indent=2) + "\n")
     told = ", ".join(f"{name} {done.last[name]:.3g}" for name in ("task", "output", "feature") if name in done.last)

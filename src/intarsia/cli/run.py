@@ -35,6 +35,10 @@ def run(
     module: list[Path] = typer.Option([], help="A module of your own, from 'intarsia train-module'."),
     encoder: list[str] = typer.Option([], help="The vision model that a module looks through, as NAME=FOLDER."),
     other: list[str] = typer.Option([], help="A model that plans may use for some calls, as NAME=MODEL."),
+    beside: str | None = typer.Option(
+        None,
+        help="Another model whose whole run all is compared with, such as a small one's teacher.",
+    ),
     speed: str | None = typer.Option(None, help="How much faster, as '2x', in seconds measured on this machine."),
     model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline."),
     out: Path = typer.Option(Path("out/run"), "--out", "-o", help="The folder to write; must not exist."),
@@ -51,7 +55,7 @@ def run(
 ) -> None:
     """Draw pictures; with plans or references also a contact sheet, with plans a report of MACs, seconds and drift."""
     from ..errors import PlanError
-    from ..plan import load_plan
+    from ..plan import Plan, load_plan
     from ..saving import new_folder, refuse_existing
     from ..shipped import model_folder, plan_file
     from .reading import read_sources
@@ -59,7 +63,8 @@ def run(
 
     refuse_existing(out)
     folder = model_folder(model)
-    names = ["whole", *(Path(name).stem for name in plan), *([] if speed is None else [speed])]
+    own = [] if beside is None else [folder.name]  # a column of its own, whole
+    names = ["whole", *own, *(Path(name).stem for name in plan), *([] if speed is None else [speed])]
     if len(set(names)) < len(names):
         raise PlanError(f"columns are named after their plans: {', '.join(names)} are not all different. Rename one.")
     plans = {Path(name).stem: load_plan(plan_file(name)) for name in plan}
@@ -70,7 +75,10 @@ def run(
     factor = None if speed is None else read_factor(speed)
     if factor is not None and backend is not None:
         raise PlanError("--speed is measured in PyTorch. Choose a plan first, then run it with --plan and --backend.")
+    if factor is not None and beside is not None:
+        raise PlanError("--speed is of the model itself, so nothing goes beside it. Run what it chose with --plan.")
 
+    from .. import hosts
     from ..eval.side_by_side import WHOLE, compare, steps_for
     from ..hosts.pipelines import lent_unet, load_pipeline
     from .contact import contact_sheet
@@ -83,7 +91,11 @@ def run(
     if steps is None:
         steps = steps_for(pipe.scheduler, next(iter(plans.values())).rows) if plans else 20
     others = {name: lent_unet(path, pipe, device=device) for name, path in sources.items()}
-    drawing = functools.partial(compare, pipe, prompts, steps=steps, guidance=guidance, seed=seed, say=say)
+    teacher = None if beside is None else lent_unet(model_folder(beside), pipe, device=device)
+    plans = {name: Plan(hosts.rows(pipe.scheduler, steps)) for name in own} | plans
+    drawing = functools.partial(
+        compare, pipe, prompts, steps=steps, guidance=guidance, seed=seed, beside=teacher, say=say
+    )
     with looking(pipe, senses):
         if factor is not None:
             plans[speed or ""] = plan_asked_for(pipe, prompts, factor, steps, guidance, say)

@@ -1,8 +1,9 @@
 """The same prompts through a model as it is and under plans, with everything measured in one run."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers import DiffusionPipeline
@@ -68,6 +69,7 @@ def compare(
     rounds: int = 3,
     backend: str | None = None,
     others: Mapping[str, nn.Module] | None = None,
+    beside: nn.Module | None = None,
     say: Callable[[str], None] = print,
 ) -> SideBySide:
     """Draw every prompt with the whole model and under each plan.
@@ -75,11 +77,13 @@ def compare(
     Args:
         backend: A name of `graphs.BACKENDS` that plans, and a second column of the whole model, run on.
         others: UNets that plans may use, by name.
+        beside: The UNet whose whole run all are compared with, such as the teacher of this one; this one if not given.
         steps: What the plans were made for, or 20 without plans, if not given.
         rounds: How often each column is timed, in turn, after one warm-up.
 
     Raises:
-        FitError: a plan does not fit the model, or was made for another number of calls.
+        FitError: a plan does not fit the model, or was made for another number of calls; or this pipeline cannot call
+            the model beside it.
     """
     calls = 2 if guidance > 1 else 1  # the prediction with words, and the one without
     if steps is None:
@@ -94,38 +98,41 @@ def compare(
                 f"the plan {name!r} has {plan.rows} rows, and {type(pipe.scheduler).__name__} makes {rows} calls in "
                 f"{steps} steps. Choose other steps, or make the plan anew with --rows {rows}."
             )
+    whole = host if beside is None else hosts.of(beside, **sizes)
+    if (reason := host.misfit(whole)) is not None:
+        raise FitError(f"the model beside this one cannot be called by its pipeline: {reason}.")
     tables = {name: resolve(plan, host.outline, stand_ins) for name, plan in plans.items()}
 
     graphs: dict[str, Ready] = {}  # loaded once, so that seconds are those of drawing
 
-    def draw_pictures(plan: Plan, on: str | None) -> list[Image.Image]:
+    def draw_pictures(unet: nn.Module, plan: Plan, on: str | None) -> list[Image.Image]:
         generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
+        answering = host if unet is host.module else whole
         how = (
-            rig.applied(plan, host, others=stand_ins)
+            rig.applied(plan, answering, others=stand_ins)
             if on is None
-            else applied_as_graphs(plan, host, on, others=stand_ins, ready=graphs, say=say)
+            else applied_as_graphs(plan, answering, on, others=stand_ins, ready=graphs, say=say)
         )
-        with how:
+        with called_by(pipe, unet), how:
             return pipe(list(prompts), num_inference_steps=steps, guidance_scale=guidance, generator=generators).images
 
-    columns: dict[str, tuple[Plan, str | None]] = {WHOLE: (Plan(rows), None)}
-    if backend is not None:
+    columns: dict[str, tuple[nn.Module, Plan, str | None]] = {WHOLE: (whole.module, Plan(rows), None)}
+    if backend is not None and beside is None:
         tables = {f"{WHOLE} on {backend}": resolve(Plan(rows), host.outline), **tables}
         plans = {f"{WHOLE} on {backend}": Plan(rows), **plans}
-    columns |= {name: (plan, backend) for name, plan in plans.items()}
+    columns |= {name: (host.module, plan, backend) for name, plan in plans.items()}
     pictures = {}
-    for name, (plan, on) in columns.items():
+    for name, column in columns.items():
         say(f"drawing {len(prompts)} pictures: {name}")
-        pictures[name] = draw_pictures(plan, on)
+        pictures[name] = draw_pictures(*column)
     if rounds > 1:
         say(f"timing {len(columns)} columns in {rounds} interleaved rounds")
     candidates = {name: functools.partial(draw_pictures, *column) for name, column in columns.items()}
+    outlines = {name: one.outline for name, one in stand_ins.items()}
     seconds = rig.measure_seconds(candidates, rounds=rounds if plans else 0, warmups=0)
     return SideBySide(
         pictures=pictures,
-        bills={
-            name: price(table, {name: one.outline for name, one in stand_ins.items()}) for name, table in tables.items()
-        },
+        bills={name: replace(price(table, outlines), whole=whole.outline.macs) for name, table in tables.items()},
         seconds=seconds,
         drift={
             name: [psnr(one, whole) for one, whole in zip(pictures[name], pictures[WHOLE], strict=True)]
@@ -134,3 +141,14 @@ def compare(
         drawings={name: draw(table) for name, table in tables.items()},
         machine=machine(str(pipe.device)),
     )
+
+
+@contextmanager
+def called_by(pipe: DiffusionPipeline, unet: nn.Module) -> Iterator[None]:
+    """Another UNet in the place of a pipeline's own, inside the block."""
+    own = pipe.unet
+    pipe.unet = unet
+    try:
+        yield
+    finally:
+        pipe.unet = own

@@ -97,14 +97,25 @@ class AssembledUNet(UNet2DConditionModel):
             if conv.routing == "time":
                 conv.premerge(times)
 
-    def fold(self) -> None:
-        """Make plain convolutions of all fixed mixtures."""
+    def fold(self) -> UNet2DConditionModel:
+        """Make plain convolutions of all fixed mixtures.
+
+        Returns:
+            This UNet; or, if nothing is left in it that diffusers' own class has not, one of that class.
+        """
         experts = dict(self.config.experts)
         for path, conv in self.expert_convs().items():
             if conv.routing == "fixed":
                 self.set_submodule(path, conv.fold())
                 del experts[path]
         self.register_to_config(experts=experts)
+        if experts or self.config.left_out:
+            return self
+        ours = ("left_out", "experts")
+        config = {key: value for key, value in self.config.items() if key not in ours and not key.startswith("_")}
+        plain = UNet2DConditionModel.from_config(config)
+        plain.load_state_dict(self.state_dict())
+        return nn.Module.to(plain, device=self.device, dtype=self.dtype).train(self.training)
 
 
 def signature() -> inspect.Signature:

@@ -36,6 +36,10 @@ from . import unet_cutting, unet_inputs
 ASKED = ("in_channels", "out_channels", "cross_attention_dim", "addition_embed_type", "addition_time_embed_dim",
          "projection_class_embeddings_input_dim", "class_embed_type", "num_class_embeds", "time_cond_proj_dim",
          "encoder_hid_dim", "encoder_hid_dim_type")  # fmt: skip
+# What a model that has none of these does not read, so that one that does may be its host.
+UNREAD = {"time_cond_proj_dim": "timestep_cond", "class_embed_type": "class_labels", "num_class_embeds": "class_labels",
+          "addition_embed_type": "added_cond_kwargs", "addition_time_embed_dim": "added_cond_kwargs",
+          "projection_class_embeddings_input_dim": "added_cond_kwargs"}  # fmt: skip
 UNIT_LISTS = ("resnets", "attentions", "downsamplers", "upsamplers")
 
 
@@ -217,7 +221,8 @@ class UNetHost:
             return f"it is a {type(other.module).__name__}"
         ours, theirs = self.module.config, other.module.config
         for name in ASKED:
-            if width_of(ours[name]) != width_of(theirs[name]):
+            unread = name in UNREAD and theirs[name] is None
+            if not unread and width_of(ours[name]) != width_of(theirs[name]):
                 return f"its {name} is {theirs[name]}, the host's {ours[name]}"
         return None
 
@@ -235,8 +240,19 @@ class UNetHost:
                 return f"it brings a residual for each of {ours} {what}, and there are {theirs}"
         return None
 
+    def told(self, other: Host, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        assert isinstance(other.module, UNet2DConditionModel), "what misfits is never called"
+        config = other.module.config
+        unread = {said for said in UNREAD.values() if all(config[name] is None for name in read_by(said))}
+        return {name: value for name, value in kwargs.items() if name not in unread}
+
     def without(self, cuts: Sequence[str]) -> tuple[UNet2DConditionModel, dict[str, str]]:
         return unet_cutting.without(self.module, cuts)
+
+
+def read_by(said: str) -> list[str]:
+    """The entries of a config that make a model read this argument."""
+    return [name for name, read in UNREAD.items() if read == said]
 
 
 def levels(unet: Any) -> int:

@@ -70,7 +70,7 @@ def with_experts(
 ) -> tuple[AssembledUNet, Mapping[str, tuple[str, ...]]]:
     """A copy of a smaller UNet whose convolutions have the removed ones as further experts.
 
-    Its first answers are those of the smaller UNet, to the bit.
+    Its first answers are those of the smaller UNet; to the bit, but where routing by input convolves several samples.
 
     Args:
         whole: The UNet that it was cut out of, with the lineage that says how.

@@ -2,15 +2,15 @@
 
 A part is one resolution: the way down through it and the way up, for the skip connections between them bind the two.
 The hybrid is the teacher with one resolution of the student in its place, so that what the part learns is measured
-at the teacher's own output from the first step.
+at the teacher's own output from the first step. The middle block is no part: it learns when all go on together.
 
 Source: A-SDM's predecessor trains pruned blocks progressively; Deep Incubation (Ni et al. 2023) trains a
 module inside a frozen model. Taking a resolution as the part is ours.
 """
 
-from typing import Any
-
+import torch
 from diffusers import UNet2DConditionModel
+from torch import Tensor
 
 from ..errors import FitError
 from ..hosts.assembled_unet import AssembledUNet
@@ -18,7 +18,7 @@ from ..rig.bare import bare_copy
 
 
 def levels_that_differ(student: UNet2DConditionModel, teacher: UNet2DConditionModel) -> list[int]:
-    """The resolutions in which a student has other parameters than its teacher.
+    """The resolutions in which a student is not its teacher: other parameters, or other values of the same.
 
     Raises:
         FitError: the student has another number of resolutions.
@@ -26,14 +26,18 @@ def levels_that_differ(student: UNet2DConditionModel, teacher: UNet2DConditionMo
     if len(student.down_blocks) != len(teacher.down_blocks):
         raise FitError("a student with another number of levels has no place in its teacher; train it without stages.")
 
-    def shapes(model: UNet2DConditionModel, level: int) -> dict[str, Any]:
+    def parameters(model: UNet2DConditionModel, level: int) -> dict[str, Tensor]:
         return {
-            f"{part}.{name}": value.shape
+            f"{part}.{name}": value
             for part, path in enumerate(level_blocks(model, level))
             for name, value in model.get_submodule(path).named_parameters()
         }
 
-    return [level for level in range(len(teacher.down_blocks)) if shapes(student, level) != shapes(teacher, level)]
+    def differ(level: int) -> bool:
+        ours, theirs = parameters(student, level), parameters(teacher, level)
+        return ours.keys() != theirs.keys() or not all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    return [level for level in range(len(teacher.down_blocks)) if differ(level)]
 
 
 def level_blocks(model: UNet2DConditionModel, level: int) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from diffusers import UNet2DConditionModel
@@ -32,6 +32,11 @@ class Assembled:
     sources: Mapping[str, str]
     blocks: Mapping[str, str]
     experts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def with_experts_of(self, unet: UNet2DConditionModel) -> "Assembled":
+        """What is to be remembered of a UNet some of whose mixtures were folded."""
+        kept = unet.config.get("experts") or {}
+        return replace(self, experts={path: of for path, of in self.experts.items() if path in kept})
 
     def save(self, folder: Path) -> None:
         """Write it into a folder."""

@@ -9,6 +9,7 @@ steps can be merged beforehand, and the `offset` gate are ours.
 """
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -53,7 +54,7 @@ class Moment:
 
     Attributes:
         merged: For each convolution that reads it, the kernels and biases merged by time step. A copy has none.
-        room: Bytes that further ones may take.
+        room: Bytes that further ones may take; what finds none is mixed at each call. Yours to raise.
     """
 
     def __init__(self) -> None:
@@ -165,6 +166,11 @@ class ExpertConv2d(nn.Module):
         merged = self.moment.merged.setdefault(self, {})
         if time not in merged:
             if self.moment.room < self.weight[0].nbytes:
+                warnings.warn(
+                    "kernels merged by time step have no more room, so those of further steps are mixed at each call; "
+                    "give more bytes by unet.moment.room, or run fewer steps.",
+                    stacklevel=2,
+                )
                 return None
             self.moment.room -= self.weight[0].nbytes
             kernels, biases = self.kernels(self.mix(self.weight))

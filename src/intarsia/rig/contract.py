@@ -174,6 +174,10 @@ class Host(Protocol):
         """What this call brings that another model, which fits otherwise, would take in wrongly, or None."""
         ...
 
+    def told(self, other: "Host", kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What another model that answers this call is told of it: what it reads."""
+        ...
+
     def without(self, cuts: Sequence[str]) -> tuple[nn.Module, Mapping[str, str]]:
         """A smaller model with these `cut` sites left out, and for each of its tensors the name here.
 

@@ -271,7 +271,7 @@ def standing_in(live: Live, others: Mapping[str, Host], inner: Wearing | None) -
                 return live.host.like_answer(now.answers.recall(live.table.outline.root).clone(), kwargs)
             if (reason := live.host.misheard(others[name], kwargs)) is not None:
                 raise FitError(f"the model {name!r} cannot answer this call: {reason}. Let the host answer it.")
-            return others[name].module(*args, **kwargs)
+            return others[name].module(*args, **live.host.told(others[name], kwargs))
 
         return forward
 
