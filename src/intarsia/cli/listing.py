@@ -50,6 +50,7 @@ def table_of(what: What) -> "Table":
                         rows_of(rule.rows, plan.rows)
                     )
                 does = "; ".join(f"{what} in {len(some)}" for what, some in rows.items())
+                does = str(plan.made_by.get("shape", does))  # what a person wrote of it says more
                 table.add_row(name, str(plan.rows), does, str(plan.made_by.get("for", plan.made_by.get("model", ""))))
         case What.modules:
             table = Table("module", "model", "file")

@@ -3,7 +3,8 @@
 Source: BK-SDM's loss, task + output + features at the end of every block, all weighing 1.
 Its features outweigh all else by their scale; `normalised` divides each by the mean square of the teacher's, which is
 LAPTOP-Diff's remedy. Training the replaced parts stage by stage inside a frozen model is A-SDM's progressive
-incubation as we understand it; what the paper leaves open is ours.
+incubation as we understand it; what the paper leaves open is ours. Latents and words are made once and kept; the
+teacher's targets are not, for noise and time steps are drawn anew at each step, so none is ever asked for twice.
 """
 
 from collections.abc import Callable, Mapping
