@@ -57,8 +57,8 @@ def test_it_is_distilled_and_answers_beside_its_teacher(student, tmp_path, intar
 
 def test_sites_are_filled_from_another_model(tmp_path, intarsia):
     (tmp_path / "filled.yaml").write_text(
-        "intarsia: plan/1\nrows: 1\nrules:\n- {rows: '0', sites: pairs.3.1, do: skip}\n"
-        "- {rows: '0', sites: up_blocks.3, do: {use: light}}\n"
+        "intarsia: plan/1\nrows: 1\nrules:\n- {rows: '0', sites: pairs.1.1, do: skip}\n"
+        "- {rows: '0', sites: up_blocks.2, do: {use: light}}\n"
     )
     words = ["assemble", "filled.yaml", "--source", "light=emoji", "--experts", "fixed", "--most", "1", "-o", "filled"]
     code, _, said = intarsia(*words)
