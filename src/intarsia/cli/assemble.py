@@ -21,8 +21,8 @@ def assemble(
     ),
     experts: Routing | None = typer.Option(
         None,
-        help="Let convolutions that stay inherit the kernels of removed ones, mixed by the time step (merged before "
-        "a run, so at no cost), by the input, or in a fixed way.",
+        help="Let convolutions that stay inherit the kernels of removed ones, mixed by the time step (merged once for "
+        "each, as far as memory goes), by the input, or in a fixed way.",
     ),
     most: int | None = typer.Option(None, min=1, help="With --experts: at most so many for each convolution."),
     out: Path = typer.Option(..., "--out", "-o", help="The new pipeline's folder."),

@@ -47,7 +47,7 @@ def distill(
 ) -> None:
     """Train a smaller model on what its teacher answers. A killed run goes on where it stood: repeat the command.
 
-    With several processes or on CUDA: accelerate launch -m intarsia distill ...
+    On CUDA where there is one. In several processes: torchrun --nproc-per-node 2 -m intarsia distill ...
     """
     from ..errors import CardError
     from ..lighten.record import read_record

@@ -43,7 +43,7 @@ def train_module(
     A reference should not be the picture of its own row, or the module learns to copy; and captions should leave out
     what references are to say.
 
-    With several processes or on CUDA: accelerate launch -m intarsia train-module ...
+    On CUDA where there is one. In several processes: torchrun --nproc-per-node 2 -m intarsia train-module ...
     """
     from ..saving import refuse_existing
     from ..shipped import model_folder
