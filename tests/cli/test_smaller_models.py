@@ -72,8 +72,13 @@ def test_sites_are_filled_from_another_model(tmp_path, intarsia):
 
 
 def test_what_cannot_be_incubated_is_refused_before_anything_is_kept(tmp_path, intarsia):
-    assert intarsia("assemble", "bk-tiny", "-o", "tiny")[0] == 0
-    code, _, said = intarsia("distill", "tiny", "--incubate", "0.5", "-o", "taught")
+    pipe = load_pipeline(model_folder("emoji"))
+    pipe.unet = UNet2DConditionModel.from_config(pipe.unet.config | {
+        "block_out_channels": (32, 64), "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+        "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+    })  # fmt: skip
+    pipe.save_pretrained(tmp_path / "tiny", safe_serialization=True)
+    code, _, said = intarsia("distill", "tiny", "--teacher", "emoji", "--incubate", "0.5", "-o", "taught")
     assert code == 1
     assert "train it without stages" in said
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]

@@ -12,6 +12,8 @@ from .outline import HOST, Outline
 from .pattern import rows_of, sites_of
 from .plan import Plan
 
+PASS_IT = " Pass it: others=, or in the shell --other NAME=MODEL (--source where a model is assembled)."
+
 
 @dataclass(frozen=True)
 class Table:
@@ -185,7 +187,7 @@ def refusal(action: Action, path: str, outline: Outline, others: set[str], rows:
         if path != HOST and rows > 1:
             return f"'use' replaces the host, not {path!r}, but in a plan of one row. Write 'sites: host'."
         if action.name not in others:
-            return f"no model is called {action.name!r}.{nearest(action.name, others) or ' Pass it: others=, or --other NAME=MODEL in the shell (--source where a model is assembled).'}"
+            return f"no model is called {action.name!r}.{nearest(action.name, others) or PASS_IT}"
     elif isinstance(action, Keep):
         return refused_units(action, path, outline, rows)
     elif path == HOST and isinstance(action, Skip):
