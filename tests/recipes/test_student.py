@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.assemble.arms import arms_of, paces
-from benchmarks.assemble.run import distances
+from benchmarks.assemble.run import compared
 from intarsia import load_plan
 from intarsia.errors import CardError
 from intarsia.hosts import pico
@@ -99,14 +99,13 @@ def test_the_pace_is_taken_in_turn(tmp_path, monkeypatch):
     assert order == [(1, 15), (1, 45), (2, 15), (2, 45)] * 3
 
 
-def test_experts_are_claimed_on_the_mean_over_seeds():
+def test_arms_are_compared_by_the_mean_over_seeds():
     arms = arms_of("bk-base", 2, "shallow")
     assert len(arms) == len(ways.WAYS) + 3 + 2
     far = {"scratch": 9, "task": 5, "bk-sdm": 4, "ours, no experts": 3, "ours": 2}
-    distance = {"teacher": 1.0, "emoji-light": 1.04} | {
-        arm.name: far[arm.way] + (4 if arm.seed and arm.way == "ours" else 0) for arm in arms
-    }
-    claims = distances(distance, "emoji-light", arms)
-    assert [round(claim.value, 2) for claim in claims] == [1.04, 1.0, 1.33, 0.5, 0.5]
-    assert [claim.holds for claim in claims] == [True, True, False, True, True]
+    distance = {arm.name: far[arm.way] + (4 if arm.seed and arm.way == "ours" else 0) for arm in arms}
+    seconds = {arm.name: 100 + (12 if arm.way == "ours" and arm.plan == "bk-base" else 0) for arm in arms}
+    claims = compared(arms, distance, seconds)
+    assert [round(claim.value, 2) for claim in claims] == [1.0, 1.33, 0.5, 0.5, 1.12, 1.12, 1.0, 1.0]
+    assert [claim.holds for claim in claims] == [True, False, True, True, False, False, True, True]
     assert json.dumps([claim.value for claim in claims])
