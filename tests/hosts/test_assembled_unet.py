@@ -39,7 +39,9 @@ def assembled(stir=True, **changes):
 
 
 def answer(unet, time=500, batch=2):
-    return unet(**inputs_of(pico.host(), time, batch=batch)).sample
+    given = inputs_of(pico.host(), time, batch=batch)
+    cast = {key: value.to(unet.dtype) for key, value in given.items() if value.is_floating_point()}
+    return unet(**given | cast).sample
 
 
 def test_it_is_saved_and_loaded_by_diffusers(tmp_path):
@@ -69,9 +71,11 @@ def test_with_empty_experts_it_begins_as_it_was():
 
 @pytest.mark.parametrize("routing", ["time", "input", "fixed"])
 @pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize("count", [2, 4])
-def test_with_twins_everywhere_it_is_the_plain_model(count, gate, routing):
-    plain = pico.unet()
+@pytest.mark.parametrize(
+    ("count", "dtype"), [(2, torch.float32), (4, torch.float32), (4, torch.float64), (4, torch.bfloat16)], ids=str
+)
+def test_with_twins_everywhere_it_is_the_plain_model(count, dtype, gate, routing):
+    plain = nn.Module.to(pico.unet(), dtype)
     unet = AssembledUNet.of(plain)
     for path in [name for name, module in plain.named_modules() if isinstance(module, nn.Conv2d)]:
         if ".resnets." in path:
@@ -81,7 +85,12 @@ def test_with_twins_everywhere_it_is_the_plain_model(count, gate, routing):
         twin = plain.get_submodule(path)
         conv.weight.copy_(twin.weight.expand_as(conv.weight))
         conv.bias.copy_(twin.bias.expand_as(conv.bias))
-    assert torch.equal(answer(unet.eval(), batch=1), answer(plain, batch=1))
+    unet.eval()
+    assert torch.equal(answer(unet, batch=1), answer(plain, batch=1))
+    if routing == "input":  # a mixture for each sample goes through another convolution routine
+        torch.testing.assert_close(answer(unet, batch=2), answer(plain, batch=2))
+    else:
+        assert torch.equal(answer(unet, batch=2), answer(plain, batch=2))
 
 
 def test_time_is_read_off_the_call():
@@ -95,6 +104,28 @@ def test_time_is_read_off_the_call():
     each = unet(**given | {"timestep": torch.tensor([900, 100])}).sample
     torch.testing.assert_close(each[:1], early[:1])
     torch.testing.assert_close(each[1:], late[1:])
+
+
+def test_time_steps_cost_their_price_once_they_are_merged():
+    by_time = {path: {"count": one["count"], "routing": "time"} for path, one in EXPERTS.items()}
+    unet = assembled(experts=by_time)
+    priced = hosts.of(unet, batch=2, tokens=pico.TOKENS).outline.macs
+    mixing = sum(
+        conv.experts * (conv.weight[0].numel() + conv.bias[0].numel() + conv.router[0].numel())
+        for conv in unet.expert_convs().values()
+    )
+
+    def metered(time):
+        with rig.count_macs() as macs:
+            answer(unet, time)
+        return macs.total
+
+    room, unet.moment.room = unet.moment.room, 0
+    assert [metered(500) - priced for _ in range(2)] == [mixing] * 2
+    unet.moment.room = room
+    assert [metered(500) - priced for _ in range(3)] == [mixing, 0, 0]
+    unet.premerge([900])
+    assert metered(900) == priced
 
 
 def test_fixed_mixtures_fold(tmp_path):

@@ -1,6 +1,8 @@
 """The laws of switching between UNets."""
 
+import copy
 import re
+from contextlib import contextmanager
 from itertools import combinations
 
 import numpy as np
@@ -36,11 +38,19 @@ def small(host):
     return hosts.of(rig.bake(Plan(1, (Rule("0", "pairs.*.1", Skip()),)), host)[0], tokens=pico.TOKENS)
 
 
-def counted(host):
-    """How often a model is called from now on."""
+@pytest.fixture(scope="module")
+def other():
+    return pico.host(seed=1)
+
+
+@contextmanager
+def counted(*modules):
+    """How often these run inside the block."""
     calls = []
-    handle = host.module.register_forward_pre_hook(lambda *_: calls.append(1))
-    return calls, handle
+    handles = [module.register_forward_pre_hook(lambda *_: calls.append(1)) for module in modules]
+    yield calls
+    for handle in handles:
+        handle.remove()
 
 
 @pytest.mark.parametrize("kind", ORDERS)
@@ -54,12 +64,19 @@ def test_a_model_and_its_twin_are_one(host, kind, count):
 
 
 def test_who_answers_nothing_is_never_called(host, small):
-    for count, others_called in ((0, 0), (3, 3), (ROWS, ROWS)):
-        calls, handle = counted(small)
-        with rig.applied(switch(ROWS, {"small": first(ROWS, count)}), host, others={"small": small}):
+    pieces = list(host.module.modules())[1:]
+    with counted(*pieces) as whole:
+        run_through(host, rows=1)
+    for count in (0, 3, ROWS):
+        plan = switch(ROWS, {"small": first(ROWS, count)})
+        with (
+            counted(small.module) as theirs,
+            counted(*pieces) as ours,
+            rig.applied(plan, host, others={"small": small}),
+        ):
             found = run_through(host)
-        handle.remove()
-        assert len(calls) == others_called
+        assert len(theirs) == count
+        assert len(ours) == (ROWS - count) * len(whole)
     # Answering every call, the other model alone is what is heard.
     assert all(torch.equal(one, two) for one, two in zip(found, run_through(small), strict=True))
 
@@ -109,6 +126,62 @@ def test_it_goes_with_inheritance_and_both_are_metered(host, small):
                 host.module(**inputs_of(host, 900 - row, batch=1))
             metered.append(macs.total)
     assert tuple(metered) == bill.macs
+
+
+@pytest.mark.parametrize("answered", [[3], [4], [2, 4], [1, 2, 3, 4], [2, 3, 4, 5]], ids=str)
+def test_a_row_after_anothers_inherits_what_the_host_computed_last(host, small, answered):
+    plan = inherit(ROWS, every=2, sites="up_blocks.2") | switch(ROWS, {"small": answered})
+    with rig.applied(plan, host, others={"small": small}):
+        found = run_through(host)
+    kept, wanted = {}, []
+
+    def by_hand(_module, _args, output):
+        if row % 2 == 0:
+            kept["last"] = output
+        return kept["last"]
+
+    handle = host.module.up_blocks[2].register_forward_hook(by_hand)
+    for row, time in enumerate(range(1000, 1000 - 100 * ROWS, -100)):
+        answering = small if row in answered else host
+        wanted.append(answering.module(**inputs_of(host, time, seed=time)).sample)
+    handle.remove()
+    assert all(torch.equal(one, two) for one, two in zip(found, wanted, strict=True))
+
+
+def test_of_several_others_each_answers_its_rows_and_no_more(host, small, other):
+    plan, others = switch(ROWS, {"small": [0, 3], "other": [1, 5, 6]}), {"small": small, "other": other}
+    with (
+        counted(small.module) as of_small,
+        counted(other.module) as of_other,
+        rig.applied(plan, host, others=others) as live,
+    ):
+        found = run_through(host)
+    assert [call.answered_by for call in live.trace] == ["small", "other", None, "small", None, "other", "other"]
+    assert (len(of_small), len(of_other)) == (2, 3)
+    alone = {"small": run_through(small), "other": run_through(other), None: run_through(host)}
+    for row, call in enumerate(live.trace):
+        assert [name for name in alone if torch.equal(found[row], alone[name][row])] == [call.answered_by]
+
+
+def test_whoever_answers_a_pipeline_sees_its_own_unet(small):
+    pipe = pico.pipeline()
+    before = pipe.unet.config, pipe.unet.dtype, pipe.unet.device
+    double = hosts.of(copy.deepcopy(small.module).double())
+    seen = []
+
+    def look(*_):
+        seen.append((pipe.unet.config, pipe.unet.dtype, pipe.unet.device))
+        return {}
+
+    for answering in (double, small):
+        assert (answering.module.config, answering.module.dtype) != before[:2]
+        with rig.applied(switch(3, {"other": [0, 1]}), hosts.of(pipe.unet), others={"other": answering}) as live:
+            look()
+            if answering is small:
+                pipe(**pico.prompt(), num_inference_steps=3, output_type="latent", callback_on_step_end=look)
+        look()
+    assert [call.answered_by for call in live.trace] == ["other", "other", None]
+    assert seen == [before] * 7
 
 
 def test_a_stranger_cannot_answer(host):

@@ -65,36 +65,51 @@ def test_in_a_stage_gradients_reach_its_resolution_alone(level):
     assert all(value.grad is None for value in teacher.parameters())
 
 
-def test_a_killed_run_of_several_stages_ends_where_the_whole_one_does(tmp_path):
+STAGED, STEPS = "pairs.0.1 | pairs.2.1", 12
+
+
+def taught(out, stop=None):
+    """A student of two stages, killed at a call for lessons."""
     teacher = pico.unet()
+    student, lineage = cut(teacher, STAGED)
+    calls = []
 
-    def run(out, stop=None):
-        student, lineage = cut(teacher, "pairs.0.1 | pairs.2.1")
-        calls = []
+    def batch_at(_draw):
+        calls.append(1)
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        return batch(1)
 
-        def batch_at(_draw):
-            calls.append(1)
-            if len(calls) == stop:
-                raise KeyboardInterrupt
-            return batch()
+    done = teach(
+        student, teacher, DDIMScheduler(), batch_at, blocks_of(student, lineage), Schedule(STEPS, 1e-3, warmup=1),
+        out, incubate=0.5, save_every=2,
+    )  # fmt: skip
+    return student, done
 
-        done = teach(
-            student, teacher, DDIMScheduler(), batch_at, blocks_of(student, lineage), Schedule(12, 1e-3, warmup=1),
-            out, incubate=0.5, save_every=2,
-        )  # fmt: skip
-        return student, done
 
-    whole, done = run(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole")
+    return *taught(out), out
+
+
+def test_a_run_of_several_stages_teaches(whole):
+    student, done, out = whole
     assert done.finished
     assert done.last["step"] == 6
-    assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == ["level-0", "level-2", "whole"]
-    for stop in (2, 5, 9):
+    assert sorted(path.name for path in out.iterdir()) == ["level-0", "level-2", "whole"]
+    start, _ = cut(pico.unet(), STAGED)
+    assert not torch.equal(answer(student), answer(start))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_killed_run_of_several_stages_ends_where_the_whole_one_does(whole, seed, tmp_path):
+    kills = np.sort(1 + np.random.default_rng(seed).choice(STEPS, 3, replace=False))
+    for stop in np.diff(kills, prepend=0):
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "killed", stop)
-    again, _ = run(tmp_path / "killed")
-    assert all(torch.equal(one, two) for one, two in zip(whole.parameters(), again.parameters(), strict=True))
-    start, _ = cut(teacher, "pairs.0.1 | pairs.2.1")
-    assert not torch.equal(answer(whole), answer(start))
+            taught(tmp_path, stop)
+    again, _ = taught(tmp_path)
+    assert all(torch.equal(one, two) for one, two in zip(whole[0].parameters(), again.parameters(), strict=True))
 
 
 def test_another_number_of_levels_has_no_stages():
