@@ -104,6 +104,7 @@ SMALLER = {  # the plan, the config that its authors publish, millions of parame
     "bk-small": ({"layers_per_block": 1, "mid_block_type": None}, 482.35, 255_447_203_840),
     "bk-tiny": ({"layers_per_block": 1, "mid_block_type": None, **THREE_LEVELS}, 323.38, 242_754_519_040),
     "shallow": ({"layers_per_block": (1, 2, 2, 2)}, 848.79, 343_191_224_320),  # ours
+    "shallower": ({"layers_per_block": (1, 1, 2, 2)}, 809.51, 303_661_547_520),  # ours
 }
 
 
@@ -118,7 +119,7 @@ def test_smaller_shapes_are_plans_of_one_row(sd_15, name):
     assert published.outline.macs == hosts.of(smaller).outline.macs == macs
     # Up, the middle one of three layers goes, so the second comes from the third; and tiny has lost a level above it.
     shift, levels = int(name == "bk-tiny"), len(smaller.up_blocks)
-    for level in range(levels - 1 if name == "shallow" else 0, levels):
+    for level in range({"shallow": levels - 1, "shallower": levels - 2}.get(name, 0), levels):
         old = f"up_blocks.{level + shift}"
         for new, number in ((0, 0), (1, 2)):
             assert lineage.origin_of(f"up_blocks.{level}.resnets.{new}") == f"{old}.resnets.{number}"
