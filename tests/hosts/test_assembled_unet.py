@@ -39,7 +39,7 @@ def assembled(stir=True, **changes):
 
 
 def answer(unet, time=500, batch=2):
-    given = inputs_of(pico.host(), time, batch=batch)
+    given = inputs_of(hosts.of(unet), time, batch=batch)
     cast = {key: value.to(unet.dtype) for key, value in given.items() if value.is_floating_point()}
     return unet(**given | cast).sample
 

@@ -128,7 +128,7 @@ def test_it_goes_with_inheritance_and_both_are_metered(host, small):
     assert tuple(metered) == bill.macs
 
 
-@pytest.mark.parametrize("answered", [[3], [4], [2, 4], [1, 2, 3, 4], [2, 3, 4, 5]], ids=str)
+@pytest.mark.parametrize("answered", [[2], [4], [2, 4], [2, 3, 4], [1, 2, 3, 4]], ids=str)
 def test_a_row_after_anothers_inherits_what_the_host_computed_last(host, small, answered):
     plan = inherit(ROWS, every=2, sites="up_blocks.2") | switch(ROWS, {"small": answered})
     with rig.applied(plan, host, others={"small": small}):
