@@ -121,7 +121,8 @@ def test_time_steps_cost_their_price_once_they_are_merged():
         return macs.total
 
     room, unet.moment.room = unet.moment.room, 0
-    assert [metered(500) - priced for _ in range(2)] == [mixing] * 2
+    with pytest.warns(UserWarning, match="no more room"):
+        assert [metered(500) - priced for _ in range(2)] == [mixing] * 2
     unet.moment.room = room
     assert [metered(500) - priced for _ in range(3)] == [mixing, 0, 0]
     unet.premerge([900])
