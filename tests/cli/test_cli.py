@@ -71,8 +71,9 @@ def test_steps_are_asked_of_the_scheduler(intarsia):
 
 @pytest.mark.parametrize("name", [name for name in plan_names() if name.startswith("emoji")])
 def test_shipped_plans_are_in_order(intarsia, name):
-    assert intarsia("check", name, "--outline", "emoji")[0] == 0
-    assert "% of the whole host" in intarsia("show", name, "--outline", "emoji", "--units")[1]
+    words = [name, "--outline", "emoji", "--other", "teacher=emoji"]
+    assert intarsia("check", *words)[0] == 0
+    assert "% of the whole host" in intarsia("show", *words, "--units")[1]
 
 
 def test_lists(intarsia):

@@ -11,7 +11,7 @@ from .pages import PAGES, commands_of, run
 def test_the_walk_to_a_smaller_model_works(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     commands = commands_of(PAGES["README.md"].split("## A smaller model")[1].split("\n## ")[0])
-    assert len(commands) == 12
+    assert len(commands) == 13
     for line in commands:
         short = line.replace("--steps 1000", "--steps 2 --drawings 2 --batch 2").replace(
             "--macs 0.7", "--macs 0.95 --steps 1 --prompt fox"

@@ -20,5 +20,6 @@ def show(
     if outline is None:
         typer.echo(str(plan))
     else:
-        table = resolve_named(plan, read_outline(outline), plans, read_outlines(other))
-        typer.echo(draw(table, level="unit" if units else "block"))
+        others = read_outlines(other)
+        table = resolve_named(plan, read_outline(outline), plans, others)
+        typer.echo(draw(table, level="unit" if units else "block", others=others))

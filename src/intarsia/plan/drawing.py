@@ -1,8 +1,10 @@
 """The table as text: sites down, rows across. The picture that explains a plan."""
 
+from collections.abc import Mapping
+
 from .actions import Action, Keep, Reuse, Run, Skip, Use
 from .bill import price
-from .outline import HOST
+from .outline import HOST, Outline
 from .pattern import rows_of
 from .plan import Plan
 from .table import Table
@@ -61,11 +63,12 @@ def draw_rules(plan: Plan) -> str:
     return lines({name: "".join(cells) for name, cells in marks.items()}, legend)
 
 
-def draw(table: Table, *, level: str = "block") -> str:
+def draw(table: Table, *, level: str = "block", others: Mapping[str, Outline] | None = None) -> str:
     """A resolved plan: what really runs, with the share of MACs of each row's kind.
 
     Args:
         level: `block` for one line a block, `unit` for one line a unit.
+        others: Outlines of the models that answer some calls; without them there is no price.
     """
     outline = table.outline
     if len(table) == 1 and any(site.units for site in outline.sites):
@@ -90,9 +93,9 @@ def draw(table: Table, *, level: str = "block") -> str:
         marks[site.path] = "".join(cells)
     legend = LEGEND + ("   + run in part" if any("+" in cells for cells in marks.values()) else "")
     legend += "".join(f"   {letter} = {name}" for name, letter in known.items())
-    if known:
+    if not known.keys() <= (others or {}).keys():
         return lines(marks, legend)
-    return f"{lines(marks, legend)}\n{price(table)}"
+    return f"{lines(marks, legend)}\n{price(table, others)}"
 
 
 def draw_units(table: Table) -> str:
