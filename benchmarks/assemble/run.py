@@ -101,7 +101,8 @@ def main(
 
     first = {arm.way: arm.name for arm in reversed(arms) if arm.plan == plan}
     raced = [name for name in ("teacher", first[PLAIN], first[OURS], shipped) if name in unets]
-    seconds = timed({name: unets[name] for name in raced}, pipe, 1 if quick else rounds)
+    sides = [teacher.config.sample_size, *([] if quick else [WIDE])]
+    seconds = timed({name: unets[name] for name in raced}, pipe, 1 if quick else rounds, sides)
     rows: list[dict] = [
         {
             "arm": name,

@@ -17,12 +17,14 @@ SHORT = 8  # calls timed at once at the model's own size
 
 
 @torch.no_grad()
-def timed(unets: Mapping[str, nn.Module], pipe: DiffusionPipeline, rounds: int) -> dict[str, rig.meter.Seconds]:
-    """Guidance's two predictions in one batch, in single precision, by the side of latents."""
+def timed(
+    unets: Mapping[str, nn.Module], pipe: DiffusionPipeline, rounds: int, sides: Sequence[int]
+) -> dict[str, rig.meter.Seconds]:
+    """Guidance's two predictions in one batch, in single precision, by the sides of latents."""
     pipe.scheduler.set_timesteps(STEPS)
     times = pipe.scheduler.timesteps.tolist()
     found = {}
-    for side in (pipe.unet.config.sample_size, WIDE):
+    for side in sides:
         generator = torch.Generator().manual_seed(0)
         channels, width = pipe.unet.config.in_channels, pipe.unet.config.cross_attention_dim
         sample = torch.randn(2, channels, side, side, generator=generator)
