@@ -169,7 +169,8 @@ def test_what_was_merged_is_forgotten_when_weights_may_change(conv):
     assert torch.equal(before, changed)
     moment.room = 0
     moment.be(torch.tensor(7))
-    mixed(pictures())
+    with pytest.warns(UserWarning, match="no more room"):
+        mixed(pictures())
     assert 7.0 not in moment.merged[mixed]
     assert not copy.deepcopy(mixed).moment.merged
     with torch.enable_grad():
