@@ -3,7 +3,7 @@ student that ships, which was trained for longer.
 
     export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE ACCELERATE_MIXED_PRECISION=bf16
     torchrun --nproc-per-node 2 -m benchmarks.assemble.run      4 minutes an arm, 996 pictures an arm; two hours
-    python -m benchmarks.assemble.run --quick                   a rehearsal in minutes; claims nothing
+    python -m benchmarks.assemble.run --quick                   a rehearsal in a minute; claims nothing
 
 Needs what `recipes.base.run` keeps in `runs/base`, and the judge that `benchmarks.base_model.run` trains. Everything
 is kept in `runs/assemble`: a killed run goes on. Pictures are drawn in bfloat16, seconds taken in single precision.
