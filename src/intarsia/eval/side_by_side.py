@@ -105,22 +105,21 @@ def compare(
 
     graphs: dict[str, Ready] = {}  # loaded once, so that seconds are those of drawing
 
-    def draw_pictures(unet: nn.Module, plan: Plan, on: str | None) -> list[Image.Image]:
+    def draw_pictures(answering: rig.Host, plan: Plan, on: str | None) -> list[Image.Image]:
         generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
-        answering = host if unet is host.module else whole
         how = (
             rig.applied(plan, answering, others=stand_ins)
             if on is None
             else applied_as_graphs(plan, answering, on, others=stand_ins, ready=graphs, say=say)
         )
-        with called_by(pipe, unet), how:
+        with called_by(pipe, answering.module), how:
             return pipe(list(prompts), num_inference_steps=steps, guidance_scale=guidance, generator=generators).images
 
-    columns: dict[str, tuple[nn.Module, Plan, str | None]] = {WHOLE: (whole.module, Plan(rows), None)}
+    columns: dict[str, tuple[rig.Host, Plan, str | None]] = {WHOLE: (whole, Plan(rows), None)}
     if backend is not None and beside is None:
         tables = {f"{WHOLE} on {backend}": resolve(Plan(rows), host.outline), **tables}
         plans = {f"{WHOLE} on {backend}": Plan(rows), **plans}
-    columns |= {name: (host.module, plan, backend) for name, plan in plans.items()}
+    columns |= {name: (host, plan, backend) for name, plan in plans.items()}
     pictures = {}
     for name, column in columns.items():
         say(f"drawing {len(prompts)} pictures: {name}")
@@ -138,7 +137,7 @@ def compare(
             name: [psnr(one, whole) for one, whole in zip(pictures[name], pictures[WHOLE], strict=True)]
             for name in plans
         },
-        drawings={name: draw(table) for name, table in tables.items()},
+        drawings={name: draw(table, others=outlines) for name, table in tables.items()},
         machine=machine(str(pipe.device)),
     )
 
