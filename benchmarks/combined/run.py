@@ -6,8 +6,8 @@
 Arms: fewer steps of the whole model; whole calls told, at all steps and at half of them; the student; student and
 teacher in turn; the student with calls told, and the teacher answering the last. Plans are searched for on prompts that
 are not reported. The best arm of several levers is claimed; it, and the best run of fewer steps beside it, are drawn
-and timed once more: 1,245 pictures each. Pictures are drawn, and calls watched, in bfloat16; seconds are taken in single precision, by one
-process, on one thread.
+and timed once more: 1,245 pictures each. Pictures are drawn, and calls watched, in bfloat16; seconds
+are taken in single precision, by one process, on one thread.
 """
 
 import functools
