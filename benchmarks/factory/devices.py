@@ -83,7 +83,7 @@ def fresh_kit(quick: bool) -> Kit:
         arguments = {"backbone": "test_efficientnet", "num_classes": len(finding.SPACE.names), "width": 16, "depth": 1}
         host = timm_supernet.create("anchor_free_detector", (3, 64, 64), grain=4, **arguments)
     grounds = factory.Grounds.of(host.outline, host.answers)
-    assembler = factory.Assembler(len(finding.SPACE.names), len(grounds.site_of)).eval()
+    assembler = factory.Assembler.of(finding.SPACE, grounds).eval()
     nn.init.normal_(assembler.scores.bias)
     lowest = max(finding.LOWEST, grounds.floor)
     return Kit(host, assembler, finding.SPACE, lowest, (finding.MEAN,) * 3, (finding.STD,) * 3)

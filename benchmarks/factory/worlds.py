@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from intarsia import factory
 from intarsia.factory import Task
 from intarsia.factory.boxes import Cells, answering, as_logits, fitting, losses, sure_of
-from intarsia.factory.seeking import BOXES, cells_of, groups_mask
+from intarsia.factory.seeking import BOXES, cells_of
+from intarsia.factory.task import groups_mask
 from intarsia.factory.thing_lessons import MET
 from intarsia.hosts.detector import BOX
 from intarsia.hosts.timm_supernet import TimmSupernet
@@ -91,8 +92,9 @@ class World:
         host = self.host()
         probe = self.probe(host.module) if self.probe else None
         grounds = factory.Grounds.of(host.outline, host.answers)
-        assembler = factory.Assembler(len(self.space.names), len(grounds.site_of))
+        assembler = factory.Assembler.of(self.space, grounds)
         if blind:
+            assembler = factory.Assembler(len(self.space.names), len(grounds.site_of))
             assembler.parts.weight.data.zero_()
             assembler.parts.requires_grad_(False)
         with torch.enable_grad():

@@ -44,7 +44,7 @@ def detector_kit(backbone="test_efficientnet", host=None):
     )
     torch.nn.init.normal_(host.module.names.bias)  # scores from all over
     space = factory.Space(names, groups=(names[:2], names[2:]), things=True)
-    assembler = factory.Assembler(len(names), len(factory.Grounds.of(host.outline, host.answers).site_of)).eval()
+    assembler = factory.Assembler.of(space, factory.Grounds.of(host.outline, host.answers)).eval()
     torch.nn.init.normal_(assembler.scores.bias)
     return factory.Kit(host, assembler, space, 0.55, (0.5,) * 3, (0.5,) * 3)
 

@@ -142,6 +142,16 @@ def test_budgets_and_assemblers_that_are_none():
     assert sum(value.numel() for value in Assembler(62, 2500).parameters()) <= 1_000_000
 
 
+def test_groups_of_parts_are_scored_one_by_one():
+    assembler = Assembler(5, 40, groups=[(0, 1), (2, 3, 4)])
+    assembler.alike = torch.nn.Identity()
+    count, colours = torch.tensor([[1.0, 0, 0, 0, 0]]), torch.tensor([[0.0, 0, 1, 1, 0]])
+    both, alone = assembler(count + colours), assembler(count) + assembler(colours)
+    assert torch.allclose(both, alone, atol=1e-6)
+    assembler.groups = torch.ones(1, 5)
+    assert not torch.allclose(assembler(count + colours), assembler(count) + assembler(colours), atol=0.1)
+
+
 def test_an_assembler_of_another_supernet_is_refused(kit):
     with pytest.raises(FitError, match="scores 3 units, and the supernet has"):
         Assembler(6, 3).rank([kit.space.read("red, blue")], Grounds.of(kit.host.outline, kit.host.answers))

@@ -1,7 +1,8 @@
 """The generative module assembler: from a task to a score for every unit of a supernet, in one forward pass.
 
-Source: NN-Factory (Xu et al. 2023), the module assembler. Differs from it: a task is a set, encoded by a sum; the
-budget is no input, for one ranking serves every budget; LayerNorm for BatchNorm, which needs no batch.
+Source: NN-Factory (Xu et al. 2023), the module assembler. Differs from it: a task is a set, encoded by a sum; groups of
+parts are scored one by one; the budget is no input, for one ranking serves every budget; LayerNorm for BatchNorm, which
+needs no batch.
 """
 
 import copy
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import FitError
 from .ranking import Grounds, Ranking
-from .task import Task, codes_of
+from .task import Space, Task, codes_of, groups_mask
 
 MOST_PARAMETERS = 1_000_000
 
@@ -24,14 +25,19 @@ class Assembler(nn.Module):
         parts: How many parts there are to make tasks of.
         units: How many units there are to score.
         width: Of the hidden layers.
+        groups: Parts that answer one question of a task, such as how many of what. Each group's scores are worked out
+            apart from the others', and summed: what is known of 'three' and of 'odd' serves 'three odd', which was
+            never asked. All parts are one group if none is given.
 
     Raises:
         FitError: it would have more than a million parameters.
     """
 
-    def __init__(self, parts: int, units: int, width: int = 192) -> None:
+    def __init__(self, parts: int, units: int, width: int = 192, groups: Sequence[Sequence[int]] = ()) -> None:
         super().__init__()
         self.units, self.width = units, width
+        self.groups: Tensor
+        self.register_buffer("groups", groups_mask(groups or [range(parts)], parts), persistent=False)
         self.parts = nn.Linear(parts, width, bias=False)
         self.trunk = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(),
@@ -48,6 +54,11 @@ class Assembler(nn.Module):
                 f"{MOST_PARAMETERS}. Choose a smaller width, or a coarser grain of units."
             )
 
+    @classmethod
+    def of(cls, space: Space, grounds: Grounds, width: int = 192) -> "Assembler":
+        """For the tasks of a space and the units of a supernet."""
+        return cls(len(space.names), len(grounds.site_of), width, space.groups_of(space.names))
+
     def forward(self, tasks: Tensor) -> Tensor:
         """Scores of units.
 
@@ -58,8 +69,10 @@ class Assembler(nn.Module):
         Returns:
             (tasks, units), of mean 0 and variance 1 for each task.
         """
-        summed = self.parts(tasks) / tasks.sum(1, keepdim=True).sqrt()
-        return self.alike(self.scores(self.trunk(summed)))
+        told = tasks[:, None] * self.groups
+        count = told.sum(2, keepdim=True)
+        scores = self.scores(self.trunk(self.parts(told) / count.clamp(min=1).sqrt()))
+        return self.alike((scores * (count > 0)).sum(1))  # a group of which nothing is told says nothing
 
     @torch.no_grad()
     def rank(self, tasks: Sequence[Task], grounds: Grounds) -> list[Ranking]:

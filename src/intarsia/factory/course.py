@@ -124,7 +124,7 @@ def learned(
             f"{', '.join(space.outputs)}. Create the model with num_classes={len(space.outputs)}."
         )
     host.module.requires_grad_(True).to(memory_format=torch.channels_last)  # on CPUs a tenth to two fifths less time
-    assembler = assembler or Assembler(len(space.names), len(grounds.site_of))
+    assembler = assembler or Assembler.of(space, grounds)
     first = Naming(host, lowest) if space.things else Concepts(host, lowest, probe)
     schedule = Schedule(concepts, rate, cooldown=concepts // 3)
     begun = fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)

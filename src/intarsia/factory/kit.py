@@ -101,8 +101,7 @@ def load_kit(folder: Path) -> Kit:
             tuple(tuple(group) for group in said["groups"]),
             said.get("things", False),
         )
-        units = len(Grounds.of(host.outline, host.answers).site_of)
-        assembler = Assembler(len(space.names), units, card["assembler"]["width"])
+        assembler = Assembler.of(space, Grounds.of(host.outline, host.answers), card["assembler"]["width"])
         lowest, highest, rest = card["lowest"], card["highest"], card["card"]
         mean, std = tuple(card["mean"]), tuple(card["std"])
         if host.outline.shape_hash != card["outline"]:

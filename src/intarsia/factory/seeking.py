@@ -23,6 +23,7 @@ from .assembler import Assembler
 from .boxes import Cells, answering, as_logits, fitting, losses, sure_of
 from .cuts import Cuts, by_site, random_parts, strata
 from .ranking import Grounds
+from .task import groups_mask
 
 Scenes = tuple[Tensor, Tensor, Tensor]  # pictures, boxes, names
 Sought = tuple[Tensor, Tensor, Tensor, Tensor]  # and tasks
@@ -39,14 +40,6 @@ def cells_of(host: TimmSupernet) -> Cells:
     if strides is None:
         raise FitError(f"{host.name} finds no things: create it as timm's 'anchor_free_detector'.")
     return Cells.of(strides, host.size)
-
-
-def groups_mask(groups: Sequence[Sequence[int]], names: int) -> Tensor:
-    """(groups, names): 1 where a name is of a group."""
-    mask = torch.zeros(len(groups), names)
-    for row, group in enumerate(groups):
-        mask[row, list(group)] = 1.0
-    return mask
 
 
 class Naming(nn.Module):

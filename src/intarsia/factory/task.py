@@ -167,3 +167,11 @@ def codes_of(tasks: Sequence[Task], parts: int) -> Tensor:
     for row, task in enumerate(tasks):
         codes[row, list(task.parts)] = 1.0
     return codes
+
+
+def groups_mask(groups: Sequence[Sequence[int]], names: int) -> Tensor:
+    """(groups, names): 1 where a name is of a group."""
+    mask = torch.zeros(len(groups), names)
+    for row, group in enumerate(groups):
+        mask[row, list(group)] = 1.0
+    return mask
