@@ -60,28 +60,23 @@ class Palette:
 
 
 class Silhouette:
-    """The outline of the thing in a picture: a grid of small masks, each with its row and its column.
+    """The outline of the thing in a picture: one token, a mask of -1 for ground and 1 for the thing.
 
     The thing is what is opaque, in a picture with transparency; otherwise what differs from the median colour of the
-    picture's rim.
+    picture's rim. Tokens of its parts would say the same, but a module would first have to learn where to look.
 
     Args:
-        grid: Masks in a row and in a column.
-        fine: Cells of a mask in a row and in a column.
+        side: Cells of the mask in a row and in a column.
         contrast: How much the thing differs from the ground at least, of 1 between black and white.
     """
 
-    def __init__(self, grid: int = 8, fine: int = 4, contrast: float = 0.1) -> None:
-        self.grid, self.fine, self.contrast = grid, fine, contrast
-        self.features = Features(fine * fine + 2 * grid, f"silhouette/{grid}x{fine}")
+    def __init__(self, side: int = 16, contrast: float = 0.1) -> None:
+        self.side, self.contrast = side, contrast
+        self.features = Features(side * side, f"silhouette/{side}")
 
     def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
-        side = self.grid * self.fine
         masks = torch.stack([torch.from_numpy(self.mask(picture)) for picture in pictures])[:, None].float()
-        cells = F.unfold(F.adaptive_avg_pool2d(masks, side), self.fine, stride=self.fine).mT
-        rows, columns = torch.meshgrid(*2 * [torch.arange(self.grid)], indexing="ij")
-        places = torch.cat([F.one_hot(one.flatten(), self.grid) for one in (rows, columns)], dim=1)
-        return torch.cat([cells, places.expand(len(cells), -1, -1)], dim=2)
+        return 2 * F.adaptive_avg_pool2d(masks, self.side).flatten(2) - 1
 
     def mask(self, picture: Image.Image) -> np.ndarray:
         """Where the thing is: (height, width) of 0 and 1."""
