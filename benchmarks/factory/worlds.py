@@ -92,11 +92,12 @@ class World:
         host = self.host()
         probe = self.probe(host.module) if self.probe else None
         grounds = factory.Grounds.of(host.outline, host.answers)
-        assembler = factory.Assembler.of(self.space, grounds)
-        if blind:
+        if blind:  # of one group: which groups a task names would tell something of it
             assembler = factory.Assembler(len(self.space.names), len(grounds.site_of))
             assembler.parts.weight.data.zero_()
             assembler.parts.requires_grad_(False)
+        else:
+            assembler = factory.Assembler.of(self.space, grounds)
         with torch.enable_grad():
             return factory.learned(
                 host, self.space, self.lessons, out, lowest=self.lowest, highest=self.highest, concepts=steps[0],

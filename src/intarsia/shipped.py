@@ -64,7 +64,7 @@ def kit_folder(name: str) -> Path:
     folder = KITS / name if name in kit_names() else Path(name)
     if not folder.is_dir():
         raise CardError(
-            f"there is no kit {name!r}. Name the folder of one; 'python -m recipes.fashion.run' is how one is made. "
+            f"there is no kit {name!r}. Name the folder of one; docs/kits.md says how one is made. "
             f"With intarsia come: {', '.join(kit_names()) or 'none yet'}."
         )
     return folder

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from intarsia import factory, shipped
 
@@ -31,3 +32,16 @@ def test_an_order_that_names_no_kit_asks_the_one_that_ships(request, kits, tmp_p
     assert json.loads((tmp_path / "out/recipe.json").read_text())["task"]
     assert name in call("list", "kits")[1]
     assert f"With intarsia come: {name}." in call("pack", "another", tmp_path / "out", "-o", tmp_path / "pack")[2]
+
+
+@pytest.mark.parametrize("name", shipped.kit_names())
+def test_what_ships_serves_its_lowest_budget(name, tmp_path):
+    kit = factory.load_kit(shipped.kit_folder(name))
+    task = kit.space.task([group[0] for group in kit.space.groups] or kit.space.names[:2])
+    whole = float(kit.assembler.rank([task], kit.grounds)[0].costs["macs"][-1])
+    order = factory.Order(task, factory.Budget(macs=kit.lowest * whole))
+    done = factory.fulfil(order, kit)
+    assert 0 < done.costs["macs"] <= kit.lowest * whole
+    factory.ship(order, done, kit, tmp_path / "out", [])
+    built, pictures = factory.rebuild(tmp_path / "out"), torch.randn(2, *kit.host.size)
+    assert torch.equal(built.model(pictures), done.model(pictures))

@@ -156,7 +156,7 @@ class Space:
         return Task(own, tuple(range(len(self.shared))))
 
     def groups_of(self, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """Of things: which of these names belong together, by their places, group by group; none is empty."""
+        """Which of these names are of one group, by their places, group by group; none is empty."""
         found = (tuple(names.index(name) for name in group if name in names) for group in self.groups)
         return tuple(group for group in found if group)
 
