@@ -57,19 +57,19 @@ def trained(runs: Path, world: World, *, steps: int | None = None) -> Judge:
     if not style_probe.load(judge.style, out):
         style_probe.train(judge.style, *styled(world), probe.shaken, out)
     if state.is_main_process:
-        keep(out)
+        keep(out, KEPT)
     state.wait_for_everyone()
     return trained(runs, world)
 
 
-def keep(found: Path) -> None:
-    """Put trained probes in half precision where `trained` looks first, so that every machine has one judge."""
-    KEPT.mkdir(exist_ok=True)
+def keep(found: Path, kept: Path) -> None:
+    """Put the weights of a folder in half precision into another, that of a repository, so that all have one judge."""
+    kept.mkdir(parents=True, exist_ok=True)
     for path in sorted(found.glob("*.safetensors")):
-        part = (KEPT / path.name).with_suffix(".part")
+        part = (kept / path.name).with_suffix(".part")
         weights = load_file(path).items()
         save_file({name: value.half() if value.is_floating_point() else value for name, value in weights}, part)
-        part.replace(KEPT / path.name)
+        part.replace(kept / path.name)
 
 
 def styled(world: World) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:

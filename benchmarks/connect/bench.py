@@ -1,9 +1,7 @@
 """The emoji model with all that was trained for it, and how a row is drawn and judged."""
 
 import hashlib
-import tempfile
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from benchmarks.connect.assembly import (
     told,
 )
 from benchmarks.connect.conflict import contradictions, sided_with_words
-from benchmarks.connect.judges import Judges, Steps
+from benchmarks.connect.judges import Judges
 from benchmarks.connect.trials import Trials, refuse_misled, seen
 from benchmarks.drawing import draw, processes
 from benchmarks.keeping import drawn_by, kept_pictures
@@ -49,7 +47,6 @@ from recipes.modules.training import Training, ended, refuse_unequal, told_by
 from recipes.modules.ways import Ground, Parts, Way, born, heard, run_name, trained
 
 TIMED, ROUNDS = 4, 7
-FEW = 40  # judges rehearse on every so many cells
 WATCHED = ["a fox", "a red apple in flat style", "a rocket", "a guitar in noto style"]  # on which the plan is sought
 
 
@@ -59,7 +56,7 @@ class Bench:
     Args:
         runs: Where the trainings are kept.
         modules: Where the modules that ship are.
-        out: Where judges and pictures are kept.
+        out: Where pictures are kept.
         blocks: After which modules speak; see `recipes.modules.run`.
         part: Of which cells trials are; see `Trials.of`.
     """
@@ -88,17 +85,8 @@ class Bench:
     @cached_property
     def trials(self) -> Trials:
         encoders = {name: ENCODERS[name]() for name in self.senses}
-        return Trials.of(self.base, encoders, self.judges, self.pictures, self.part)
-
-    @property
-    def judges(self) -> Judges:
-        """In a rehearsal of a few steps and pictures, kept nowhere."""
-        world = taught_world(self.base)
-        if not self.quick:
-            return Judges.trained(world, self.out)
-        few = replace(world, cells=world.cells[::FEW], pictures=world.pictures[::FEW])
-        with tempfile.TemporaryDirectory() as brief:
-            return Judges.trained(few, Path(brief), Steps(2, 2, 2))
+        judges = Judges.kept(taught_world(self.base))
+        return Trials.of(self.base, encoders, judges, self.pictures, self.part)
 
     def check_judges(self) -> None:
         """Tell what judges say of real pictures, before anything is drawn, and refuse those whom hues mislead."""

@@ -17,7 +17,6 @@ from torch import Tensor
 from benchmarks.base_model import probe
 from benchmarks.base_model.judge import KEPT
 from benchmarks.base_model.world import World
-from benchmarks.drawing import processes
 from recipes.modules.changed import recoloured
 
 FULL, STRETCHED = 150, 3  # how full settled colours are, of 255; how much fuller pale ones may be made for it
@@ -51,21 +50,16 @@ def shaken(pictures: Tensor) -> Tensor:
     return probe.shaken(turned(pictures))
 
 
-def trained(world: World, out: Path, *, steps: int) -> probe.Probe:
-    """The judge, fine-tuned now if it is not yet; resumes.
+def train(world: World, judge: probe.Probe, out: Path, *, steps: int) -> None:
+    """Fine-tune the judge of `benchmarks.base_model`; resumes.
 
     Args:
-        steps: Of all processes together.
+        judge: Any; it begins with that one's weights.
+        steps: Of each process.
     """
-    judge, state = probe.Probe(len(world.concepts), len(world.styles)), processes()
-    if not probe.load(out, judge):
-        if not probe.load(KEPT, judge):
-            raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
-        each = steps // state.num_processes
-        probe.train(world.pictures, world.cells, judge, out, steps=each, rate=3e-4, shaken=shaken)
-        state.wait_for_everyone()
-        probe.load(out, judge)
-    return judge.eval()
+    if not probe.load(KEPT, judge):
+        raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
+    probe.train(world.pictures, world.cells, judge, out, steps=steps, rate=3e-4, shaken=shaken)
 
 
 @torch.no_grad()

@@ -1,37 +1,32 @@
 """Who judges: two networks that tell styles and one that tells things, none of which turned hues mislead.
 
+    python -m benchmarks.connect.judges    trains those that are not kept beside this file; resumes
+
 References of colours have their hues turned, and so have the pictures that follow them: colours that someone asked for
 should not count as another style. The style judge of `benchmarks.base_model` tells three quarters of held-out pictures
 right, and a third of them recoloured. Taught with turned hues, it still goes by natural ones where it finds them; so
 judges of styles are taught, and asked, about pictures of settled hues.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+import typer
 
-from benchmarks.base_model import judge, style_probe
-from benchmarks.base_model.probe import Probe, shaken
+from benchmarks.base_model import judge, probe, style_probe
 from benchmarks.base_model.style_probe import StyleProbe
-from benchmarks.base_model.world import World
+from benchmarks.base_model.world import World, taught_world
 from benchmarks.connect import hues
 from benchmarks.connect.strokes import Strokes
 from benchmarks.drawing import processes
 
+KEPT = Path(__file__).with_name("weights")  # how they were made: README.md there
+STEPS = {"strokes": 6000, "texture": 1200, "things": 400}  # of all processes together
 Lessons = Callable[[], tuple[Sequence[np.ndarray], np.ndarray]]  # copies of pictures, and their styles
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How long each judge learns: those of styles in steps of each process, that of things in steps of all together."""
-
-    strokes: int = 1600
-    texture: int = 1200
-    things: int = 400
 
 
 @dataclass(frozen=True)
@@ -40,31 +35,58 @@ class Judges:
 
     strokes: Strokes
     texture: StyleProbe
-    things: Probe
+    things: probe.Probe
 
     @classmethod
-    def trained(cls, world: World, out: Path, steps: Steps = Steps()) -> "Judges":
-        """Trained now, on all real pictures but the held-out cells, if they are not yet; resumes."""
-        strokes, texture = Strokes(len(world.styles)), StyleProbe(len(world.styles))
-        if not style_probe.load(texture, judge.KEPT):
+    def untrained(cls, world: World) -> "Judges":
+        styles = len(world.styles)
+        return cls(Strokes(styles).eval(), StyleProbe(styles), probe.Probe(len(world.concepts), styles).eval())
+
+    @classmethod
+    def kept(cls, world: World, kept: Path = KEPT) -> "Judges":
+        """Those that are kept beside this file.
+
+        Raises:
+            SystemExit: one is not.
+        """
+        found = cls.untrained(world)
+        known = {
+            "strokes": style_probe.load(found.strokes, kept / "strokes"),
+            "texture": style_probe.load(found.texture, kept / "texture"),
+            "things": probe.load(kept / "things", found.things),
+        }
+        lacking = [name for name, here in known.items() if not here]
+        if lacking:
+            raise SystemExit(f"{kept}: no judge {', '.join(lacking)}; train it: python -m benchmarks.connect.judges")
+        return found
+
+
+def train(world: World, out: Path, kept: Path = KEPT, steps: Mapping[str, int] = STEPS) -> None:
+    """Train, on all real pictures but the held-out cells, the judges that are not kept yet, and keep them; resumes."""
+    judges = Judges.untrained(world)
+
+    @cache
+    def lessons() -> tuple[Sequence[np.ndarray], np.ndarray]:
+        copies, styles = judge.styled(world)
+        return [hues.settled(one) for one in copies], styles
+
+    def learn(name: str) -> None:
+        each = max(1, steps[name] // processes().num_processes)
+        if name == "things":
+            hues.train(world, judges.things, out / name, steps=each)
+        elif name == "strokes":
+            style_probe.train(judges.strokes, *lessons(), probe.shaken, out / name, steps=each)
+        elif style_probe.load(judges.texture, judge.KEPT):
+            style_probe.train(judges.texture, *lessons(), probe.shaken, out / name, steps=each)
+        else:
             raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
 
-        @cache
-        def lessons() -> tuple[Sequence[np.ndarray], np.ndarray]:
-            copies, styles = judge.styled(world)
-            return [hues.settled(one) for one in copies], styles
-
-        learn_styles(strokes, lessons, out / "strokes", steps.strokes)
-        learn_styles(texture, lessons, out / "texture", steps.texture)
-        return cls(strokes.eval(), texture.eval(), hues.trained(world, out / "things", steps=steps.things))
-
-
-def learn_styles(network: Strokes | StyleProbe, lessons: Lessons, out: Path, steps: int) -> None:
-    """Train a network that tells styles, or read it if it is trained."""
-    if not style_probe.load(network, out):
-        style_probe.train(network, *lessons(), shaken, out, steps=steps)
-        processes().wait_for_everyone()
-        style_probe.load(network, out)
+    for name in steps:
+        if not (kept / name).exists():
+            learn(name)
+            if processes().is_main_process:
+                judge.keep(out / name, kept / name)
+            processes().wait_for_everyone()
 
 
 @torch.no_grad()
@@ -73,3 +95,15 @@ def styles_of(network: Strokes | StyleProbe, pictures: np.ndarray) -> np.ndarray
     parts = np.array_split(hues.settled(pictures), max(1, len(pictures) // 64))
     shown = [torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255 for part in parts]
     return np.concatenate([network.logits(part).argmax(1).numpy() for part in shown])
+
+
+def main(
+    base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
+    out: Path = typer.Option(Path("runs/connect"), help="Where training is kept."),
+) -> None:
+    """Train what is not kept."""
+    train(taught_world(base), out)
+
+
+if __name__ == "__main__":
+    typer.run(main)

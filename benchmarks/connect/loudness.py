@@ -31,7 +31,7 @@ def main(
     modules: Path = typer.Option(model_folder("emoji") / "modules", help="Where the modules are."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
     runs: Path = typer.Option(Path("runs/modules"), help="Where the trainings are kept."),
-    out: Path = typer.Option(Path("runs/connect"), help="Where judges and pictures are kept."),
+    out: Path = typer.Option(Path("runs/connect"), help="Where pictures are kept."),
     blocks: int = typer.Option(BLOCKS, help="After which modules speak, as they were trained."),
 ) -> None:
     """Draw and judge."""

