@@ -1,4 +1,4 @@
-"""Pictures moved and recoloured, and their latents, once.
+"""Pictures bent and recoloured, and their latents, once.
 
 Every cell is one picture, which the denoiser knows by heart from its caption: a reference of its outline or colours
 would tell nothing new. So outlines and colours are changed, and only the reference says how.
@@ -13,19 +13,26 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from rich.progress import track
 from torch import Tensor
+from torch.nn import functional as F
 
 from recipes.base.autoencoder import pixels_of
 from recipes.base.latents import shaken
 
 from .cells import Cells
 
-MIRRORED = 0.1  # the denoiser, which is frozen, was never taught to mirror
+BENT, SQUEEZED, SHIFTED = 0.12, 0.12, 0.08  # deviations, of half a picture's side
 
 
-def moved(pictures: np.ndarray) -> np.ndarray:
-    """Pictures (count, 64, 64, 3) turned, scaled and shifted as far as the denoiser's own were; a few mirrored too."""
-    flipped = np.where(np.random.random(len(pictures))[:, None, None, None] < MIRRORED, pictures[:, :, ::-1], pictures)
-    return bytes_of(shaken(pixels_of(flipped), angle=0.06, size=0.05, shift=0.05))
+def bent(pictures: np.ndarray) -> np.ndarray:
+    """Pictures (count, 64, 64, 3) bent smoothly, squeezed, sheared, turned and shifted, each in a way of its own.
+
+    The denoiser knows its pictures by heart, and every small move of them: outlines that differ less tell it little.
+    """
+    pixels, count = pixels_of(pictures), len(pictures)
+    turn = torch.eye(2) + SQUEEZED * torch.randn(count, 2, 2)
+    grid = F.affine_grid(torch.cat([turn, SHIFTED * torch.randn(count, 2, 1)], 2), list(pixels.shape), False)
+    waves = F.interpolate(BENT * torch.randn(count, 2, 4, 4), pixels.shape[-2:], mode="bicubic", align_corners=True)
+    return bytes_of(1 - F.grid_sample(1 - pixels, grid + waves.permute(0, 2, 3, 1), align_corners=False))
 
 
 def nudged(pictures: np.ndarray) -> np.ndarray:

@@ -23,8 +23,8 @@ Batch = tuple[Tensor, Tensor, dict[str, Tensor]]
 ENCODERS: dict[str, Callable[[], Encoder]] = {"style": Texture, "silhouette": Silhouette, "palette": Palette}
 # Shares of captions with thing and style, with the thing alone, and without words.
 WORDS = {"style": (0.1, 0.8, 0.1), "silhouette": (0.3, 0.6, 0.1), "palette": (0.3, 0.6, 0.1)}
-CHANGED = 0.7  # share of pictures that were moved or recoloured
-CHANGES = {"silhouette": changed.moved, "palette": changed.recoloured}
+CHANGED = 0.9  # share of pictures that were bent or recoloured
+CHANGES = {"silhouette": changed.bent, "palette": changed.recoloured}
 
 
 def batches(
@@ -35,7 +35,7 @@ def batches(
     What takes long is worked out here and kept in `runs`.
 
     Raises:
-        SystemExit: outline and colours were asked for together; no picture is both moved and recoloured.
+        SystemExit: outline and colours were asked for together; no picture is both bent and recoloured.
     """
     changing = [name for name in names if name in CHANGES]
     if len(changing) > 1:
@@ -72,7 +72,7 @@ def batches(
 
 @dataclass(frozen=True)
 class Changes:
-    """Moved or recoloured pictures (variants, cells, 64, 64, 3), their latents, and who sees only the change."""
+    """Bent or recoloured pictures (variants, cells, 64, 64, 3), their latents, and who sees only the change."""
 
     name: str
     pictures: np.ndarray

@@ -33,12 +33,14 @@ def test_a_palette_is_colours_and_their_shares():
 
 @pytest.mark.parametrize("picture", [disc(), disc("blue", "yellow"), disc((0, 0, 0, 255), (0, 0, 0, 0), "RGBA")])
 def test_a_silhouette_is_the_shape_alone(picture):
-    see = Silhouette(32)
+    see = Silhouette(32, views=2)
     found = see([picture])
-    assert found.shape == (1, 1, see.features.width)
+    assert found.shape == (1, 2, see.features.width)
+    assert not found[0, 0, 1024:].any() and not found[0, 1, :1024].any()
+    assert torch.equal(found[0, 0, :1024], found[0, 1, 1024:])
     rows, columns = np.mgrid[:32, :32]
     wanted = torch.from_numpy(((rows - 16) ** 2 + (columns - 16) ** 2 < 64).astype(np.float32))
-    assert ((found.view(32, 32) + 1) / 2 - wanted).abs().mean() < 0.05
+    assert ((found[0, 0, :1024].view(32, 32) + 1) / 2 - wanted).abs().mean() < 0.05
 
 
 def test_a_silhouette_moves_with_the_thing():
@@ -65,7 +67,7 @@ def test_texture_is_the_same_wherever_it_is():
 
 
 def test_encoders_go_by_the_names_that_they_give_themselves():
-    for name in ("palette", "palette/5", "silhouette", "silhouette/4"):
+    for name in ("palette", "palette/5", "silhouette", "silhouette/4/2"):
         made = encoder_named(name)
         assert encoder_for("mine", made.features).features == made.features
         assert made([disc()]).shape[-1] == made.features.width

@@ -1,5 +1,7 @@
 """What modules learn from, on a dozen made-up cells: three things in four styles, each cell of one grey of its own."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -89,7 +91,7 @@ def test_a_reference_is_of_the_picture_that_is_learnt(cells, name):
     target, seen = Changes(name, shown, latents, Tone()).batch(cells, chosen)
     change = target[:, 0, 0, 0] - chosen
     assert set(change) == {0, 0.25, 0.5}
-    assert (change > 0).mean() == pytest.approx(CHANGED, abs=0.07)
+    assert (change > 0).mean() == pytest.approx(CHANGED, abs=0.05)
     assert seen.flatten().numpy() == pytest.approx(20 * chosen + 4 * change, abs=1)
 
 
@@ -102,24 +104,28 @@ def test_references_are_moved_and_targets_are_not(cells, monkeypatch):
     assert len(moved) == 2
 
 
-@pytest.mark.parametrize(("change", "shift"), [(changed.moved, 0.05), (changed.nudged, 0.02)])
+@pytest.mark.parametrize(("change", "shift"), [(changed.bent, changed.SHIFTED), (changed.nudged, 0.02)])
 def test_pictures_move(change, shift):
     """A dot in the middle goes somewhere else, farther where targets are made than where references are."""
     pictures = np.full((60, 64, 64, 3), 255, np.uint8)
     pictures[:, 28:36, 28:36] = 0
     dark = 255.0 - change(pictures)[..., 0]
     rows = (dark.sum(2) * np.arange(64)).sum(1) / dark.sum((1, 2))
-    assert rows.std() == pytest.approx(32 * shift, rel=0.35)
+    assert 0.65 * shift < rows.std() / 32 < 2.2 * shift
     assert abs(rows.mean() - 31.5) < 32 * shift
 
 
-def test_few_pictures_are_mirrored():
-    """A dot at the left goes to the right in a tenth of them."""
-    pictures = np.full((600, 64, 64, 3), 255, np.uint8)
-    pictures[:, 28:36, 8:16] = 0
-    dark = 255.0 - changed.moved(pictures)[..., 0]
-    columns = (dark.sum(1) * np.arange(64)).sum(1) / dark.sum((1, 2))
-    assert (columns > 32).mean() == pytest.approx(0.1, abs=0.03)
+def test_bent_pictures_have_outlines_of_their_own():
+    """Two that were one, shifted over each other as well as it goes, still differ; two that were nudged do less."""
+    pictures = np.full((40, 64, 64, 3), 255, np.uint8)
+    pictures[:, 16:48, 16:48] = 0
+
+    def differ(change):
+        dark = change(pictures)[..., 0] < 128
+        centred = [np.roll(one, tuple(32 - np.argwhere(one).mean(0).round().astype(int)), (0, 1)) for one in dark]
+        return np.mean([one ^ other for one, other in pairwise(centred)])
+
+    assert differ(changed.bent) > 3 * differ(changed.nudged)
 
 
 def test_modules_of_more_blocks_are_narrower_and_do_not_ship(tmp_path):

@@ -60,23 +60,29 @@ class Palette:
 
 
 class Silhouette:
-    """The outline of the thing in a picture: one token, a mask of -1 for ground and 1 for the thing.
+    """The outline of the thing in a picture: a mask of -1 for ground and 1 for the thing, told several times.
+
+    Every token holds the whole mask, each in a place of its own, so that a linear layer reads each in a way of its own:
+    as IP-Adapter makes several tokens of one embedding. Tokens of the mask's parts would say the same, but a module
+    would first have to learn where to look.
 
     The thing is what is opaque, in a picture with transparency; otherwise what differs from the median colour of the
-    picture's rim. Tokens of its parts would say the same, but a module would first have to learn where to look.
+    picture's rim.
 
     Args:
         side: Cells of the mask in a row and in a column.
+        views: How many tokens.
         contrast: How much the thing differs from the ground at least, of 1 between black and white.
     """
 
-    def __init__(self, side: int = 16, contrast: float = 0.1) -> None:
-        self.side, self.contrast = side, contrast
-        self.features = Features(side * side, f"silhouette/{side}")
+    def __init__(self, side: int = 16, views: int = 8, contrast: float = 0.1) -> None:
+        self.side, self.views, self.contrast = side, views, contrast
+        self.features = Features(views * side * side, f"silhouette/{side}/{views}")
 
     def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
         masks = torch.stack([torch.from_numpy(self.mask(picture)) for picture in pictures])[:, None].float()
-        return 2 * F.adaptive_avg_pool2d(masks, self.side).flatten(2) - 1
+        cells = 2 * F.adaptive_avg_pool2d(masks, self.side).flatten(1) - 1
+        return torch.einsum("pc,tv->ptvc", cells, torch.eye(self.views)).flatten(2)
 
     def mask(self, picture: Image.Image) -> np.ndarray:
         """Where the thing is: (height, width) of 0 and 1."""

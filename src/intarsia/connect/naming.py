@@ -12,7 +12,7 @@ from .modality import Features
 KINDS: dict[str, tuple[str, Callable[..., Encoder]]] = {
     "efficientnet": (r"efficientnet-lite0/(\d+)", LiteFeatures),
     "texture": (r"texture/(\d+)", Texture),
-    "silhouette": (r"silhouette/(\d+)", Silhouette),
+    "silhouette": (r"silhouette/(\d+)/(\d+)", Silhouette),
     "palette": (r"palette/(\d+)", Palette),
 }
 
