@@ -8,8 +8,8 @@ kept in what is claimed, and gains are told beside.
 what another sense measures, over how much they do when that sense's own reference is exchanged. Means would not show
 it: references are independent, so as many pictures come nearer to another sense's reference as go away from it.
 
-What is set beside rivals is modules as they were trained: a scale that was chosen afterwards is theirs alone, for
-concatenation has no such dial, and nobody sought the adapters' best.
+What is set beside rivals is modules that were trained as long as these, at scale 1. Modules that ship were trained
+longer, and may speak at a scale that was chosen afterwards, a dial that concatenation lacks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from benchmarks.results import Claim, at_least, at_most
 Names = tuple[str, ...]
 Figures = Mapping[str, np.ndarray]  # by measure, a number for each picture
 TEXT, OURS, IN_TURN, JOINT = "text only", "modules", "modules in turn", "modules trained jointly"
-AS_TRAINED = "modules as trained"  # at scale 1, where another was chosen for what ships
+ALIKE = "modules trained alike"  # as long as their rivals
 SOFTER, SOFTLY = "decoupled, softer together", 0.7  # adapters are often turned down where several speak
 DERIVED = {IN_TURN: OURS, SOFTER: "decoupled"}  # shown alone, these are what they derive from
 RIVALS = ("decoupled", SOFTER, "concatenated")
@@ -184,7 +184,7 @@ class Assembly:
                 claims.append(at_least(said, counted(found), PAIR if len(names) == 2 else TRIPLE))
         worst = max(one["share"] for others in self.cross_talk().values() for one in others.values())
         claims.append(at_most("cross-talk, of the own effect, at its worst", worst, CROSSED))
-        plain = self.means(AS_TRAINED if AS_TRAINED in self.rows else OURS)
+        plain = self.means(ALIKE if ALIKE in self.rows else OURS)
         for way in RIVALS:
             if way in self.rows:
                 for what, ahead in zip(("retention", "gain"), np.subtract(plain, self.means(way)), strict=True):

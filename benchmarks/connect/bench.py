@@ -1,6 +1,7 @@
 """The emoji model with all that was trained for it, and how a row is drawn and judged."""
 
 import hashlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.base_model.world import taught_world
 from benchmarks.connect.assembly import (
-    AS_TRAINED,
+    ALIKE,
     DERIVED,
     IN_TURN,
     JOINT,
@@ -40,7 +41,6 @@ from intarsia.lighten.search import search_among
 from intarsia.plan import Plan
 from intarsia.plan.text import write_plan
 from intarsia.shipped import model_folder
-from recipes.modules.folder import scaled
 from recipes.modules.run import ground_of
 from recipes.modules.senses import ENCODERS
 from recipes.modules.training import Training, ended, refuse_unequal, told_by
@@ -54,7 +54,7 @@ class Bench:
     """The model, what it can be shown through, and what is asked of it.
 
     Args:
-        runs: Where the trainings are kept.
+        runs: Where what is compared was trained.
         modules: Where the modules that ship are.
         out: Where pictures are kept.
         blocks: After which modules speak; see `recipes.modules.run`.
@@ -95,36 +95,30 @@ class Bench:
         if not self.quick:
             refuse_misled(self.trials.real)
 
-    def trainings(self, ways: list[str], joint: Names) -> dict[str, Training]:
-        """How everything that a run compares was trained, by its folder.
+    def trainings(self, ways: Sequence[str], joint: Names) -> dict[str, Training]:
+        """How everything that ships was trained, and everything that was trained to be compared, by its folder.
 
         Raises:
-            SystemExit: something was not trained, not to the end, or not like the others.
+            SystemExit: something was not trained, not to the end, or not like what it is compared with.
         """
-        wanted = [(way, (name,)) for way in ways for name in self.senses] + ([(JOINT, joint)] if joint else [])
+        wanted = [(trained_as(way), (name,)) for way in ways if way != OURS for name in self.senses]
+        wanted += [(trained_as(JOINT), joint)] if joint else []
         found, lacking = {}, []
-        for way, names in wanted:
-            shipped = self.shipped(way, names)
-            called = run_name(trained_as(way), names)
+        for called in dict.fromkeys(run_name(way, names) for way, names in wanted):
             try:
-                found[called] = told_by(read(shipped, DOCUMENT)[1]) if shipped else ended(self.runs / called)
+                found[called] = ended(self.runs / called)
             except SystemExit as error:
                 lacking.append(str(error))
         if lacking:
             raise SystemExit("\n".join(lacking))
         refuse_unequal(found)
-        return found
+        shipped = {name: self.shipped(OURS, (name,)) for name in self.senses}
+        return found | {f"{name}, shipped": told_by(read(path, DOCUMENT)[1]) for name, path in shipped.items() if path}
 
     def shipped(self, way: str, names: Names) -> Path | None:
         """The file of a module of ours that comes with the model, if it does."""
         path = self.modules / f"{names[0]}.safetensors"
-        return path if way in (OURS, IN_TURN, AS_TRAINED) and path.exists() else None
-
-    @property
-    def tuned(self) -> bool:
-        """Whether a module that ships has another scale than it was trained with."""
-        loaded = self.parts(OURS, self.senses).values()
-        return any(isinstance(part, Modality) and part.gating.scale != 1 for part in loaded)
+        return path if way in (OURS, IN_TURN) and path.exists() else None
 
     def parts(self, way: str, names: Names) -> Parts:
         """What was trained; in a rehearsal, what was born where nothing was."""
@@ -141,7 +135,7 @@ class Bench:
                     raise
                 self.untrained.add(run_name(trained_as(way), group))
                 found |= born(self.ground, trained_as(way), group)
-        return {name: scaled(part, 1.0) for name, part in found.items()} if way == AS_TRAINED else found
+        return found
 
     def draw(
         self,
@@ -255,4 +249,4 @@ class Bench:
 
 def trained_as(way: str) -> Way:
     """The way in which the parts of a row were trained."""
-    return Way.modules if way in (JOINT, AS_TRAINED) else Way(DERIVED.get(way, way))
+    return Way.modules if way in (JOINT, ALIKE) else Way(DERIVED.get(way, way))

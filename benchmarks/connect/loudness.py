@@ -4,9 +4,7 @@
     python -m benchmarks.connect.loudness silhouette --quick    a rehearsal
 
 Nothing is claimed here, so something may be chosen here. The weight that is chosen goes into the module's file, as the
-fixed scale of its gates: `python -m recipes.modules.run silhouette --scale 1.25`, with what it was trained with. Rivals
-are offered no such choice: one of them has a dial too, one has none. So they are set beside modules as trained, at
-scale 1; `benchmarks.connect.run` draws those rows too where another was chosen.
+fixed scale of its gates: `python -m recipes.modules.run silhouette --scale 1.25`, with what it was trained with.
 """
 
 from pathlib import Path
@@ -30,7 +28,7 @@ def main(
     pictures: int = typer.Option(256, help="Of each weight."),
     modules: Path = typer.Option(model_folder("emoji") / "modules", help="Where the modules are."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
-    runs: Path = typer.Option(Path("runs/modules"), help="Where the trainings are kept."),
+    runs: Path = typer.Option(Path("runs/alike"), help="Where modules are that do not ship."),
     out: Path = typer.Option(Path("runs/connect"), help="Where pictures are kept."),
     blocks: int = typer.Option(BLOCKS, help="After which modules speak, as they were trained."),
 ) -> None:

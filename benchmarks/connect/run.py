@@ -6,9 +6,12 @@
                                                                     the sense alone; no claims
     torchrun --nproc-per-node 2 -m benchmarks.connect.run
 
-Needs the trainings of `recipes.modules.run`, all by the same command but for sense and way: the three senses in each
-way, and style with silhouette jointly; and the judge of `benchmarks.base_model.run`. What modules cost at larger sizes
-is told by `benchmarks.connect.cost`.
+Needs the modules that ship, and beside them trainings that are compared: the three senses in each way, and style with
+silhouette jointly, all by the same command but for sense and way, for instance
+
+    python -m recipes.modules.run silhouette --way decoupled --runs runs/alike --out runs/alike/modules --steps 1500
+
+What modules cost at larger sizes is told by `benchmarks.connect.cost`.
 """
 
 from dataclasses import asdict
@@ -19,7 +22,7 @@ import torch
 import typer
 from PIL import Image
 
-from benchmarks.connect.assembly import AS_TRAINED, OURS, SOFTLY, Assembly, Figures, assembly_of, told
+from benchmarks.connect.assembly import ALIKE, OURS, SOFTLY, Assembly, Figures, assembly_of, told
 from benchmarks.connect.bench import Bench
 from benchmarks.connect.trials import FOLLOWED, NOT_SHOWN, SENSES
 from benchmarks.drawing import processes
@@ -40,7 +43,7 @@ def main(
     pictures: int = typer.Option(512, help="Of each row."),
     modules: Path = typer.Option(model_folder("emoji") / "modules", help="Where the modules are."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
-    runs: Path = typer.Option(Path("runs/modules"), help="Where the trainings are kept."),
+    runs: Path = typer.Option(Path("runs/alike"), help="Where what is compared was trained."),
     out: Path = typer.Option(Path("runs/connect"), help="Where pictures are kept; remove to make anew."),
     blocks: int = typer.Option(BLOCKS, help="After which modules speak, as they were trained."),
     sheet: Path | None = typer.Option(None, help="Where to put a sheet of the first pictures of each row."),
@@ -51,11 +54,11 @@ def main(
     ways = [OURS, *(str(one) for one in way if one != OURS)]
     pilot = senses != SENSES or len(ways) < len(Way)
     joint = () if pilot else JOINED
+    if not pilot:
+        ways.insert(1, ALIKE)
     bench = Bench(senses, base, runs, modules, out, pictures=2 if quick else pictures, quick=quick, blocks=blocks)
     trainings = {} if quick else bench.trainings(ways, joint)
     bench.check_judges()
-    if not pilot and bench.tuned:
-        ways.insert(1, AS_TRAINED)
     scales = {name: scale for name, scale in bench.trials.scales.items() if scale.sense in senses}
     changed = None if pilot else bench.changed
     assembly = assembly_of(senses, scales, ways, joint, bench.judged, changed, bench.trials.cells)
@@ -90,7 +93,7 @@ def main(
         "style": "judged by the layers that the module looks through, and by a network that shares nothing with it",
         "hues": "settled in what both of these judge; a judge of styles that saw natural ones is told beside",
         "words": "judged by a network that learnt with turned hues; the one that saw natural hues is told beside",
-        "rivals": "set beside modules as trained, at scale 1",
+        "rivals": "set beside modules trained as long as they, at scale 1",
         "references": f"none is in {NOT_SHOWN} style, which has no colours, and whose insides are ground",
         "ceilings": "references themselves, back from the model's autoencoder",
         "decoupled": "cannot reach this UNet's pooled words, which modules and concatenation can; together it is also "

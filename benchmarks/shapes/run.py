@@ -3,7 +3,7 @@
     python -m benchmarks.shapes.run             three seeds of `recipes.shapes.run`, 256 pictures a row and seed;
                                                 resumes where it was killed
     torchrun --nproc-per-node 2 -m benchmarks.shapes.run
-    python -m benchmarks.shapes.run --quick     trains a world for a few steps and rehearses; claims nothing
+    python -m benchmarks.shapes.run --quick     trains parts for a few steps and rehearses; claims nothing
     python -m benchmarks.shapes.run --seeds 1 --way modules    a pilot, as soon as these are trained; claims nothing
 
 Two shapes have no word, so that only a reference can ask for them; two things stand in a scene, and references speak of
@@ -27,12 +27,13 @@ from recipes.modules.training import Training, refuse_unequal
 from recipes.modules.ways import Way
 from recipes.shapes.run import JOINT, Sizes, World
 from recipes.shapes.senses import SENSES
+from recipes.shapes.stage import Stage
 
 SEEDS = 3
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 ASKED, LED = 0.8, 0.8  # shares of shapes without a word that are drawn; of contradictions that words win at weight 1
 STEEPEST, WOBBLE, YIELDED = 0.5, 0.05, 0.2  # a dial is smooth, does not turn back, and reaches the reference
-BRIEF = Sizes(sight=2, host=2, parts=2, search=2, batch=6)
+BRIEF = Sizes(parts=2, search=2, batch=6)
 
 
 def main(
@@ -48,10 +49,10 @@ def main(
     pilot = len(ways) < len(Way) or seeds < SEEDS
     with tempfile.TemporaryDirectory() as brief:
         if quick:
-            worlds = [World(0, Path(brief), BRIEF)]
+            worlds = [World(0, Path(brief), Stage(runs / "stage"), BRIEF)]
             worlds[0].train_all(ways)
         else:
-            worlds = [World.kept(seed, runs) for seed in range(seeds)]
+            worlds = [World(seed, runs, Stage(runs / "stage")) for seed in range(seeds)]
         trainings = {name: one for world in worlds for name, one in world.ended(ways).items()}
         refuse_unequal(trainings)
         trials = [Trials(world, 6 if quick else pictures, 2 if quick else 20) for world in worlds]
@@ -106,7 +107,8 @@ def examine(
     ]  # fmt: skip
     settings = {
         "quick": not claiming, "pictures of each world": trials[0].count, "steps": trials[0].steps,
-        "steps of eye and host": [(one.world.sizes.sight, one.world.sizes.host) for one in trials],
+        "steps of eye and host": [trials[0].world.stage.sight, trials[0].world.stage.host],
+        "seeds": "of parts, noise and questions; eye, judge and host are the same for all",
         "ways": ways, "judge": "a network of its own, which shares nothing with the eye that senses look through",
     }  # fmt: skip
     if processes().is_main_process:

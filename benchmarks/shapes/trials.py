@@ -51,7 +51,7 @@ class Trials:
     def references(self) -> dict[str, Tensor]:
         """For each sense what the eye sees in another scene, which shares that sense's attributes."""
         np.random.seed(2000 + self.world.seed)
-        return {name: self.world.eye.tokens(drawn(self.wanted.kept(SHARED[name], 0.0))) for name in SENSES}
+        return {name: self.world.stage.eye.tokens(drawn(self.wanted.kept(SHARED[name], 0.0))) for name in SENSES}
 
     def parts(self, way: str, names: Names) -> Parts:
         if way == JOINT:
@@ -67,7 +67,7 @@ class Trials:
         weights: Mapping[str, float] | None = None,
     ) -> Tensor:
         """A picture for each row of words and references; those of an earlier run, if there was the same."""
-        ground, parts = self.world.ground, self.parts(way, names)
+        ground, parts = self.world.stage.ground, self.parts(way, names)
         weights = dict.fromkeys(names, SOFTLY) if way == SOFTER else weights
 
         def around(rows: slice) -> AbstractContextManager[None]:
@@ -99,7 +99,7 @@ class Trials:
 
     def changed(self, sense: str) -> dict[str, np.ndarray]:
         """How much swapping one of all senses changes each picture of modules: kinds flip, hues go apart."""
-        one, other = (self.world.judge.seen(self.row(Way.modules, SENSES, name)) for name in (None, sense))
+        one, other = (self.world.stage.judge.seen(self.row(Way.modules, SENSES, name)) for name in (None, sense))
         return {
             name: apart(one[name], other[name]) if name in TURNS else (one[name] != other[name]).astype(float)
             for name in SCALES
@@ -107,7 +107,7 @@ class Trials:
 
     def judged(self, pictures: Tensor) -> dict[str, np.ndarray]:
         """For each picture what is as wanted, 1 or 0; hues also by how far they are off, in degrees."""
-        seen, wanted = self.world.judge.seen(pictures), self.wanted
+        seen, wanted = self.world.stage.judge.seen(pictures), self.wanted
         shape = (seen["shape"] == wanted.shape).astype(float)
         off = {name: apart(seen[name], getattr(wanted, name)) for name in ("hue", "ground")}
         followed = np.mean(
@@ -146,8 +146,8 @@ class Trials:
         """
         opposite = Scenes(**{**vars(self.wanted), "hue": (bin_of(self.wanted.hue) / BINS + 0.5) % 1})
         np.random.seed(4000 + self.world.seed)
-        shown = {"style": self.world.eye.tokens(drawn(opposite.kept(SHARED["style"], 0.0)))}
+        shown = {"style": self.world.stage.eye.tokens(drawn(opposite.kept(SHARED["style"], 0.0)))}
         words = said(self.wanted, only(*SPOKEN, *SHARED["style"])[None])
         pictures = self.pictures(Way.modules, ("style",), words, shown, {"style": weight})
-        hue = self.world.judge.seen(pictures)["hue"]
+        hue = self.world.stage.judge.seen(pictures)["hue"]
         return (apart(hue, bin_of(self.wanted.hue) / BINS) < 0.25).astype(float)

@@ -15,7 +15,7 @@ from intarsia.train import Schedule, fit, processes, wear_average
 
 from .training import begin
 
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (1e-4, 3e-4, 1e-3)
 STEPS = 300
 DRAWS = 16  # batches that losses are compared on
 

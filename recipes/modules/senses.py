@@ -23,7 +23,7 @@ Batch = tuple[Tensor, Tensor, dict[str, Tensor]]
 ENCODERS: dict[str, Callable[[], Encoder]] = {"style": Texture, "silhouette": Silhouette, "palette": Palette}
 # Shares of captions with thing and style, with the thing alone, and without words.
 WORDS = {"style": (0.1, 0.8, 0.1), "silhouette": (0.3, 0.6, 0.1), "palette": (0.3, 0.6, 0.1)}
-CHANGED = 0.9  # share of pictures that were bent or recoloured
+CHANGED = 0.7  # share of pictures that were bent or recoloured
 CHANGES = {"silhouette": changed.bent, "palette": changed.recoloured}
 
 

@@ -17,10 +17,9 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intarsia.connect import Features, SemanticConnector
+from intarsia.connect import SemanticConnector
 from intarsia.train import Schedule, fit, wear_average
 from intarsia.train.noising import noised
-from recipes.modules.training import keep_or_refuse
 from recipes.modules.ways import Ground
 
 from .scenes import SIDE, drawn, some
@@ -52,9 +51,14 @@ LATE = 0.6  # senses learn mostly where noise is high, and what a picture shows 
 class Hosting(nn.Module):
     """The mean squared error of v, of a UNet and its connector together."""
 
-    def __init__(self, unet: UNet2DConditionModel, connector: SemanticConnector) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.unet, self.connector = unet, connector
+        self.unet = UNet2DConditionModel(**SHAPE).to(memory_format=torch.channels_last)
+        self.unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
+        width = SHAPE["cross_attention_dim"]
+        self.connector = SemanticConnector(
+            WIDTH, width, blocks=BLOCKS, latents=LATENTS, heads=HEADS, time_channels=64, time_width=width
+        )
         self.noise = DDIMScheduler(**NOISE)
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
@@ -69,24 +73,8 @@ def folded(pictures: Tensor) -> Tensor:
     return F.pixel_unshuffle(pictures, FOLD)
 
 
-def trained_host(out: Path, eye: Features, *, senses: tuple[str, ...], steps: int, seed: int, batch: int) -> Ground:
-    """The host, frozen; resumes, and is kept in `out`.
-
-    Args:
-        eye: What every sense looks through.
-
-    Raises:
-        SystemExit: what is kept there was trained for another number of steps.
-    """
-    keep_or_refuse(out, steps=steps)
-    torch.manual_seed(seed)
-    unet = UNet2DConditionModel(**SHAPE).to(memory_format=torch.channels_last)
-    unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
-    connector = SemanticConnector(
-        WIDTH, SHAPE["cross_attention_dim"], blocks=BLOCKS, latents=LATENTS, heads=HEADS, time_channels=64,
-        time_width=SHAPE["cross_attention_dim"],
-    )  # fmt: skip
-    hosting = Hosting(unet, connector)
+def train_host(hosting: Hosting, out: Path, steps: int, seed: int, batch: int = 32) -> None:
+    """Train UNet and connector; resumes from what is kept in `out`."""
 
     def batch_at(_draw: int) -> tuple[Tensor, Tensor]:
         scenes = some(batch)
@@ -94,11 +82,8 @@ def trained_host(out: Path, eye: Features, *, senses: tuple[str, ...], steps: in
         spoken &= np.random.random((batch, 1)) >= WORDLESS
         return folded(drawn(scenes)).contiguous(memory_format=torch.channels_last), said(scenes, spoken)
 
-    schedule = Schedule(steps, 1e-3, warmup=min(200, steps // 10), cooldown=steps // 2)
-    fit(hosting, batch_at, schedule, out, seed=seed)
+    fit(hosting, batch_at, Schedule(steps, 1e-3, warmup=min(200, steps // 10), cooldown=steps // 2), out, seed=seed)
     wear_average(hosting, out)
-    hosting.eval().requires_grad_(False)
-    return Ground(unet, connector, DDIMScheduler(**NOISE), dict.fromkeys(senses, eye), INNER, MARKS, LATE)
 
 
 @torch.no_grad()

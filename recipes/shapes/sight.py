@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intarsia.train import Schedule, fit, wear_average
-from recipes.modules.training import keep_or_refuse
 
 from .scenes import BINS, NAMED, PATTERNS, SHAPES, Scenes, bin_of, drawn, some
 
@@ -81,15 +80,8 @@ def worn(pictures: Tensor) -> Tensor:
     return noisy + share * (F.avg_pool2d(noisy, 3, stride=1, padding=1, count_include_pad=False) - noisy)
 
 
-def trained_sight(channels: Sequence[int], out: Path, *, steps: int, seed: int, batch: int = 64) -> Sight:
-    """A network that was taught with scenes of all kinds, none leaning, frozen; resumes, and is kept in `out`.
-
-    Raises:
-        SystemExit: what is kept there was trained for another number of steps.
-    """
-    keep_or_refuse(out, steps=steps)
-    torch.manual_seed(seed)
-    sight = Sight(channels)
+def train_sight(sight: Sight, out: Path, steps: int, seed: int, batch: int = 64) -> None:
+    """Train a network with scenes of all kinds, none leaning; resumes from what is kept in `out`."""
 
     def batch_at(_draw: int) -> tuple[Tensor, dict[str, Tensor]]:
         scenes = some(batch)
@@ -98,4 +90,3 @@ def trained_sight(channels: Sequence[int], out: Path, *, steps: int, seed: int, 
     schedule = Schedule(steps, 2e-3, warmup=min(50, steps // 10), cooldown=steps * 2 // 3, average=0.99)
     fit(sight, batch_at, schedule, out, seed=seed)
     wear_average(sight, out)
-    return sight.eval().requires_grad_(False)

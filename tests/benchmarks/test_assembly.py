@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.connect.assembly import AS_TRAINED, Assembly, Scale, assembly_of, groups_of
+from benchmarks.connect.assembly import ALIKE, Assembly, Scale, assembly_of, groups_of
 from benchmarks.connect.conflict import SHADES, STEP, plain, sided_with_words
 from benchmarks.connect.metrics import interval, ratio_interval
 
@@ -115,9 +115,9 @@ def test_a_pilot_exchanges_nothing():
 
 def test_rivals_are_set_beside_modules_as_they_were_trained():
     """Here those are as weak together as concatenation, whatever a scale made of them afterwards."""
-    plain = {AS_TRAINED: "concatenated"}
+    plain = {ALIKE: "concatenated"}
     both = assembled(
-        AS_TRAINED, "concatenated", drawn=lambda way, names, swapped: drawn(plain.get(way, way), names, swapped)
+        ALIKE, "concatenated", drawn=lambda way, names, swapped: drawn(plain.get(way, way), names, swapped)
     )
     claims = {claim.name: claim.value for claim in both.claims("words", alone=True)}
     assert claims["mean retention above concatenated"] == claims["mean gain above concatenated"] == 0

@@ -19,8 +19,8 @@ COUNT = 200
 def trials(monkeypatch):
     """Scenes stand for pictures of themselves."""
     monkeypatch.setattr(trials_module, "drawn", lambda scenes: scenes)
-    world = SimpleNamespace(seed=0, eye=SimpleNamespace(tokens=lambda scenes: scenes), judge=SimpleNamespace(seen=vars))
-    return Trials(world, COUNT, 1)
+    stage = SimpleNamespace(eye=SimpleNamespace(tokens=lambda scenes: scenes), judge=SimpleNamespace(seen=vars))
+    return Trials(SimpleNamespace(seed=0, stage=stage), COUNT, 1)
 
 
 def test_contradictions_are_of_hues_alone_and_said_as_in_training(trials, monkeypatch):

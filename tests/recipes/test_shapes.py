@@ -1,20 +1,19 @@
 """The drawn world: attributes are what they are said to be, and the whole of it trains, resumes and draws."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from recipes.modules.ways import Way, heard
-from recipes.shapes import words
+from recipes.shapes import stage, words
 from recipes.shapes.host import SHAPE, draw, folded
 from recipes.shapes.run import JOINT, Sizes, World
 from recipes.shapes.scenes import NAMED, SHAPES, WIDTH, apart, bin_of, drawn, some
 from recipes.shapes.senses import CONTRARY, OWN_WORDS, SENSES, SHARED, YIELDING, batches
+from recipes.shapes.stage import Stage
 
 MANY = 4000
-BRIEF = Sizes(sight=1, host=1, parts=1, search=1, batch=4)
+BRIEF = Sizes(parts=1, search=1, batch=4)
 
 
 @pytest.fixture(autouse=True)
@@ -104,40 +103,42 @@ def test_references_are_contrary_only_where_words_are_said(monkeypatch):
     assert same.mean() < 0.1, "all else is the scene's own"
 
 
-def test_what_ways_stand_on_can_be_made_before_any_rate_is_known(tmp_path):
-    world = World(1, tmp_path, BRIEF)
-    world.prepare()
-    assert sorted(path.name for path in world.folder.iterdir()) == ["eye", "host", "judge"]
+def stage_in(folder, **steps):
+    return Stage(folder / "stage", folder / "weights", **({"sight": 1, "host": 1} | steps))
 
 
-def test_a_world_is_read_as_long_as_it_was_trained(tmp_path):
+def test_what_worlds_stand_on_is_trained_once_and_kept(tmp_path, monkeypatch):
     """A frozen host that went on learning under finished parts would ruin them without a word."""
-    with pytest.raises(SystemExit, match="host: there is no such training"):
-        World.kept(0, tmp_path)
-    World(0, tmp_path, BRIEF).prepare()
-    assert World.kept(0, tmp_path).sizes == replace(Sizes(), sight=1, host=1)
-    for longer, what in ((replace(BRIEF, host=2), "host"), (replace(BRIEF, sight=2), "eye")):
-        with pytest.raises(SystemExit, match=f"{what} was begun with other settings: steps 1, now 2"):
-            World(0, tmp_path, longer).prepare()
+    first = stage_in(tmp_path)
+    first.prepare()
+    monkeypatch.setattr(stage, "train_sight", None)
+    monkeypatch.setattr(stage, "train_host", None)
+    again = stage_in(tmp_path)
+    for name in ("eye", "judge"):
+        for mine, theirs in zip(getattr(first, name).parameters(), getattr(again, name).parameters(), strict=True):
+            assert torch.equal(mine, theirs) and not mine.requires_grad
+    assert first.ground.connector.fingerprint == again.ground.connector.fingerprint
+    for longer, what in (({"host": 2}, "host"), ({"sight": 2}, "eye")):
+        with pytest.raises(SystemExit, match=f"{what}.safetensors was trained for 1 steps, not 2; remove it"):
+            stage_in(tmp_path, **longer).prepare()
 
 
 def test_a_world_trains_resumes_and_draws(tmp_path):
-    world = World(0, tmp_path, BRIEF)
+    world = World(0, tmp_path, stage_in(tmp_path), BRIEF)
     for way in (Way.modules, Way.decoupled):
         for name in SENSES:
             world.train(way, (name,))
     world.train(Way.modules, JOINT)
-    again = World(0, tmp_path, BRIEF)
-    for mine, theirs in zip(world.ground.unet.parameters(), again.ground.unet.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
+    again = World(0, tmp_path, stage_in(tmp_path), BRIEF)
+    ground = again.stage.ground
     scenes = some(3)
     told = words.said(scenes, words.only("side", "hue")[None])
-    seen = {name: again.eye.tokens(drawn(scenes)) for name in SENSES}
+    seen = {name: again.stage.eye.tokens(drawn(scenes)) for name in SENSES}
 
     def pictures(parts):
         shown = {name: seen[name] for name in parts}
         with torch.no_grad():
-            return draw(again.ground, told, lambda _rows: heard(again.ground, parts, shown), steps=2, seed=0)
+            return draw(ground, told, lambda _rows: heard(ground, parts, shown), steps=2, seed=0)
 
     plain = pictures({})
     assert plain.shape == (3, 3, 32, 32)

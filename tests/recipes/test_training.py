@@ -7,6 +7,7 @@ import pytest
 
 from recipes.modules.training import Training, begin, ended, refuse_unequal, told_by
 from recipes.shapes.run import Sizes, World
+from recipes.shapes.stage import Stage
 
 SETTINGS = {"way": "decoupled", "steps": 4000, "batch": 32, "rate": 1e-3, "blocks": 2}
 ONE = Training("decoupled", 4000, 32, 1, "no", 1e-3, 2, 60.0)
@@ -65,5 +66,5 @@ def test_a_file_tells_its_training():
 
 def test_other_seeds_wait_for_the_first_ones_rates(tmp_path):
     with pytest.raises(SystemExit, match="Run --seed 0 until"):
-        World(1, tmp_path, Sizes(sight=1, host=1, parts=1, search=1, batch=4)).train_all(["modules"])
+        World(1, tmp_path, Stage(tmp_path, tmp_path), Sizes(parts=1, search=1, batch=4)).train_all(["modules"])
     assert not any(tmp_path.iterdir()), "it refuses before it trains for hours"
