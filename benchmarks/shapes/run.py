@@ -4,14 +4,15 @@
                                                 resumes where it was killed
     torchrun --nproc-per-node 2 -m benchmarks.shapes.run
     python -m benchmarks.shapes.run --quick     trains parts for a few steps and rehearses; claims nothing
-    python -m benchmarks.shapes.run --seeds 1 --way modules    a pilot, as soon as these are trained; claims nothing
+    python -m benchmarks.shapes.run --seed 0    one seed, whose figures are kept in results/shapes; claims nothing
+    python -m benchmarks.shapes.run --seed 0 --way modules    a pilot, as soon as these are trained; keeps nothing
 
 Two shapes have no word, so that only a reference can ask for them; two things stand in a scene, and references speak of
 one; the scenes that senses learnt from lean, so that attributes that go together have to be told apart.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,8 +23,9 @@ import typer
 from benchmarks.connect.assembly import OURS, Names, assembly_of, told
 from benchmarks.drawing import processes
 from benchmarks.results import Claim, at_least, at_most, write_result
+from benchmarks.shapes.answers import KEPT, Answers, Figures
 from benchmarks.shapes.trials import FOLLOWED, SCALES, UNNAMED, Trials
-from recipes.modules.training import Training, refuse_unequal
+from recipes.modules.training import refuse_unequal
 from recipes.modules.ways import Way
 from recipes.shapes.run import JOINT, Sizes, World
 from recipes.shapes.senses import SENSES
@@ -39,6 +41,7 @@ BRIEF = Sizes(parts=2, search=2, batch=6)
 def main(
     quick: bool = typer.Option(False, help="A few steps and pictures, no claims worth anything."),
     seeds: int = typer.Option(SEEDS, help="How many worlds."),
+    seed: int | None = typer.Option(None, help="Of these, one alone: its figures are kept and nothing is claimed."),
     way: list[Way] = typer.Option(list(Way), help="What to draw beside modules; everything if not given."),
     pictures: int = typer.Option(256, help="Of each row and world."),
     runs: Path = typer.Option(Path("runs/shapes"), help="Where the worlds are kept."),
@@ -46,58 +49,82 @@ def main(
     """Draw, judge, compare."""
     torch.set_num_threads(1)
     ways = [Way.modules, *(one for one in way if one != Way.modules)]
-    pilot = len(ways) < len(Way) or seeds < SEEDS
+    stage = Stage(runs / "stage")
     with tempfile.TemporaryDirectory() as brief:
         if quick:
-            worlds = [World(0, Path(brief), Stage(runs / "stage"), BRIEF)]
+            worlds = [World(0, Path(brief), stage, BRIEF)]
             worlds[0].train_all(ways)
         else:
-            worlds = [World(seed, runs, Stage(runs / "stage")) for seed in range(seeds)]
-        trainings = {name: one for world in worlds for name, one in world.ended(ways).items()}
-        refuse_unequal(trainings)
-        trials = [Trials(world, 6 if quick else pictures, 2 if quick else 20) for world in worlds]
-        examine(trials, ways, trainings, WEIGHTS[::4] if quick else WEIGHTS, claiming=not (quick or pilot))
+            worlds = [World(one, runs, stage) for one in (range(seeds) if seed is None else [seed])]
+        pilot = quick or len(ways) < len(Way) or len(worlds) < SEEDS
+        kept = Path(brief) if quick or len(ways) < len(Way) else KEPT
+        asked = [Asked(Trials(world, 6 if quick else pictures, 2 if quick else 20), ways, kept) for world in worlds]
+        refuse_unequal({f"{one.name} {name}": told for one in asked for name, told in one.trainings.items()})
+        examine(asked, ways, WEIGHTS[::4] if quick else WEIGHTS, claiming=not pilot)
 
 
-def examine(
-    trials: list[Trials],
-    ways: Sequence[str],
-    trainings: Mapping[str, Training],
-    weights: tuple[float, ...],
-    *,
-    claiming: bool,
-) -> None:
+class Asked:
+    """One world's trials, and their answers where they are kept."""
+
+    def __init__(self, trials: Trials, ways: Sequence[str], kept: Path) -> None:
+        world, stage = trials.world, trials.world.stage
+        settings = {"pictures": trials.count, "steps": trials.steps, "stage": [stage.sight, stage.host]}
+        self.name, self.trials = world.folder.name, trials
+        self.answers = Answers.of(kept / f"{self.name}.npz", settings)
+        self.trainings = self.answers.trainings(lambda: world.ended([Way(way) for way in ways]))
+
+    def figures(self, way: str, names: Names, swapped: str | None) -> Figures:
+        called = f"{way}|{','.join(names)}|{swapped or ''}"
+        return self.answers.row(called, lambda: self.trials.figures(way, names, swapped))
+
+    def changed(self, sense: str) -> Figures:
+        return self.answers.row(f"changed|{sense}", lambda: self.trials.changed(sense))
+
+    def real(self) -> Figures:
+        return self.answers.row("real", self.trials.real)
+
+    def spelled(self) -> Figures:
+        return self.answers.row("spelled", self.trials.spelled)
+
+    def sided_with_words(self, weight: float) -> np.ndarray:
+        return self.answers.row(f"conflict|{weight}", lambda: {"won": self.trials.sided_with_words(weight)})["won"]
+
+
+def examine(worlds: list[Asked], ways: Sequence[str], weights: tuple[float, ...], *, claiming: bool) -> None:
     """Every row, over all worlds."""
 
-    def pooled(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def pooled(parts: list[Figures]) -> Figures:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def judged(way: str, names: Names, swapped: str | None) -> dict[str, np.ndarray]:
-        found = pooled([one.figures(way, names, swapped) for one in trials])
+    def judged(way: str, names: Names, swapped: str | None) -> Figures:
+        found = pooled([one.figures(way, names, swapped) for one in worlds])
         if processes().is_main_process:
             shown = {name: round(float(np.nanmean(value)), 3) for name, value in found.items()}
             print(way, names, swapped or "", shown, flush=True)
         return found
 
-    def changed(sense: str) -> dict[str, np.ndarray]:
-        return pooled([one.changed(sense) for one in trials])
+    def changed(sense: str) -> Figures:
+        return pooled([one.changed(sense) for one in worlds])
 
     ways = list(map(str, ways))
     assembly = assembly_of(SENSES, SCALES, ways, JOINT, judged, changed)
     rows = [
-        {"trainings": {name: asdict(training) for name, training in trainings.items()}},
-        {"way": "real pictures", **told(pooled([one.real() for one in trials]))},
-        {"way": "everything in words", **told(pooled([one.spelled() for one in trials]))},
+        {one.name: {name: asdict(training) for name, training in one.trainings.items()} for one in worlds},
+        {"way": "real pictures", **told(pooled([one.real() for one in worlds]))},
+        {"way": "everything in words", **told(pooled([one.spelled() for one in worlds]))},
         *assembly.told(),
     ]
     for names, figures in assembly.rows[OURS].items():
         by_world = {
-            name: [float(np.nanmean(part)) for part in np.split(value, len(trials))] for name, value in figures.items()
+            name: [float(np.nanmean(part)) for part in np.split(value, len(worlds))] for name, value in figures.items()
         }
         rows.append({"way": OURS, "by world": list(names), **by_world})
-    conflict = {weight: np.concatenate([one.sided_with_words(weight) for one in trials]) for weight in weights}
+    conflict = {weight: np.concatenate([one.sided_with_words(weight) for one in worlds]) for weight in weights}
     rows.append({"conflict": {str(weight): told({"words win": found}) for weight, found in conflict.items()}})
     curve = {weight: float(found.mean()) for weight, found in conflict.items()}
+    if processes().is_main_process:
+        for one in worlds:
+            one.answers.keep(one.trainings)
     whole = assembly.rows[OURS]
     claims = [] if not claiming else [
         *(at_least(f"{UNNAMED}, shown {' + '.join(names)}", float(np.nanmean(whole[names][UNNAMED])), ASKED)
@@ -106,8 +133,7 @@ def examine(
         *dial_claims(curve),
     ]  # fmt: skip
     settings = {
-        "quick": not claiming, "pictures of each world": trials[0].count, "steps": trials[0].steps,
-        "steps of eye and host": [trials[0].world.stage.sight, trials[0].world.stage.host],
+        "quick": not claiming, **{f"{name} of each world": value for name, value in worlds[0].answers.asked.items()},
         "seeds": "of parts, noise and questions; eye, judge and host are the same for all",
         "ways": ways, "judge": "a network of its own, which shares nothing with the eye that senses look through",
     }  # fmt: skip
