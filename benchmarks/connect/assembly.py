@@ -19,11 +19,11 @@ from typing import TypedDict
 
 import numpy as np
 
+from benchmarks.answers import Figures
 from benchmarks.connect.metrics import interval, ratio_interval
 from benchmarks.results import Claim, at_least, at_most
 
 Names = tuple[str, ...]
-Figures = Mapping[str, np.ndarray]  # by measure, a number for each picture
 TEXT, OURS, IN_TURN, JOINT = "text only", "modules", "modules in turn", "modules trained jointly"
 ALIKE = "modules trained alike"  # as long as their rivals
 SOFTER, SOFTLY = "decoupled, softer together", 0.7  # adapters are often turned down where several speak

@@ -1,9 +1,9 @@
 """The emoji model with all that was trained for it, and how a row is drawn and judged."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
+from benchmarks.answers import Answers, Figures
 from benchmarks.base_model.world import taught_world
 from benchmarks.connect.assembly import (
     ALIKE,
@@ -21,7 +22,6 @@ from benchmarks.connect.assembly import (
     SOFTER,
     SOFTLY,
     TEXT,
-    Figures,
     Names,
     told,
 )
@@ -30,6 +30,7 @@ from benchmarks.connect.judges import Judges
 from benchmarks.connect.trials import Trials, refuse_misled, seen
 from benchmarks.drawing import draw, processes
 from benchmarks.keeping import drawn_by, kept_pictures
+from benchmarks.results import RESULTS
 from intarsia import hosts, rig
 from intarsia.connect import Modality
 from intarsia.connect.files import read
@@ -46,6 +47,8 @@ from recipes.modules.senses import ENCODERS
 from recipes.modules.training import Training, ended, refuse_unequal, told_by
 from recipes.modules.ways import Ground, Parts, Way, born, heard, run_name, trained
 
+KEPT = RESULTS / "connect/rows.npz"
+MACS = "share of MACs"
 TIMED, ROUNDS = 4, 7
 WATCHED = ["a fox", "a red apple in flat style", "a rocket", "a guitar in noto style"]  # on which the plan is sought
 
@@ -88,6 +91,11 @@ class Bench:
         judges = Judges.kept(taught_world(self.base))
         return Trials.of(self.base, encoders, judges, self.pictures, self.part)
 
+    @cached_property
+    def answers(self) -> Answers:
+        """What is known of rows."""
+        return Answers.of(KEPT, {"pictures": self.pictures, "steps": self.steps, "model": self.weights})
+
     def check_judges(self) -> None:
         """Tell what judges say of real pictures, before anything is drawn, and refuse those whom hues mislead."""
         for name, figures in self.trials.real.items():
@@ -106,7 +114,7 @@ class Bench:
         found, lacking = {}, []
         for called in dict.fromkeys(run_name(way, names) for way, names in wanted):
             try:
-                found[called] = ended(self.runs / called)
+                found[called] = self.answers.training(called, partial(ended, self.runs / called))
             except SystemExit as error:
                 lacking.append(str(error))
         if lacking:
@@ -179,41 +187,70 @@ class Bench:
     def host(self) -> rig.Host:
         return hosts.of(self.pipe.unet, batch=2, tokens=self.pipe.tokenizer.model_max_length)
 
+    def row(self, way: str, names: Names, said: str, make: Callable[[], Figures]) -> Figures:
+        """A row's figures, known by what it is of: by the very files where modules are those that ship."""
+        shipped = [path for name in names if (path := self.shipped(way, (name,)))]
+        files = hashlib.sha256(b"".join(path.read_bytes() for path in shipped)).hexdigest()[:12] if shipped else ""
+        called = "|".join([way, ",".join(names), said, files])
+        passing = self.quick or (way in (OURS, IN_TURN) and len(shipped) < len(names))
+        return self.say((way, *names, said), make() if passing else self.answers.row(called, make))
+
     def judged(self, way: str, names: Names, swapped: str | None) -> Figures:
         """One row."""
-        drawn = self.draw(way, names, self.trials.prompts, self.trials.swapped(swapped))
-        return self.say((way, *names, swapped or ""), self.trials.figures(drawn))
+
+        def make() -> Figures:
+            return self.trials.figures(self.draw(way, names, self.trials.prompts, self.trials.swapped(swapped)))
+
+        return self.row(way, names, f"swapped {swapped}" if swapped else "", make)
 
     def changed(self, sense: str) -> Figures:
         """How much swapping one of all senses changes each picture of modules."""
-        pairs = (self.draw(OURS, self.senses, self.trials.prompts, self.trials.swapped(one)) for one in (None, sense))
-        return self.say(("changed by", sense), self.trials.changes(*pairs))
+
+        def make() -> Figures:
+            pairs = (
+                self.draw(OURS, self.senses, self.trials.prompts, self.trials.swapped(one)) for one in (None, sense)
+            )
+            return self.trials.changes(*pairs)
+
+        return self.row(OURS, self.senses, f"changed by {sense}", make)
 
     def spelled(self) -> Figures:
         """Nothing shown, and the style said in words: what it is to be told of a style instead of shown it."""
-        return self.say(("style in words",), self.trials.figures(self.draw(TEXT, (), self.trials.spelled, {})))
+        return self.row(
+            TEXT, (), "style in words", lambda: self.trials.figures(self.draw(TEXT, (), self.trials.spelled, {}))
+        )
 
-    def planned(self) -> tuple[Figures, dict]:
-        """All modules under an inheritance plan of half the multiply-accumulates."""
-        rows, host = hosts.rows(self.pipe.scheduler, self.steps), self.host
-        sites = [branch_site(host.outline, branch) for branch in range(2)]
+    def planned(self) -> Figures:
+        """All modules under an inheritance plan of half the multiply-accumulates, and its share of them."""
 
-        def run() -> Tensor:
-            return draw(self.pipe, WATCHED, steps=self.steps, latents=True, alone=True)
+        def make() -> Figures:
+            rows, host = hosts.rows(self.pipe.scheduler, self.steps), self.host
+            sites = [branch_site(host.outline, branch) for branch in range(2)]
 
-        found = search_among(host, sites, run, rows, 0.75 if self.quick else 0.5)
-        drawn = self.draw(OURS, self.senses, self.trials.prompts, self.trials.features, plan=found.plan)
-        return self.say(("planned",), self.trials.figures(drawn)), {"MACs": found.bill.macs_ratio}
+            def run() -> Tensor:
+                return draw(self.pipe, WATCHED, steps=self.steps, latents=True, alone=True)
+
+            found = search_among(host, sites, run, rows, 0.75 if self.quick else 0.5)
+            drawn = self.draw(OURS, self.senses, self.trials.prompts, self.trials.features, plan=found.plan)
+            return {**self.trials.figures(drawn), MACS: np.full(len(drawn), found.bill.macs_ratio)}
+
+        return self.row(OURS, self.senses, "under a plan", make)
 
     def conflict(self, weights: tuple[float, ...]) -> dict[str, dict]:
         """How often words win against the palette, by its weight."""
         prompts, shown, named = contradictions(self.trials.exam.world, len(self.trials.prompts))
         features = {"palette": seen(self.trials.encoders["palette"], shown)}
-        found = {}
-        for weight in weights:
+
+        def won(weight: float) -> Figures:
             drawn = self.draw(OURS, ("palette",), prompts, features, weights={"palette": weight})
-            found[str(weight)] = told({"words win": sided_with_words(drawn, named)}, np.array(prompts))
-        return found
+            return {"words win": sided_with_words(drawn, named)}
+
+        return {
+            str(weight): told(
+                self.row(OURS, ("palette",), f"against words at {weight:g}", partial(won, weight)), np.array(prompts)
+            )
+            for weight in weights
+        }
 
     def cost(self) -> dict[str, object]:
         """What all modules add to a run whose tokens are told afresh."""

@@ -1,6 +1,7 @@
 """Do modules that were trained apart work together? Each alone, every pair and all three, beside everything else.
 
-    python -m benchmarks.connect.run             512 pictures a row, DDIM 25; hours; resumes where it was killed
+    python -m benchmarks.connect.run             512 pictures a row, DDIM 25; hours; resumes where it was killed, and
+                                                 draws no row whose figures are in results/connect
     python -m benchmarks.connect.run --quick     a rehearsal of a few pictures, with whatever is trained; claims nothing
     python -m benchmarks.connect.run --sense style --way modules    a pilot, as soon as that is trained: text alone and
                                                                     the sense alone; no claims
@@ -22,7 +23,8 @@ import torch
 import typer
 from PIL import Image
 
-from benchmarks.connect.assembly import ALIKE, OURS, SOFTLY, Assembly, Figures, assembly_of, told
+from benchmarks.answers import Figures
+from benchmarks.connect.assembly import ALIKE, OURS, SOFTLY, Assembly, assembly_of, told
 from benchmarks.connect.bench import Bench
 from benchmarks.connect.trials import FOLLOWED, NOT_SHOWN, SENSES
 from benchmarks.drawing import processes
@@ -70,10 +72,10 @@ def main(
     ]  # fmt: skip
     claims = []
     if not pilot:
-        planned, bill = bench.planned()
+        planned = bench.planned()
         rows += [
             {"way": "style in words", **told(bench.spelled(), bench.trials.cells)},
-            {"way": OURS, "shown": list(senses), "plan": bill, **told(planned, bench.trials.cells)},
+            {"way": OURS, "shown": list(senses), "under a plan": True, **told(planned, bench.trials.cells)},
             {"conflict": bench.conflict(WEIGHTS[::3] if quick else WEIGHTS)},
         ]  # fmt: skip
         claims = [] if quick else [*assembly.claims(FOLLOWED, alone=True), *plan_claims(assembly, planned)]

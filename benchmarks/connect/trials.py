@@ -17,10 +17,11 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.answers import Figures
 from benchmarks.base_model.exam import Exam, held_out
 from benchmarks.base_model.judge import returned
 from benchmarks.base_model.world import World
-from benchmarks.connect.assembly import Figures, Scale
+from benchmarks.connect.assembly import Scale
 from benchmarks.connect.hues import ranked
 from benchmarks.connect.judges import Judges, styles_of
 from benchmarks.connect.metrics import overlap, palette_distance

@@ -14,23 +14,25 @@ one; the scenes that senses learnt from lean, so that attributes that go togethe
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import typer
 
+from benchmarks.answers import Answers, Figures
 from benchmarks.connect.assembly import OURS, Names, assembly_of, told
 from benchmarks.drawing import processes
-from benchmarks.results import Claim, at_least, at_most, write_result
-from benchmarks.shapes.answers import KEPT, Answers, Figures
+from benchmarks.results import RESULTS, Claim, at_least, at_most, write_result
 from benchmarks.shapes.trials import FOLLOWED, SCALES, UNNAMED, Trials
 from recipes.modules.training import refuse_unequal
-from recipes.modules.ways import Way
-from recipes.shapes.run import JOINT, Sizes, World
+from recipes.modules.ways import Way, run_name
+from recipes.shapes.run import JOINT, Sizes, World, trainings_of
 from recipes.shapes.senses import SENSES
 from recipes.shapes.stage import Stage
 
+KEPT = RESULTS / "shapes"
 SEEDS = 3
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 ASKED, LED = 0.8, 0.8  # shares of shapes without a word that are drawn; of contradictions that words win at weight 1
@@ -59,7 +61,7 @@ def main(
         pilot = quick or len(ways) < len(Way) or len(worlds) < SEEDS
         kept = Path(brief) if quick or len(ways) < len(Way) else KEPT
         asked = [Asked(Trials(world, 6 if quick else pictures, 2 if quick else 20), ways, kept) for world in worlds]
-        refuse_unequal({f"{one.name} {name}": told for one in asked for name, told in one.trainings.items()})
+        refuse_unequal({f"{one.name} {name}": told for one in asked for name, told in one.answers.trainings.items()})
         examine(asked, ways, WEIGHTS[::4] if quick else WEIGHTS, claiming=not pilot)
 
 
@@ -71,7 +73,8 @@ class Asked:
         settings = {"pictures": trials.count, "steps": trials.steps, "stage": [stage.sight, stage.host]}
         self.name, self.trials = world.folder.name, trials
         self.answers = Answers.of(kept / f"{self.name}.npz", settings)
-        self.trainings = self.answers.trainings(lambda: world.ended([Way(way) for way in ways]))
+        for way, names in trainings_of([Way(way) for way in ways]):
+            self.answers.training(run_name(way, names), partial(world.ended, way, names))
 
     def figures(self, way: str, names: Names, swapped: str | None) -> Figures:
         called = f"{way}|{','.join(names)}|{swapped or ''}"
@@ -109,7 +112,7 @@ def examine(worlds: list[Asked], ways: Sequence[str], weights: tuple[float, ...]
     ways = list(map(str, ways))
     assembly = assembly_of(SENSES, SCALES, ways, JOINT, judged, changed)
     rows = [
-        {one.name: {name: asdict(training) for name, training in one.trainings.items()} for one in worlds},
+        {one.name: {name: asdict(training) for name, training in one.answers.trainings.items()} for one in worlds},
         {"way": "real pictures", **told(pooled([one.real() for one in worlds]))},
         {"way": "everything in words", **told(pooled([one.spelled() for one in worlds]))},
         *assembly.told(),
@@ -122,9 +125,6 @@ def examine(worlds: list[Asked], ways: Sequence[str], weights: tuple[float, ...]
     conflict = {weight: np.concatenate([one.sided_with_words(weight) for one in worlds]) for weight in weights}
     rows.append({"conflict": {str(weight): told({"words win": found}) for weight, found in conflict.items()}})
     curve = {weight: float(found.mean()) for weight, found in conflict.items()}
-    if processes().is_main_process:
-        for one in worlds:
-            one.answers.keep(one.trainings)
     whole = assembly.rows[OURS]
     claims = [] if not claiming else [
         *(at_least(f"{UNNAMED}, shown {' + '.join(names)}", float(np.nanmean(whole[names][UNNAMED])), ASKED)

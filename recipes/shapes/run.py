@@ -97,14 +97,13 @@ class World:
         for way, names in trainings_of(ways):
             self.train(way, names)
 
-    def ended(self, ways: list[Way]) -> dict[str, Training]:
-        """How everything was trained, by folder.
+    def ended(self, way: Way, names: tuple[str, ...]) -> Training:
+        """How something was trained.
 
         Raises:
-            SystemExit: something was not trained to the end.
+            SystemExit: it was not, or not to the end.
         """
-        runs = [self.folder / run_name(way, names) for way, names in trainings_of(ways)]
-        return {f"{self.folder.name}/{run.name}": ended(run) for run in runs}
+        return ended(self.folder / run_name(way, names))
 
 
 def trainings_of(ways: list[Way]) -> list[tuple[Way, tuple[str, ...]]]:

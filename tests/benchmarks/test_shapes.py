@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.shapes import trials as trials_module
-from benchmarks.shapes.answers import Answers
 from benchmarks.shapes.run import dial_claims
 from benchmarks.shapes.trials import SCALES, Trials
-from recipes.modules.training import Training
 from recipes.shapes.scenes import Scenes, apart, bin_of
 from recipes.shapes.senses import SENSES
 from recipes.shapes.words import MARKS, PLACES
@@ -73,25 +71,3 @@ def test_a_dial_is_smooth_and_ends_at_the_reference():
     assert holding(1.0, 0.8, 0.35) == [True, False, True, True]
     assert holding(1.0, 0.85, 0.1) == [True, True, False, True]
     assert holding(0.6, 0.8, 0.1)[-1] is False
-
-
-def test_answers_are_asked_for_once_and_kept(tmp_path):
-    path, asked = tmp_path / "deep" / "seed-0.npz", {"pictures": 2, "stage": [1, 2]}
-    trained = {"style": Training("modules", 3, 32, 1, "no", 1e-3, 2, 60.0)}
-    first = Answers.of(path, asked)
-    assert first.trainings(lambda: trained) == trained
-    figures = {"hue off, degrees": np.array([1.0, np.nan])}
-    assert first.row("modules|style,palette|", lambda: figures) is figures
-    first.keep(trained)
-
-    def never():
-        raise AssertionError("it is known")
-
-    again = Answers.of(path, asked)
-    assert again.trainings(never) == trained
-    np.testing.assert_array_equal(again.row("modules|style,palette|", never)["hue off, degrees"], [1.0, np.nan])
-    before = path.stat().st_mtime_ns
-    again.keep(trained)
-    assert path.stat().st_mtime_ns == before
-    with pytest.raises(SystemExit, match="remove it to ask anew"):
-        Answers.of(path, asked | {"pictures": 3})
