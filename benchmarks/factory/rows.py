@@ -38,7 +38,8 @@ class Seed:
     """A kit of one seed, and everything that is told of it.
 
     Attributes:
-        runs: Where rows are kept.
+        runs: Where rows are kept, in the repository: they may be of different days.
+        devices: Where this machine's measurements are.
         training: Seconds of the kit's training.
     """
 
@@ -46,6 +47,7 @@ class Seed:
     kit: Kit
     seed: int
     runs: Path
+    devices: Path
     training: float
     settings: Mapping[str, Any]
 
@@ -63,7 +65,7 @@ class Seed:
     @cached_property
     def device(self) -> factory.Device:
         """This machine, measured once."""
-        path, subnets = self.kept / "device.yaml", 24 if self.settings["quick"] else 64
+        path, subnets = self.devices / self.kept.name / "device.yaml", 24 if self.settings["quick"] else 64
         if not path.exists():
             measured = factory.meter_device(self.kit.host, subnets=subnets, seed=self.seed, clock=self.clock)
             factory.save_device(measured, path)

@@ -1,18 +1,17 @@
 """Models for tasks and budgets: what a kit makes in a second beside what is trained, pruned, or picked otherwise.
 
-    python -m recipes.mosaics.run                                             the kit that ships is the first seed's
-    python -m benchmarks.factory.run --recipe runs/mosaics --train-only       what else is to be trained
-    python -m benchmarks.factory.run --recipe runs/mosaics --only timing      alone on the machine
-    python -m benchmarks.factory.run --recipe runs/mosaics                    all the rest, and what is claimed
-    python -m benchmarks.factory.run --recipe runs/fashion --world fashion    and sprites: detection
-    python -m benchmarks.factory.run --recipe runs/sprites/classes --world classes    and questions
-    python -m benchmarks.factory.run --quick                                  a rehearsal; its figures mean nothing
+    python -m benchmarks.factory.run --train-only        kits of other seeds, and a blind one: they are kept in kits/
+    python -m benchmarks.factory.run --only timing       alone on the machine
+    python -m benchmarks.factory.run                     all the rest, and what is claimed
+    python -m benchmarks.factory.run --world fashion     and sprites: detection; classes and questions: single sprites
+    python -m benchmarks.factory.run --quick             a rehearsal; its figures mean nothing
 
-Without `--recipe` the first seed's kit is trained anew, for hours. Besides trainings of kits a world takes some four
-hours of one thread, of which a quarter of an hour is timing. Rows are kept: a killed run goes on. Kits of several seeds
-can be trained side by side (`--seed`), and so can the rivals of two worlds (`--only rivals`), a thread each: their
-seconds are held against those of our orders in the same process. A scenario is a task and a budget, a share of the MACs
-of the whole model for that task; tasks are those that the largest models find neither easy nor hard. On one exam:
+The first seed's kit is the one that ships, where its recipe makes one. Kits and rows are kept in the repository, so
+that they can be of different days; a killed run goes on. Besides trainings of kits a world takes some four hours of one
+thread, of which a quarter of an hour is timing. Kits of several seeds can be trained side by side (`--seed`), and so
+can the rivals of two worlds (`--only rivals`), a thread each: their seconds are held against those of our orders in the
+same process. A scenario is a task and a budget, a share of the MACs of the whole model for that task; tasks are those
+that the largest models find neither easy nor hard. On one exam:
 
     ours                 fulfilled: assembled, baked, measured, exported; and for that share of the seconds
     refreshed            with statistics of batch norms from other, unlabelled pictures
@@ -31,7 +30,6 @@ of the whole model for that task; tasks are those that the largest models find n
     pruned equal         and for as many as ours took, from the order to the measured model
 """
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -42,9 +40,13 @@ import typer
 from benchmarks.factory.claims import claims_of
 from benchmarks.factory.rows import Seed, Stage
 from benchmarks.factory.worlds import WORLDS, World
-from benchmarks.results import write_result
+from benchmarks.results import RESULTS, write_result
+from intarsia import factory
 from intarsia.factory import Kit
+from intarsia.shipped import kit_folder, kit_names
 
+KITS = Path(__file__).with_name("kits")
+ROWS = RESULTS / "factory"
 BLIND = 2_000  # steps of a blind kit's second stage, where all tasks share one head
 
 
@@ -52,10 +54,11 @@ def main(
     quick: bool = typer.Option(False, help="A rehearsal."),
     world: str = typer.Option("mosaics", help="mosaics, fashion, sprites, classes or questions."),
     data: Path | None = typer.Option(None, help="Where the pictures are; as the world's recipe has it if not given."),
-    runs: Path = typer.Option(Path("runs/benchmark-factory"), help="Where kits and rows are kept; trainings resume."),
-    recipe: Path | None = typer.Option(
-        None, help="Where the world's recipe was trained: that is the first seed's kit."
+    runs: Path = typer.Option(
+        Path("runs/benchmark-factory"), help="Where trainings are, which resume, and what is measured of the machine."
     ),
+    kits: Path = typer.Option(KITS, help="Where finished kits are kept."),
+    kept: Path = typer.Option(ROWS, help="Where rows are kept."),
     seeds: int = typer.Option(3, help="Kits, each trained from another seed."),
     seed: int | None = typer.Option(None, help="Of these, one alone: its rows are kept and nothing is claimed."),
     train_only: bool = typer.Option(False, help="Train kits and stop."),
@@ -69,7 +72,8 @@ def main(
     torch.set_grad_enabled(False)
     with tempfile.TemporaryDirectory() as scrap:
         if quick:
-            runs, seeds, trained, patience, shown = Path(scrap), 1, 1, 0.5, 40
+            runs, kits, kept = (Path(scrap) / name for name in ("runs", "kits", "rows"))
+            seeds, trained, patience, shown = 1, 1, 0.5, 40
         given = {name: value for name, value in {"data": data, "shown": shown}.items() if value is not None}
         here = WORLDS[world](**given)
         settings = {
@@ -78,12 +82,13 @@ def main(
         }  # fmt: skip
         rows: list[dict] = []
         for one in range(seeds) if seed is None else [seed]:
-            run = recipe if recipe is not None and one == 0 else runs / f"{world}-{one}"
-            kit, blind = here.kit(run, settings["steps"], one), None
+            ships = one == 0 and world in kit_names() and not quick
+            folder = kit_folder(world) if ships else kits / f"{world}-{one}"
+            kit, blind = kit_of(here, folder, runs / folder.name, settings["steps"], one), None
             if one == 0 and (train_only or only in (None, Stage.parts)):
-                blind = blind_kit(here, runs / f"{world}-0-blind", run, settings["steps"])
+                blind = blind_kit(here, kits / f"{world}-0-blind", runs, settings["steps"])
             if not train_only:
-                own = Seed(here, kit, one, runs / "rows", training_seconds(run), settings)
+                own = Seed(here, kit, one, kept, runs / "devices", seconds_of(kit), settings)
                 rows += own.rows(blind, list(Stage) if only is None else [only])
         for row in rows:
             print(row)
@@ -91,19 +96,34 @@ def main(
             write_result(f"factory_{world}", rows, claims_of(here, rows), settings | {"seeds": seeds})
 
 
-def blind_kit(world: World, place: Path, run: Path, steps: tuple[int, int]) -> Kit:
-    """The first seed's kit, but its assembler is told nothing; it learns the same concepts, which are copied."""
-    if not (place / "concepts").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(run / "concepts", place / "copied")
-        (place / "copied").replace(place / "concepts")
-    return world.kit(place, (steps[0], min(steps[1], BLIND) if world.space.shared else steps[1]), 0, blind=True)
+def kit_of(world: World, folder: Path, run: Path, steps: tuple[int, int], seed: int, *, blind: bool = False) -> Kit:
+    """A kit as it is kept in a folder; trained now, in `run`, and put there if it is not."""
+    if not (folder / "kit.json").exists():
+        factory.save_kit(world.kit(run, steps, seed, blind=blind), folder)
+    return factory.load_kit(folder)
 
 
-def training_seconds(run: Path) -> float:
-    """Of both stages."""
-    paths = [run / stage / "checkpoint/progress.json" for stage in ("concepts", "customising")]
-    return sum(json.loads(path.read_text())["seconds"] for path in paths)
+def blind_kit(world: World, folder: Path, runs: Path, steps: tuple[int, int]) -> Kit:
+    """A kit of the first seed whose assembler is told nothing; where that seed's concepts are at hand, it has them."""
+    run, taught = runs / folder.name, runs / f"{world.name}-0" / "concepts"
+    if taught.exists() and not (run / "concepts").exists():
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(taught, run / "copied")
+        (run / "copied").replace(run / "concepts")
+    return kit_of(
+        world, folder, run, (steps[0], min(steps[1], BLIND) if world.space.shared else steps[1]), 0, blind=True
+    )
+
+
+def seconds_of(kit: Kit) -> float:
+    """Of a kit's training.
+
+    Raises:
+        SystemExit: its card, an older one, does not say.
+    """
+    if "seconds" not in kit.card:
+        raise SystemExit("the kit's card does not say how long it was trained; run its recipe anew.")
+    return float(kit.card["seconds"])
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def own(tmp_path, monkeypatch):
     )  # fmt: skip
     monkeypatch.setattr(scenarios, "exported", lambda *_given: {"export": 0.1})
     settings = {"quick": True, "shares": (1.0,), "trained": 1, "patience": 0.01}
-    return Seed(world, kit, 0, tmp_path, 60.0, settings)
+    return Seed(world, kit, 0, tmp_path / "rows", tmp_path / "devices", 60.0, settings)
 
 
 def test_stages_can_be_run_apart_and_make_one_result(own, monkeypatch):
@@ -181,7 +181,7 @@ def test_stages_can_be_run_apart_and_make_one_result(own, monkeypatch):
     claims_of(own.world, [*timings, *parts, *rest])
     monkeypatch.setattr("benchmarks.factory.rows.accuracies", None)
     monkeypatch.setattr("benchmarks.factory.scenarios.taught", None)
-    again = Seed(own.world, own.kit, 0, own.runs, 60.0, own.settings)
+    again = Seed(own.world, own.kit, 0, own.runs, own.devices, 60.0, own.settings)
     assert again.rows(None, list(Stage)) == [*timings, *parts, *rest], "rows are kept"
 
 
@@ -189,7 +189,7 @@ def test_rows_of_other_weights_are_others(own):
     kept = own.kept
     for module in (own.kit.host.module, own.kit.assembler):
         next(module.parameters()).data.add_(1)
-        other = Seed(own.world, own.kit, 0, own.runs, 60.0, own.settings).kept
+        other = Seed(own.world, own.kit, 0, own.runs, own.devices, 60.0, own.settings).kept
         assert other != kept
         kept = other
 

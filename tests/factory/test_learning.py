@@ -129,6 +129,7 @@ def test_a_stage_that_was_stopped_is_gone_on_with_before_the_next_begins(tmp_pat
     assert (tmp_path / "customising").exists() == (stage == "customising")
     kit = learned()
     assert kit.card["steps"] == list(steps.values())
+    assert kit.card["seconds"] > 0
     assert all(parameter.is_contiguous() for parameter in kit.host.module.parameters())  # whatever is faster to train
 
 

@@ -142,7 +142,10 @@ def learned(
     refuse_unfinished(done, customising, out / "customising")
     wear_average(second, out / "customising")
     channels = host.size[0]
-    told = {**(card or {}), "steps": [int(begun["step"]), int(done["step"])]}
+    told = {
+        **(card or {}), "steps": [int(begun["step"]), int(done["step"])],
+        "seconds": round(begun["seconds"] + done["seconds"], 1),
+    }  # fmt: skip
     kit = Kit(host, assembler.eval(), space, lowest, mean or (0.0,) * channels, std or (1.0,) * channels, told, highest)
     # The averaged weights never met the statistics, and these are of a mixture of models, as in training.
     with torch.no_grad(), statistics_anew(host.module):
