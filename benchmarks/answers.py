@@ -1,6 +1,7 @@
 """Figures of rows, kept in the repository: what is compared may be trained on different days and machines."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -58,19 +59,33 @@ class Answers:
         return self.rows[name]
 
     def training(self, name: str, told: Callable[[], Training]) -> Training:
-        """How something was trained."""
-        if name not in self.trainings:
-            self.trainings[name] = told()
-        return self.trainings[name]
+        """How something was trained; what is kept of it has to be of the training that is there, if one is.
+
+        Raises:
+            SystemExit: there is none and none is known, or there is another one.
+        """
+        known = self.trainings.get(name)
+        try:
+            here = told()
+        except SystemExit:
+            if known is None:
+                raise
+            return known
+        if known not in (None, here):
+            raise SystemExit(f"{self.path} holds rows of {name} as it was trained elsewhere; remove one of the two.")
+        self.trainings[name] = here
+        return here
 
     def keep(self) -> None:
-        """Write them."""
+        """Write them, beside what another run may have written meanwhile."""
         if not processes().is_main_process:
             return
+        beside = Answers.of(self.path, self.asked)
+        self.rows, self.trainings = beside.rows | self.rows, beside.trainings | self.trainings
         trainings = {name: asdict(one) for name, one in self.trainings.items()}
         told = json.dumps({"settings": dict(self.asked), "trainings": trainings})
         flat = {f"{row}|{name}": values for row, found in self.rows.items() for name, values in found.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(".part.npz")
+        part = self.path.with_suffix(f".{os.getpid()}.part.npz")
         np.savez_compressed(part, **{ASKED: np.array(told)}, **flat)
         part.replace(self.path)

@@ -20,7 +20,7 @@ from intarsia.connect import Features, Modality, SemanticConnector, Stack, attac
 SD: dict = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
 LOOKED_AT = {  # tokens of a reference, and their width
     "style": (257, 1280),
-    "silhouette": (1, 256),
+    "silhouette": (8, 2048),
     "palette": (8, 22),
 }
 WORDS, TIME = 128, 500.0

@@ -8,7 +8,7 @@ right, and a third of them recoloured. Taught with turned hues, it still goes by
 judges of styles are taught, and asked, about pictures of settled hues.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,6 @@ from benchmarks.drawing import processes
 
 KEPT = Path(__file__).with_name("weights")  # how they were made: README.md there
 STEPS = {"strokes": 6000, "texture": 1200, "things": 400}  # of all processes together
-Lessons = Callable[[], tuple[Sequence[np.ndarray], np.ndarray]]  # copies of pictures, and their styles
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,11 @@ def train(world: World, out: Path, kept: Path = KEPT, steps: Mapping[str, int] =
         else:
             raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
 
-    for name in steps:
-        if not (kept / name).exists():
-            learn(name)
-            if processes().is_main_process:
-                judge.keep(out / name, kept / name)
-            processes().wait_for_everyone()
+    for name in [name for name in steps if not any((kept / name).glob("*.safetensors"))]:
+        learn(name)
+        if processes().is_main_process:
+            judge.keep(out / name, kept / name)
+        processes().wait_for_everyone()
 
 
 @torch.no_grad()

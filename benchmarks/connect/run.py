@@ -25,7 +25,7 @@ from PIL import Image
 
 from benchmarks.answers import Figures
 from benchmarks.connect.assembly import ALIKE, OURS, SOFTLY, Assembly, assembly_of, told
-from benchmarks.connect.bench import Bench
+from benchmarks.connect.bench import PICTURES, Bench
 from benchmarks.connect.trials import FOLLOWED, NOT_SHOWN, SENSES
 from benchmarks.drawing import processes
 from benchmarks.results import Claim, at_least, write_result
@@ -42,13 +42,13 @@ def main(
     quick: bool = typer.Option(False, help="A few pictures and calls, no claims worth anything."),
     way: list[Way] = typer.Option(list(Way), help="What to draw beside modules; everything if not given."),
     sense: list[Sense] = typer.Option(list(Sense), help="Which senses; all if not given."),
-    pictures: int = typer.Option(512, help="Of each row."),
+    pictures: int = typer.Option(PICTURES, help="Of each row; rows of another number are not kept."),
     modules: Path = typer.Option(model_folder("emoji") / "modules", help="Where the modules are."),
     base: Path = typer.Option(Path("runs/base"), help="Where the base recipe keeps its pictures."),
     runs: Path = typer.Option(Path("runs/alike"), help="Where what is compared was trained."),
     out: Path = typer.Option(Path("runs/connect"), help="Where pictures are kept; remove to make anew."),
     blocks: int = typer.Option(BLOCKS, help="After which modules speak, as they were trained."),
-    sheet: Path | None = typer.Option(None, help="Where to put a sheet of the first pictures of each row."),
+    sheet: Path | None = typer.Option(None, help="Where to put a sheet: the first pictures of rows drawn now."),
 ) -> None:
     """Draw, judge, compare."""
     torch.set_grad_enabled(False)
@@ -56,7 +56,7 @@ def main(
     ways = [OURS, *(str(one) for one in way if one != OURS)]
     pilot = senses != SENSES or len(ways) < len(Way)
     joint = () if pilot else JOINED
-    if not pilot:
+    if len(ways) > 1:
         ways.insert(1, ALIKE)
     bench = Bench(senses, base, runs, modules, out, pictures=2 if quick else pictures, quick=quick, blocks=blocks)
     trainings = {} if quick else bench.trainings(ways, joint)
@@ -85,8 +85,6 @@ def main(
         print("a pilot, not of all senses and ways: nothing is claimed")
     else:
         rows.append({"cost": bench.cost()})
-    if sheet is not None:
-        Image.fromarray(np.concatenate([np.concatenate(list(part), 1) for part in bench.shown])).save(sheet)
     settings = {
         "quick": quick or pilot, "pictures": len(bench.trials.prompts),
         "cells": len(np.unique(bench.trials.cells)), "intervals": "of cells drawn again, each with all of its pictures",
@@ -102,6 +100,8 @@ def main(
                      f"shown at scale {SOFTLY}",
     }  # fmt: skip
     write_result("connect", rows, claims, settings)
+    if sheet is not None and bench.shown:
+        Image.fromarray(np.concatenate([np.concatenate(list(part), 1) for part in bench.shown])).save(sheet)
 
 
 def plan_claims(assembly: Assembly, planned: Figures) -> list[Claim]:

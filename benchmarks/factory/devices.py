@@ -1,7 +1,7 @@
 """One detector on four devices: are seconds predicted, budgets kept, and do the choices differ?
 
     python -m benchmarks.factory.devices                        half an hour of quiet processors
-    python -m benchmarks.factory.devices --kit runs/sprites/kit
+    python -m benchmarks.factory.devices --kit src/intarsia/kits/sprites
     python -m benchmarks.factory.devices --quick                a tiny detector on two of them; its figures mean nothing
 
 Without a kit it is the recipe's detector, fresh: seconds do not depend on weights. Every device gets a file of its own,

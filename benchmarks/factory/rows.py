@@ -1,7 +1,7 @@
 """What is measured of one kit, row by row; rows are kept, and found again by the kit's weights."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property, partial
@@ -19,6 +19,7 @@ from intarsia import factory
 from intarsia.factory import Kit, Task
 from intarsia.factory.audit import accuracies, whose
 from intarsia.graphs.exporting import digest_of
+from intarsia.rig.machine import machine
 
 WITH_RIVALS = ("seen", "unseen")  # parts; of others it is only told whose units do how well
 FEWER = 3  # shares at which rivals are trained for seeds other than the first
@@ -40,7 +41,7 @@ class Seed:
     Attributes:
         runs: Where rows are kept, in the repository: they may be of different days.
         devices: Where this machine's measurements are.
-        training: Seconds of the kit's training.
+        training: Seconds of the kit's training, where its card says.
     """
 
     world: World
@@ -48,7 +49,7 @@ class Seed:
     seed: int
     runs: Path
     devices: Path
-    training: float
+    training: float | None
     settings: Mapping[str, Any]
 
     @cached_property
@@ -101,7 +102,7 @@ class Seed:
         """
         rows = []
         if Stage.timing in stages:
-            rows += [kept_row(self.kept / "device.json", self.device_row), *self.scenarios("timing")]
+            rows += [kept_row(self.kept / "device.json", here(self.device_row)), *self.scenarios("timing")]
         if Stage.parts in stages:
             if self.world.plain and not self.settings["quick"]:
                 rows.append(kept_row(self.kept / "plain.json", self.plain_row))
@@ -123,12 +124,14 @@ class Seed:
                         partial(timed, *asked) if kind == "timing"
                         else partial(beside, self.world, *asked, self.settings["patience"])
                     )  # fmt: skip
-                    row = kept_row(self.kept / f"{kind}-{part}-{place}-{share:g}.json", making)
+                    row = kept_row(self.kept / f"{kind}-{part}-{place}-{share:g}.json", here(making))
                     rows.append({"kind": kind, "seed": self.seed, "part": part, **row})
         return rows
 
     def device_row(self) -> dict[str, object]:
         """How well this machine's seconds are predicted, and how fast the fastest model is."""
+        if self.training is None:
+            raise SystemExit("the kit's card does not say how long it was trained; run its recipe anew.")
         judged, first = self.device.scores["seconds"], self.tasks["seen"][0]
         return {
             "kind": "device", "seed": self.seed, "macs": self.kit.host.outline.macs, "training seconds": self.training,
@@ -168,6 +171,11 @@ class Seed:
              "dense": float(np.mean(self.dense[part])), **{way: each[column] for way, each in rates.items()}}
             for column, share in enumerate(shares)
         ]  # fmt: skip
+
+
+def here(make: Callable[[], dict[str, object]]) -> Callable[[], dict[str, object]]:
+    """A row that says where its seconds were taken."""
+    return lambda: {"machine": machine()["device"], **make()}
 
 
 def weights_of(kit: Kit) -> str:

@@ -88,7 +88,7 @@ def main(
             if one == 0 and (train_only or only in (None, Stage.parts)):
                 blind = blind_kit(here, kits / f"{world}-0-blind", runs, settings["steps"])
             if not train_only:
-                own = Seed(here, kit, one, kept, runs / "devices", seconds_of(kit), settings)
+                own = Seed(here, kit, one, kept, runs / "devices", kit.card.get("seconds"), settings)
                 rows += own.rows(blind, list(Stage) if only is None else [only])
         for row in rows:
             print(row)
@@ -97,10 +97,17 @@ def main(
 
 
 def kit_of(world: World, folder: Path, run: Path, steps: tuple[int, int], seed: int, *, blind: bool = False) -> Kit:
-    """A kit as it is kept in a folder; trained now, in `run`, and put there if it is not."""
+    """A kit as it is kept in a folder; trained now, in `run`, and put there if it is not.
+
+    Raises:
+        SystemExit: one of other steps is there.
+    """
     if not (folder / "kit.json").exists():
         factory.save_kit(world.kit(run, steps, seed, blind=blind), folder)
-    return factory.load_kit(folder)
+    kit = factory.load_kit(folder)
+    if tuple(kit.card["steps"]) != tuple(steps):
+        raise SystemExit(f"{folder}: a kit of {kit.card['steps']} steps, where {list(steps)} are asked for; remove it.")
+    return kit
 
 
 def blind_kit(world: World, folder: Path, runs: Path, steps: tuple[int, int]) -> Kit:
@@ -113,17 +120,6 @@ def blind_kit(world: World, folder: Path, runs: Path, steps: tuple[int, int]) ->
     return kit_of(
         world, folder, run, (steps[0], min(steps[1], BLIND) if world.space.shared else steps[1]), 0, blind=True
     )
-
-
-def seconds_of(kit: Kit) -> float:
-    """Of a kit's training.
-
-    Raises:
-        SystemExit: its card, an older one, does not say.
-    """
-    if "seconds" not in kit.card:
-        raise SystemExit("the kit's card does not say how long it was trained; run its recipe anew.")
-    return float(kit.card["seconds"])
 
 
 if __name__ == "__main__":

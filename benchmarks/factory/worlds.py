@@ -83,7 +83,7 @@ class World:
     begins: float | None = None
 
     def kit(self, out: Path, steps: tuple[int, int], seed: int, *, blind: bool = False) -> factory.Kit:
-        """Train a kit, as the world's recipe does: what was trained with the first seed there is gone on with here.
+        """Train a kit, as the world's recipe does; resumes.
 
         Args:
             blind: The assembler is told nothing of the task, so it has one ranking for all.

@@ -26,6 +26,7 @@ from benchmarks.connect.assembly import OURS, Names, assembly_of, told
 from benchmarks.drawing import processes
 from benchmarks.results import RESULTS, Claim, at_least, at_most, write_result
 from benchmarks.shapes.trials import FOLLOWED, SCALES, UNNAMED, Trials
+from intarsia.graphs.exporting import digest_of
 from recipes.modules.training import refuse_unequal
 from recipes.modules.ways import Way, run_name
 from recipes.shapes.run import JOINT, Sizes, World, trainings_of
@@ -70,7 +71,11 @@ class Asked:
 
     def __init__(self, trials: Trials, ways: Sequence[str], kept: Path) -> None:
         world, stage = trials.world, trials.world.stage
-        settings = {"pictures": trials.count, "steps": trials.steps, "stage": [stage.sight, stage.host]}
+        ground = (stage.eye, stage.judge, stage.ground.unet, stage.ground.connector)
+        settings = {
+            "pictures": trials.count, "steps": trials.steps, "trained for": [stage.sight, stage.host],
+            "stage": [digest_of(one)[:12] for one in ground],
+        }  # fmt: skip
         self.name, self.trials = world.folder.name, trials
         self.answers = Answers.of(kept / f"{self.name}.npz", settings)
         for way, names in trainings_of([Way(way) for way in ways]):

@@ -1,8 +1,8 @@
 """The senses of the emoji model, trained apart on the frozen model that ships; and what they are compared with.
 
     python -m recipes.modules.run style --steps 4000       trains one and writes it into the model's folder; resumes
-    python -m recipes.modules.run style silhouette         both jointly: the upper bound of two that were trained apart
-    python -m recipes.modules.run style --way decoupled    a rival; for benchmarks, so it is not shipped
+    python -m recipes.modules.run style silhouette --runs runs/alike    both jointly: the bound of two trained apart
+    python -m recipes.modules.run style --way decoupled --runs runs/alike    a rival; for benchmarks, it does not ship
     python -m recipes.modules.run silhouette --blocks 4 --runs runs/modules-4 --out runs/modules-4/modules    a pilot
 
 On two cores, a process on each, and with bfloat16 products:

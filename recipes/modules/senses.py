@@ -47,7 +47,11 @@ def batches(
     if changing:
         (changed_one,) = changing
         kept = changed.keep_changed(
-            cells, CHANGES[changed_one], base / "latents/autoencoder", runs / f"{changed_one}-data", variants
+            cells,
+            CHANGES[changed_one],
+            base / "latents/autoencoder",
+            runs / f"{changed_one}-{CHANGES[changed_one].__name__}",
+            variants,
         )
         changes = Changes(changed_one, *kept, ENCODERS[changed_one]())
     # Who is shown a style needs the fewest words.

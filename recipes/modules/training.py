@@ -70,22 +70,13 @@ def ended(run: Path) -> Training:
     Raises:
         SystemExit: there is none, or it was stopped on the way.
     """
-    return Training(**finished(run))
-
-
-def finished(run: Path) -> dict[str, Any]:
-    """What a finished run was begun with, and its seconds.
-
-    Raises:
-        SystemExit: there is none, or it was stopped on the way.
-    """
     settings, progress = run / "settings.json", run / "checkpoint/progress.json"
     if not settings.exists() or not progress.exists():
         raise SystemExit(f"{run}: there is no such training; train it first.")
     told, done = json.loads(settings.read_text()), json.loads(progress.read_text())
     if done["step"] < told["steps"]:
         raise SystemExit(f"{run}: stopped at step {done['step']:,} of {told['steps']:,}; repeat its command to go on.")
-    return {**told, "seconds": done["seconds"]}
+    return Training(**told, seconds=done["seconds"])
 
 
 def told_by(card: Mapping[str, Any]) -> Training:

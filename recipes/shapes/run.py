@@ -5,8 +5,8 @@
     python -m recipes.shapes.run --seed 1     once seed 0 has left its learning rates; then side by side with it
     python -m recipes.shapes.run --stage      eye, judge and host, which all seeds share and which are kept in weights/
 
-Ways may be shared out among processes that run side by side. Nothing is needed beside what it draws itself.
-`benchmarks.shapes.run` reads what it keeps.
+Once there is a stage, ways may be shared out among processes that run side by side. Nothing is needed beside what it
+draws itself. `benchmarks.shapes.run` reads what it keeps.
 """
 
 from dataclasses import dataclass

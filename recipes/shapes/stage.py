@@ -16,6 +16,7 @@ from torch import nn
 from intarsia.connect import Features
 from intarsia.connect.files import read, write
 from intarsia.tensors import fill
+from intarsia.train import processes
 from recipes.modules.training import keep_or_refuse
 from recipes.modules.ways import Ground
 
@@ -85,7 +86,9 @@ class Stage:
             train(module, self.runs / name, steps, seed)
             path.parent.mkdir(parents=True, exist_ok=True)
             halves = {name: value.half() for name, value in module.state_dict().items()}
-            write(path, halves, {"intarsia": DOCUMENT, "steps": steps})
+            if processes().is_main_process:
+                write(path, halves, {"intarsia": DOCUMENT, "steps": steps})
+            processes().wait_for_everyone()
         tensors, card = read(path, DOCUMENT)
         if card["steps"] != steps:
             raise SystemExit(f"{path} was trained for {card['steps']} steps, not {steps}; remove it to train it anew.")
