@@ -43,7 +43,7 @@ class Stage:
     runs: Path
     kept: Path = KEPT
     sight: int = 2000
-    host: int = 12000
+    host: int = 9000
 
     @cached_property
     def eye(self) -> Sight:
