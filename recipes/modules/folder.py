@@ -45,7 +45,7 @@ def line_of(path: Path) -> str:
     told = card["training"]
     cells = (
         card["name"], card["features"]["encoder"], f"{path.stat().st_size / 1e6:.1f} MB",
-        f"{told['steps']:,} of {told['batch']}", f"{told['seconds'] / 3600:.2f} h", f"{told['loss']:.4f}",
-        f"{told['gap']:.4f}",
+        f"{told.get('before', 0) + told['steps']:,} of {told['batch']}", f"{told['seconds'] / 3600:.2f} h",
+        f"{told['loss']:.4f}", f"{told['gap']:.4f}",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"

@@ -3,6 +3,7 @@
     python -m recipes.modules.run style --steps 4000       trains one and writes it into the model's folder; resumes
     python -m recipes.modules.run style silhouette --runs runs/alike    both jointly: the bound of two trained apart
     python -m recipes.modules.run style --way decoupled --runs runs/alike    a rival; for benchmarks, it does not ship
+    python -m recipes.modules.run style --start style.safetensors --runs runs/more    trains a finished one on
     python -m recipes.modules.run silhouette --blocks 4 --runs runs/modules-4 --out runs/modules-4/modules    a pilot
 
 On two cores, a process on each, and with bfloat16 products:
@@ -28,9 +29,12 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from intarsia.connect import Learning, Modality, TextCarrier, measure_gap
+from intarsia.connect import Connector, Learning, Modality, TextCarrier, measure_gap
+from intarsia.connect.files import read
+from intarsia.connect.modality import DOCUMENT
 from intarsia.hosts.pipelines import load_pipeline
 from intarsia.shipped import model_folder
+from intarsia.tensors import fill
 from intarsia.train import fit, processes, wear_average
 from recipes.base.denoiser import NOISE, channel_weights
 
@@ -38,8 +42,8 @@ from .cells import Cells
 from .folder import scaled, write_module
 from .rates import STEPS, chosen_rate, schedule_of
 from .senses import ENCODERS, Batch, batches
-from .training import begin, ended
-from .ways import Ground, Way, born, objective_of, run_name
+from .training import begin, ended, told_by
+from .ways import Ground, Parts, Way, born, objective_of, run_name
 
 BLOCKS = 2  # what `connect.TextCarrier` has if it is not told otherwise, as whoever loads what ships does
 INNER = {2: 160, 4: 104}  # by blocks, the width that parts work in: 3 MB a module
@@ -68,6 +72,7 @@ def main(
     hours: float | None = typer.Option(None, help="Stop after so long; it resumes next time."),
     save_every: int = typer.Option(500, help="Steps between checkpoints."),
     scale: float = typer.Option(1.0, help="Of the gates in the written file; see benchmarks.connect.loudness."),
+    start: Path | None = typer.Option(None, help="A module's file to begin with, and to train on."),
     blocks: int = typer.Option(BLOCKS, help="After which modules speak: 2, or 4 for pilots, narrower ones."),
     every: int = typer.Option(1, help="Learn from every so many cells only: for rehearsals."),
 ) -> None:
@@ -91,8 +96,9 @@ def main(
             lambda: objective_of(ground, born(ground, way, SOUGHT_ON)), seeking, runs / "rates" / way,
             steps=search_steps, batch=batch,
         )  # fmt: skip
-    begin(runs / called, way=str(way), steps=steps, batch=batch, rate=rate, blocks=blocks)
     parts = born(ground, way, names)
+    before, spent = (0, 0.0) if start is None else begun_with(start, parts, ground.connector)
+    begin(runs / called, way=str(way), steps=steps, batch=batch, rate=rate, blocks=blocks, before=before)
     learning = objective_of(ground, parts)
     stop_after = None if hours is None else hours * 3600
     done = fit(
@@ -103,9 +109,25 @@ def main(
     if not (ships and isinstance(module, Modality) and isinstance(learning, Learning)):
         return
     wear_average(learning, runs / called)
+    trained = asdict(ended(runs / called))
     write_module(scaled(module, scale), out, {
-        **found_of(learning, batch_at, module.name), **asdict(ended(runs / called)),
+        **found_of(learning, batch_at, module.name), **trained, "seconds": trained["seconds"] + spent,
     })  # fmt: skip
+
+
+def begun_with(start: Path, parts: Parts, connector: Connector) -> tuple[int, float]:
+    """Give the one part that will be trained the weights of a module's file; how long that was trained.
+
+    Raises:
+        SystemExit: there are several parts, or it is no module.
+        CardError: the file is of another module.
+    """
+    (part, *others) = parts.values()
+    if others or not isinstance(part, Modality):
+        raise SystemExit("--start goes with a module of its own; train a rival, or several jointly, from nothing.")
+    fill(part, Modality.load(start, connector).state_dict(), start)
+    told = told_by(read(start, DOCUMENT)[1])
+    return told.before + told.steps, told.seconds
 
 
 def ground_of(

@@ -28,7 +28,7 @@ CHANGES = {"silhouette": changed.bent, "palette": changed.recoloured}
 
 
 def batches(
-    names: Sequence[str], cells: Cells, base: Path, runs: Path, batch: int, variants: int = 3
+    names: Sequence[str], cells: Cells, base: Path, runs: Path, batch: int, variants: int = 6
 ) -> Callable[[int], Batch]:
     """For `train.fit`: batches with references of one sense, or of style and another.
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Training:
         precision: Of products, as accelerate was told.
         blocks: Of the connector, after each of which modules speak.
         seconds: Over all sessions.
+        before: Steps of the module that it began with; 0 for a fresh one.
     """
 
     way: str
@@ -32,13 +33,14 @@ class Training:
     rate: float
     blocks: int
     seconds: float
+    before: int = 0
 
 
 def begin(run: Path, **settings: Any) -> None:
     """Take down how a run is trained. Every process calls this.
 
     Args:
-        settings: `way`, `steps`, `rate`, `blocks`, and `batch`, the pictures a step and process.
+        settings: `way`, `steps`, `rate`, `blocks`, `before`, and `batch`, the pictures a step and process.
 
     Raises:
         SystemExit: it was begun with other settings, by another number of processes, or at another precision.
@@ -85,7 +87,7 @@ def told_by(card: Mapping[str, Any]) -> Training:
     Raises:
         SystemExit: the card does not say.
     """
-    named = [field.name for field in fields(Training)]
+    named = [field.name for field in fields(Training) if field.default is MISSING or field.name in card["training"]]
     lacking = [name for name in named if name not in card["training"]]
     if lacking:
         raise SystemExit(f"the file of {card['name']!r} does not say its {', '.join(lacking)}; train it anew.")
@@ -98,7 +100,7 @@ def refuse_unequal(trainings: Mapping[str, Training]) -> None:
     Raises:
         SystemExit: it was not.
     """
-    alike = len({(one.steps, one.batch, one.processes, one.precision) for one in trainings.values()}) <= 1
+    alike = len({(one.steps, one.before, one.batch, one.processes, one.precision) for one in trainings.values()}) <= 1
     rates = {(one.way, one.rate) for one in trainings.values()}
     if alike and len(rates) == len({way for way, _ in rates}):
         return

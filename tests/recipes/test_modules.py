@@ -1,5 +1,6 @@
 """What modules learn from, on a dozen made-up cells: three things in four styles, each cell of one grey of its own."""
 
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -12,8 +13,9 @@ from recipes.modules import cells as cells_module
 from recipes.modules import changed
 from recipes.modules.cells import STYLED, THING, Cells
 from recipes.modules.folder import LIMIT_MB
-from recipes.modules.run import FOLDER, INNER, main
+from recipes.modules.run import FOLDER, INNER, begun_with, main
 from recipes.modules.senses import CHANGED, ENCODERS, Changes
+from recipes.modules.training import Training
 
 THINGS, STYLES, WORDINGS, TOKENS, WIDTH = 3, 4, 6, 2, 5
 LABELS = ("red heart", "fox", "orange")
@@ -148,3 +150,17 @@ def test_recoloured_pictures_keep_white_and_how_light_they_are():
     assert (found[:, 0, 0] == 255).all()
     assert found[:, 32, 32].max(1) == pytest.approx([200] * 30, abs=3)
     assert len(np.unique(found[:, 32, 32].argmax(1))) == 3
+
+
+def test_a_finished_module_is_trained_on(tmp_path):
+    carrier, features = TextCarrier(384, "emoji"), Features(4, "tone")
+    known, fresh = (Modality("style", carrier, features, inner=16) for _ in range(2))
+    for opening in known.blocks[0].openings:
+        opening.data.fill_(0.5)
+    told = Training("modules", 300, 32, 1, "no", 1e-3, 2, 60.0, before=100)
+    known.save(tmp_path / "style", asdict(told))
+    assert begun_with(tmp_path / "style", {"style": fresh}, carrier) == (400, 60.0)
+    for mine, theirs in zip(fresh.parameters(), known.parameters(), strict=True):
+        assert torch.equal(mine, theirs) and mine.requires_grad
+    with pytest.raises(SystemExit, match="--start goes with a module of its own"):
+        begun_with(tmp_path / "style", {"style": fresh, "palette": known}, carrier)
