@@ -7,17 +7,20 @@ Not half of them: whoever can tell hearts by their colour where nobody shows one
 is shown.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
 from benchmarks.base_model import probe
-from benchmarks.base_model.judge import KEPT
+from benchmarks.base_model.judge import KEPT, returned
 from benchmarks.base_model.world import World
-from recipes.modules.changed import recoloured
+from intarsia.shipped import model_folder
+from recipes.modules.changed import bytes_of, recoloured
 
 FULL, STRETCHED = 150, 3  # how full settled colours are, of 255; how much fuller pale ones may be made for it
 
@@ -41,13 +44,18 @@ def settled(pictures: np.ndarray) -> np.ndarray:
 
 def turned(pictures: Tensor) -> Tensor:
     """Pictures (batch, 3, height, width) in [0, 1] with their hues turned by lot."""
-    colours = recoloured((pictures * 255).round().byte().permute(0, 2, 3, 1).numpy())
+    colours = recoloured(bytes_of(2 * pictures - 1))
     return torch.from_numpy(colours).permute(0, 3, 1, 2).float() / 255
 
 
-def shaken(pictures: Tensor) -> Tensor:
-    """What the judge learns from: every hue turned, and all else as the first judge learnt."""
-    return probe.shaken(turned(pictures))
+def shaken(pictures: Tensor, autoencoder: AutoencoderKL) -> Tensor:
+    """What the judge learns from: every hue turned, half of it back from the model's autoencoder, which draws some hues
+    worse than others; and all else as the first judge learnt."""
+    changed = turned(pictures)
+    if torch.rand(()) < 0.5:
+        back = returned(autoencoder, bytes_of(2 * changed - 1))
+        changed = torch.from_numpy(back).permute(0, 3, 1, 2).float() / 255
+    return probe.shaken(changed)
 
 
 def train(world: World, judge: probe.Probe, out: Path, *, steps: int) -> None:
@@ -59,7 +67,9 @@ def train(world: World, judge: probe.Probe, out: Path, *, steps: int) -> None:
     """
     if not probe.load(KEPT, judge):
         raise SystemExit("train the judge first: python -m benchmarks.base_model.run")
-    probe.train(world.pictures, world.cells, judge, out, steps=steps, rate=3e-4, shaken=shaken)
+    autoencoder = AutoencoderKL.from_pretrained(model_folder("emoji") / "vae")
+    changed = partial(shaken, autoencoder=autoencoder)
+    probe.train(world.pictures, world.cells, judge, out, steps=steps, rate=3e-4, shaken=changed)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from benchmarks.connect.strokes import Strokes
 from benchmarks.drawing import processes
 
 KEPT = Path(__file__).with_name("weights")  # how they were made: README.md there
-STEPS = {"strokes": 6000, "texture": 1200, "things": 400}  # of all processes together
+STEPS = {"strokes": 6000, "texture": 1200, "things": 1200}  # of all processes together
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from benchmarks.results import write_result
 from intarsia.shipped import model_folder
 from recipes.modules.run import BLOCKS, Sense
 
-WEIGHTS = (0.75, 1.0, 1.25, 1.5)
+WEIGHTS = (0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 1.75)
 
 
 def main(

@@ -97,7 +97,7 @@ SHOWN = ["--reference", "mood=rows/0.png"]
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--style", "rows/0.png"], "no module 'style' comes with the model"),
+        (SHOWN, "no module 'mood' comes with the model"),
         ([*SHOWN, "--module", "nowhere.safetensors"], "nowhere.safetensors: not a safetensors file that can be read"),
         (["--reference", "mood=rows/9.png", *MODULE], "rows/9.png: cannot be read as a picture"),
         (["--reference", "mood=rows/metadata.jsonl", *MODULE], "rows/metadata.jsonl: not a picture that can be read"),
