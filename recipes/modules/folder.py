@@ -46,6 +46,6 @@ def line_of(path: Path) -> str:
     cells = (
         card["name"], card["features"]["encoder"], f"{path.stat().st_size / 1e6:.1f} MB",
         f"{told.get('before', 0) + told['steps']:,} of {told['batch']}", f"{told['seconds'] / 3600:.2f} h",
-        f"{told['loss']:.4f}", f"{told['gap']:.4f}",
+        f"{told['loss']:.4f}", f"{told['gap']:.4f}", f"{card['gating']['scale']:g}",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"

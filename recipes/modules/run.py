@@ -47,8 +47,7 @@ from .ways import Ground, Parts, Way, born, objective_of, run_name
 
 BLOCKS = 2  # what `connect.TextCarrier` has if it is not told otherwise, as whoever loads what ships does
 INNER = {2: 160, 4: 104}  # by blocks, the width that parts work in: 3 MB a module
-# What a reference says is settled where noise is high: at time steps below 400, modules lessen no loss.
-LATE = 0.4
+LATE = 0.4  # what a reference says is settled where noise is high
 FOLDER = model_folder("emoji") / "modules"
 SOUGHT_ON = ["silhouette"]  # where a way's learning rate is sought: the sense that the most of a picture hangs on
 
