@@ -40,7 +40,7 @@ from recipes.base.denoiser import NOISE, channel_weights
 
 from .cells import Cells
 from .folder import scaled, write_module
-from .rates import STEPS, chosen_rate, schedule_of
+from .rates import OPTIMIZER, STEPS, chosen_rate, schedule_of
 from .senses import ENCODERS, Batch, batches
 from .training import begin, ended, told_by
 from .ways import Ground, Parts, Way, born, objective_of, run_name
@@ -97,7 +97,16 @@ def main(
         )  # fmt: skip
     parts = born(ground, way, names)
     before, spent = (0, 0.0) if start is None else begun_with(start, parts, ground.connector)
-    begin(runs / called, way=str(way), steps=steps, batch=batch, rate=rate, blocks=blocks, before=before)
+    begin(
+        runs / called,
+        way=str(way),
+        steps=steps,
+        batch=batch,
+        rate=rate,
+        optimizer=OPTIMIZER,
+        blocks=blocks,
+        before=before,
+    )
     learning = objective_of(ground, parts)
     stop_after = None if hours is None else hours * 3600
     done = fit(

@@ -23,6 +23,7 @@ class Training:
         blocks: Of the connector, after each of which modules speak.
         seconds: Over all sessions.
         before: Steps of the module that it began with; 0 for a fresh one.
+        optimizer: See `intarsia.train.Method`.
     """
 
     way: str
@@ -34,13 +35,14 @@ class Training:
     blocks: int
     seconds: float
     before: int = 0
+    optimizer: str = "adamw"
 
 
 def begin(run: Path, **settings: Any) -> None:
     """Take down how a run is trained. Every process calls this.
 
     Args:
-        settings: `way`, `steps`, `rate`, `blocks`, `before`, and `batch`, the pictures a step and process.
+        settings: `way`, `steps`, `rate`, `optimizer`, `blocks`, `before`, and `batch`, the pictures a step and process.
 
     Raises:
         SystemExit: it was begun with other settings, by another number of processes, or at another precision.
@@ -100,15 +102,17 @@ def refuse_unequal(trainings: Mapping[str, Training]) -> None:
     Raises:
         SystemExit: it was not.
     """
-    alike = len({(one.steps, one.before, one.batch, one.processes, one.precision) for one in trainings.values()}) <= 1
+    equal = {
+        (one.steps, one.before, one.batch, one.processes, one.precision, one.optimizer) for one in trainings.values()
+    }
     rates = {(one.way, one.rate) for one in trainings.values()}
-    if alike and len(rates) == len({way for way, _ in rates}):
+    if len(equal) <= 1 and len(rates) == len({way for way, _ in rates}):
         return
     raise SystemExit(
         "these were not trained alike, so that comparing them would mean nothing; train anew those that differ:\n"
         + "\n".join(
             f"  {name}: {one.steps:,} steps of {one.batch} by {one.processes} processes at {one.rate:g}, "
-            f"precision {one.precision}"
+            f"{one.optimizer}, precision {one.precision}"
             for name, one in trainings.items()
         )
     )

@@ -16,7 +16,7 @@ import torch
 import typer
 
 from intarsia.train import fit
-from recipes.modules.rates import STEPS, chosen_rate, schedule_of
+from recipes.modules.rates import OPTIMIZER, STEPS, chosen_rate, schedule_of
 from recipes.modules.training import Training, begin, ended
 from recipes.modules.ways import Parts, Way, born, objective_of, run_name, trained
 
@@ -76,8 +76,10 @@ class World:
         rate, run = self.rate(way), self.folder / run_name(way, names)
         batch_at, ground = batches(names, self.stage.eye, self.sizes.batch), self.stage.ground
         learning = objective_of(ground, born(ground, way, names, self.seed))
-        blocks = ground.connector.form.blocks
-        begin(run, way=str(way), steps=self.sizes.parts, batch=self.sizes.batch, rate=rate, blocks=blocks)
+        begin(
+            run, way=str(way), steps=self.sizes.parts, batch=self.sizes.batch, rate=rate, optimizer=OPTIMIZER,
+            blocks=ground.connector.form.blocks,
+        )  # fmt: skip
         fit(learning, batch_at, schedule_of(self.sizes.parts, rate), run, seed=self.seed)
 
     def parts(self, way: Way, names: tuple[str, ...], *, joint: bool = False) -> Parts:

@@ -1,6 +1,7 @@
 """The loop resumes to the bit, and a checkpoint of another model is refused."""
 
 import json
+from typing import get_args
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from intarsia import CardError
-from intarsia.train import Group, Schedule, fit
+from intarsia.train import Group, Method, Schedule, fit
+from intarsia.train.optimizers import BESIDE
 
 STEPS = 9
 
@@ -38,11 +40,13 @@ def points(_draw):
     return torch.randn(16, 1)
 
 
-def train(out, objective=None, **changes):
+def schedule(method="adamw"):
+    return Schedule(STEPS, 0.01, warmup=2, cooldown=4, optimizer=method)
+
+
+def train(out, objective=None, method="adamw", **changes):
     with torch.enable_grad():
-        return fit(
-            objective or Line(), points, Schedule(STEPS, 0.01, warmup=2, cooldown=4), out, log_every=3, **changes
-        )
+        return fit(objective or Line(), points, schedule(method), out, log_every=3, **changes)
 
 
 def weights(out):
@@ -52,9 +56,21 @@ def weights(out):
     }
 
 
-@pytest.mark.parametrize("kind", [Line, Uneven])
-def test_a_killed_run_goes_on_to_the_bit(tmp_path, kind):
-    train(tmp_path / "whole", kind())
+class Wide(Line):
+    """A matrix in the middle, which learns at half the rate."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers.insert(4, nn.Linear(4, 4))
+
+    def learning_groups(self):
+        return [Group([self.layers[4].weight], factor=0.5, weight_decay=0.0)]
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("kind", [Line, Uneven, Wide])
+def test_a_killed_run_goes_on_to_the_bit(tmp_path, kind, method):
+    train(tmp_path / "whole", kind(), method)
 
     def killed(draw):
         if draw == 7:
@@ -62,9 +78,9 @@ def test_a_killed_run_goes_on_to_the_bit(tmp_path, kind):
         return points(draw)
 
     with pytest.raises(KeyboardInterrupt), torch.enable_grad():
-        fit(kind(), killed, Schedule(STEPS, 0.01, warmup=2, cooldown=4), tmp_path / "cut", save_every=5, log_every=3)
+        fit(kind(), killed, schedule(method), tmp_path / "cut", save_every=5, log_every=3)
     assert json.loads((tmp_path / "cut/checkpoint/progress.json").read_text())["step"] == 5
-    train(tmp_path / "cut", kind())
+    train(tmp_path / "cut", kind(), method)
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(value, cut[kind][name]) for kind in whole for name, value in whole[kind].items())
 
@@ -124,3 +140,14 @@ def test_groups_learn_at_their_own_rate(tmp_path):
     for name, factor, decay in (("layers.0.weight", 1, 0.5), ("layers.4.weight", 10, 0.0)):
         moved = objective.state_dict()[name] - started[name] * (1 - factor * 0.01 * decay)
         assert torch.allclose(moved.abs(), torch.full_like(moved, factor * 0.01), rtol=0.05)
+
+
+def test_muon_moves_matrices_and_adamw_the_rest(tmp_path):
+    """Muon's step is a fifth of the rate at most, as AdamW's usually are; but AdamW's first is its whole rate."""
+    objective, started = Wide(), Wide().state_dict()
+    with torch.enable_grad():
+        fit(objective, points, Schedule(1, 0.01, warmup=1, weight_decay=0.0, average=0.0, optimizer="muon"), tmp_path)
+    moved = {name: value - started[name] for name, value in objective.state_dict().items()}
+    assert 0 < moved["layers.4.weight"].square().mean().sqrt() < 1.2 * 0.2 * 0.5 * 0.01
+    vector = moved["layers.5.weight"]
+    assert torch.allclose(vector.abs(), torch.full_like(vector, BESIDE * 0.01), rtol=0.05)

@@ -28,7 +28,7 @@ def train_module(
     ),
     steps: int = typer.Option(1000, min=1, help="Training steps."),
     batch: int = typer.Option(16, min=2, help="Rows a step and process."),
-    rate: float = typer.Option(1e-3, min=0, help="Learning rate; gates learn ten times as fast."),
+    rate: float = typer.Option(2e-3, min=0, help="Muon's learning rate, of matrices."),
     wordless: float = typer.Option(
         0.1, min=0, max=1, help="Share of captions left out, so that references have more to say."
     ),
@@ -74,7 +74,8 @@ def train_module(
     run = out.with_name(f"{out.stem}.training")
     settings = {
         "name": name, "rows": str(rows), "metadata": read, "model": str(folder), "encoder": sight.features.encoder,
-        "steps": steps, "batch": batch, "rate": rate, "wordless": wordless, "inner": inner, "seed": seed,
+        "steps": steps, "batch": batch, "rate": rate, "optimizer": "muon", "wordless": wordless, "inner": inner,
+        "seed": seed,
     }  # fmt: skip
     with state.main_process_first():
         keep_settings(run, settings)
@@ -83,7 +84,7 @@ def train_module(
     noise = DDIMScheduler.from_config(pipe.scheduler.config)
     learning = Learning(Stack(carrier, [module]), hosts.of(pipe.unet), noise)
     size = min(batch, len(examples))
-    schedule = Schedule(steps, rate, warmup=min(100, steps // 10), cooldown=steps // 2)
+    schedule = Schedule(steps, rate, warmup=min(100, steps // 10), cooldown=steps // 2, optimizer="muon")
     done = fit(learning, lambda _draw: examples.batch(size, name, wordless), schedule, run, seed=seed,
                save_every=save_every)  # fmt: skip
     if not state.is_main_process:

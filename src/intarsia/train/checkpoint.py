@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,8 +11,6 @@ from torch import Tensor, nn
 
 from ..errors import CardError
 from .ema import Average
-
-MOMENTS = "exp_avg", "exp_avg_sq"
 
 
 class Checkpoint:
@@ -23,13 +22,16 @@ class Checkpoint:
         parameters: dict[str, nn.Parameter],
         buffers: dict[str, Tensor],
         average: Average,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Sequence[torch.optim.Optimizer],
     ) -> None:
         self.folder = folder
         self.parameters = parameters
         self.buffers = buffers
         self.average = average
-        self.optimizer = optimizer
+        self.movers = {
+            value: optimizer for optimizer in optimizers for group in optimizer.param_groups
+            for value in group["params"]
+        }  # fmt: skip
 
     def read(self) -> dict[str, float]:
         """How far the run came: `step`, `seconds`, and the losses last logged."""
@@ -81,18 +83,19 @@ class Checkpoint:
             if self.buffers:
                 for name, kept in load_file(self.folder / "buffers.safetensors").items():
                     self.buffers[name].copy_(kept)
-        for name, value in self.parameters.items():
-            if f"{name}/step" in moments:
-                # In the layout of the weight: fused optimizers go through memory, not through coordinates.
-                own = {kind: torch.empty_like(value).copy_(moments[f"{name}/{kind}"]) for kind in MOMENTS}
-                self.optimizer.state[value] = {"step": moments[f"{name}/step"], **own}
+        for called, moment in moments.items():
+            name, kind = called.rsplit("/", 1)
+            value = self.parameters[name]
+            # In the layout of the weight: fused optimizers go through memory, not through coordinates.
+            own = moment if kind == "step" else torch.empty_like(value).copy_(moment)
+            self.movers[value].state[value][kind] = own
         return self.read()
 
     def _moments(self) -> dict[str, Tensor]:
         return {
             f"{name}/{kind}": moment.contiguous()
             for name, value in self.parameters.items()
-            for kind, moment in self.optimizer.state.get(value, {}).items()
+            for kind, moment in self.movers[value].state.get(value, {}).items()
         }
 
 

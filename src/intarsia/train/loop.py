@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from .checkpoint import Checkpoint
 from .ema import Average
-from .groups import optimizer_groups
 from .log import Log
+from .optimizers import Method, optimizers_of
 from .processes import processes
 
 Batch = Any
@@ -34,10 +34,11 @@ class Schedule:
 
     Args:
         steps: Optimizer steps in all, over every session that resumes the run.
-        learning_rate: Peak of AdamW's rate, after `warmup` steps of linear growth.
+        learning_rate: Peak of the optimizer's rate, after `warmup` steps of linear growth.
         final_rate: What is left of the peak at the last step; the rate falls along half a cosine
             over the last `cooldown` steps and is constant between.
         average: Decay of the running average of weights, per step.
+        optimizer: See `optimizers_of`.
     """
 
     steps: int
@@ -48,6 +49,7 @@ class Schedule:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     average: float = 0.999
+    optimizer: Method = "adamw"
 
     def rate(self, step: int) -> float:
         """The learning rate of one step."""
@@ -100,14 +102,11 @@ def fit(
     accelerator = Accelerator()
     objective.to(accelerator.device)
     trained = {name: value for name, value in objective.named_parameters() if value.requires_grad}
-    optimizer = torch.optim.AdamW(
-        optimizer_groups(objective, trained, schedule.weight_decay),
-        lr=schedule.learning_rate, betas=(0.9, 0.99), fused=True,
-    )  # fmt: skip
+    optimizers = optimizers_of(objective, trained, schedule.optimizer, schedule.weight_decay)
     average = Average(trained, schedule.average)
-    checkpoint = Checkpoint(out / "checkpoint", trained, dict(objective.named_buffers()), average, optimizer)
+    checkpoint = Checkpoint(out / "checkpoint", trained, dict(objective.named_buffers()), average, optimizers)
     state = checkpoint.load()
-    prepared, optimizer = accelerator.prepare(objective, optimizer)
+    prepared, *optimizers = accelerator.prepare(objective, *optimizers)
     log = Log(out / "log.jsonl", enabled=accelerator.is_main_process)
     began, before = time.monotonic(), state["seconds"]
     sums: dict[str, Tensor] = {}
@@ -126,14 +125,15 @@ def fit(
         for step in range(int(state["step"]), schedule.steps):
             draw = step * accelerator.num_processes + accelerator.process_index
             seed_everything(seed, draw)
-            for group in optimizer.param_groups:
+            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                 group["lr"] = group["factor"] * schedule.rate(step)
             with torch.enable_grad():
                 losses = prepared(send_to_device(batch_at(draw), accelerator.device))
                 accelerator.backward(losses["loss"])
             norm = accelerator.clip_grad_norm_(trained.values(), schedule.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             average.update(step)
 
             losses = {**losses, "norm": norm if norm is not None else torch.tensor(0.0)}
