@@ -32,7 +32,7 @@ from benchmarks.drawing import draw, processes
 from benchmarks.keeping import drawn_by, kept_pictures
 from benchmarks.results import RESULTS
 from intarsia import hosts, rig
-from intarsia.connect import Modality
+from intarsia.connect import Modality, Weighed
 from intarsia.connect.files import read
 from intarsia.connect.modality import DOCUMENT
 from intarsia.graphs.exporting import digest_of
@@ -164,7 +164,7 @@ class Bench:
         prompts: list[str],
         features: dict[str, Tensor],
         *,
-        weights: dict[str, float] | None = None,
+        weights: dict[str, Weighed] | None = None,
         plan: Plan | None = None,
     ) -> np.ndarray:
         """Pictures of prompts, each shown its own references; those of an earlier run, if there was the same."""
@@ -184,7 +184,8 @@ class Bench:
 
         asked = [
             self.weights, "bfloat16", self.steps, way == IN_TURN, weights, plan and write_plan(plan),
-            {name: (digest_of(part), getattr(part, "gating", None)) for name, part in parts.items()},
+            {name: (digest_of(part), *(getattr(part, one, None) for one in ("gating", "window")))
+             for name, part in parts.items()},
             {name: hashlib.sha256(features[name].numpy().tobytes()).hexdigest() for name in names}, *prompts,
         ]  # fmt: skip
         drawn = make() if self.quick else kept_pictures(self.out / "pictures", asked, make)

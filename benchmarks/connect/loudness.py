@@ -1,12 +1,14 @@
-"""How loud should a module speak? Its own measures and the words', by its weight, on cells that were learnt from.
+"""How loud should a module speak, and until when? Its own measures and the words', on cells that were learnt from.
 
-    python -m benchmarks.connect.loudness silhouette
+    python -m benchmarks.connect.loudness silhouette --lowest 0 --lowest 540 --lowest 700
     python -m benchmarks.connect.loudness silhouette --quick    a rehearsal
 
 Nothing is claimed here, so something may be chosen here. The weight that is chosen goes into the module's file, as the
-fixed scale of its gates: `python -m recipes.modules.run silhouette --scale 1.25`, with what it was trained with.
+fixed scale of its gates, and so does the time step below which it is better silent: add
+`--scale 1.25 --lowest 540` to the command that trained it.
 """
 
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -16,6 +18,7 @@ from benchmarks.connect.assembly import OURS, TEXT, told
 from benchmarks.connect.bench import Bench
 from benchmarks.drawing import processes
 from benchmarks.results import write_result
+from intarsia.connect import Weight, Window
 from intarsia.shipped import model_folder
 from recipes.modules.run import BLOCKS, Sense
 
@@ -24,6 +27,7 @@ WEIGHTS = (0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 1.75)
 
 def main(
     sense: Sense = typer.Argument(..., help="Which module."),
+    lowest: list[float] = typer.Option([0.0], help="Time step below which it is silent; several may be tried."),
     quick: bool = typer.Option(False, help="A few pictures and calls."),
     pictures: int = typer.Option(256, help="Of each weight."),
     modules: Path = typer.Option(model_folder("emoji") / "modules", help="Where the modules are."),
@@ -38,9 +42,11 @@ def main(
     bench = Bench((name,), base, runs, modules, out, pictures=count, quick=quick, blocks=blocks, part="train")
     trials = bench.trials
     rows = [{"way": TEXT, **told(trials.figures(bench.draw(TEXT, (), trials.prompts, {})), trials.cells)}]
-    for weight in WEIGHTS:
-        drawn = bench.draw(OURS, (name,), trials.prompts, trials.features, weights={name: weight})
-        rows.append({"weight": weight, **told(bench.say((name, str(weight)), trials.figures(drawn)), trials.cells)})
+    for weight, end in product(WEIGHTS, lowest):
+        speaking = Weight(weight, Window(lowest=end)) if end else weight
+        drawn = bench.draw(OURS, (name,), trials.prompts, trials.features, weights={name: speaking})
+        figures = bench.say((name, str(weight), f"down to {end:g}"), trials.figures(drawn))
+        rows.append({"weight": weight, "down to": end, **told(figures, trials.cells)})
     if processes().is_main_process:
         write_result(f"connect_loudness_{name}", rows, [], {"quick": quick, "pictures": count, "steps": bench.steps})
 

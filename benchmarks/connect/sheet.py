@@ -27,6 +27,7 @@ from recipes.modules.changed import recoloured
 from recipes.modules.senses import ENCODERS
 
 SHOWN = tuple(ENCODERS)
+STYLES = ("3d", "high contrast", "noto")  # in turn, from row to row: those that are the easiest to tell apart
 
 
 def outline(picture: Image.Image) -> Image.Image:
@@ -76,8 +77,10 @@ def asked(base: Path, count: int, seed: int) -> tuple[list[str], dict[str, list[
     np.random.seed(seed)
     things = {world.cells[row]["concept"]: row for row in showable(world, world.rows("cell"))}
     chosen = [things[thing] for thing in rng.choice(sorted(things), count, replace=False)]
+    strange = rng.permutation(world.rows("concept"))
+    styled = {style: [row for row in strange if world.cells[row]["style"] == style] for style in STYLES}
     pictures = {
-        "style": world.pictures[rng.choice(showable(world, world.rows("concept")), count, replace=False)],
+        "style": world.pictures[[styled[STYLES[row % len(STYLES)]][row] for row in range(count)]],
         "silhouette": world.pictures[chosen],
         "palette": recoloured(world.pictures[chosen[1:] + chosen[:1]]),
     }

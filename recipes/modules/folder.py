@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from intarsia.connect import Modality
+from intarsia.connect import Modality, Window
 from intarsia.connect.files import read
 from intarsia.connect.modality import DOCUMENT
 from intarsia.parts.gated_perceiver import Gate
@@ -30,9 +30,10 @@ def write_module(module: Modality, out: Path, training: Mapping[str, Any]) -> No
     print(f"wrote {path}: {size:.1f} MB; {dict(training)}")
 
 
-def scaled(module: Modality, scale: float) -> Modality:
-    """The same module with another fixed scale of its gates; its card says so."""
+def limited(module: Modality, scale: float, lowest: float) -> Modality:
+    """The same module with another fixed scale of its gates, and silent below a time step; its card says so."""
     made, gating = copy.deepcopy(module), replace(module.gating, scale=scale)
+    made.window = Window(lowest=lowest)
     for part in made.modules():
         if isinstance(part, (Modality, Gate)):
             part.gating = gating
@@ -47,5 +48,6 @@ def line_of(path: Path) -> str:
         card["name"], card["features"]["encoder"], f"{path.stat().st_size / 1e6:.1f} MB",
         f"{told.get('before', 0) + told['steps']:,} of {told['batch']}", f"{told['seconds'] / 3600:.2f} h",
         f"{told['loss']:.4f}", f"{told['gap']:.4f}", f"{card['gating']['scale']:g}",
+        f"{card.get('window', {}).get('lowest', 0):g}",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"

@@ -39,7 +39,7 @@ from intarsia.train import fit, processes, wear_average
 from recipes.base.denoiser import NOISE, channel_weights
 
 from .cells import Cells
-from .folder import scaled, write_module
+from .folder import limited, write_module
 from .rates import OPTIMIZER, STEPS, chosen_rate, schedule_of
 from .senses import ENCODERS, Batch, batches
 from .training import begin, ended, told_by
@@ -71,6 +71,7 @@ def main(
     hours: float | None = typer.Option(None, help="Stop after so long; it resumes next time."),
     save_every: int = typer.Option(500, help="Steps between checkpoints."),
     scale: float = typer.Option(1.0, help="Of the gates in the written file; see benchmarks.connect.loudness."),
+    lowest: float = typer.Option(0.0, help="Time step below which the written module is silent."),
     start: Path | None = typer.Option(None, help="A module's file to begin with, and to train on."),
     blocks: int = typer.Option(BLOCKS, help="After which modules speak: 2, or 4 for pilots, narrower ones."),
     every: int = typer.Option(1, help="Learn from every so many cells only: for rehearsals."),
@@ -118,7 +119,7 @@ def main(
         return
     wear_average(learning, runs / called)
     trained = asdict(ended(runs / called))
-    write_module(scaled(module, scale), out, {
+    write_module(limited(module, scale, lowest), out, {
         **found_of(learning, batch_at, module.name), **trained, "seconds": trained["seconds"] + spent,
     })  # fmt: skip
 

@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from intarsia import hosts
-from intarsia.connect import Connector, Features, Learning, Modality, Stack, attached
+from intarsia.connect import Connector, Features, Learning, Modality, Stack, Weighed, attached
 from intarsia.connect.stack import Voice
 from intarsia.parts.gated_perceiver import Gating
 from intarsia.train import wear_average
@@ -120,14 +120,14 @@ def heard(
     parts: Parts,
     features: Mapping[str, Tensor],
     *,
-    weights: Mapping[str, float] | None = None,
+    weights: Mapping[str, Weighed] | None = None,
     in_turn: bool = False,
 ) -> Iterator[None]:
     """The UNet, called with both halves of guidance, hears references inside the block, a row for each sample.
 
     Args:
         parts: Of one way; with none, the connector alone is heard.
-        weights: 1 where nothing is said; concatenation has no dial.
+        weights: 1 where nothing is said; concatenation has no dial, and only modules have windows.
         in_turn: Modules speak one after the other.
     """
     modules = [part for part in parts.values() if isinstance(part, Modality)]

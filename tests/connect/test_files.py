@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from intarsia import CardError, FitError, OutputExists
-from intarsia.connect import Modality, SemanticConnector, Stack, TextCarrier, fingerprint_of, load_ella
+from intarsia.connect import Modality, SemanticConnector, Stack, TextCarrier, Window, fingerprint_of, load_ella
 from intarsia.connect.ella import public_name
 
 from .conftest import make_carrier, make_semantic, seen, spoken, told, words_for
@@ -35,6 +35,20 @@ def test_what_was_saved_speaks_as_before(connector, saved):
     assert card["connector"] == connector.fingerprint
     assert card["features"] == {"width": 12, "encoder": "none"}
     assert [path.name for path in saved.parent.iterdir()] == [saved.name], "nothing half-written is left"
+
+
+@pytest.mark.parametrize("window", [Window(), Window(lowest=600), Window(900, 100)])
+def test_a_window_comes_back(connector, tmp_path, window):
+    path, words = tmp_path / "style.safetensors", words_for(connector)
+    module = spoken("style", connector, window=window)
+    module.save(path, {})
+    loaded = Modality.load(path, connector)
+    assert loaded.window == window
+    for time in (950.0, 600.0, 50.0):
+        found = told(Stack(connector, [loaded]), words, time, style=seen())
+        assert torch.equal(found, told(Stack(connector, [module]), words, time, style=seen()))
+        silent = torch.equal(found, told(Stack(connector, []), words, time))
+        assert silent == (time not in window)
 
 
 def test_half_a_file_keeps_its_gates_whole(connector, tmp_path):

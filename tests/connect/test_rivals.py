@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from intarsia.connect import Stack, TextCarrier
+from intarsia.connect import Stack, TextCarrier, Weight, Window
 from intarsia.hosts import pico
 from intarsia.train import Schedule, fit
-from recipes.modules.folder import scaled
+from recipes.modules.folder import limited
 from recipes.modules.rates import chosen_rate
 from recipes.modules.training import begin
 from recipes.modules.ways import Ground, InTurn, Way, born, heard, objective_of, trained
@@ -138,13 +138,16 @@ def test_parts_for_a_connector_of_other_blocks_are_refused(tmp_path):
         trained(longer, Way.modules, ["style"], tmp_path)
 
 
-def test_a_louder_module_is_one_of_a_greater_weight():
+def test_a_limited_module_is_one_of_such_a_weight():
     carrier = make_carrier()
     module = spoken("style", carrier)
     words, given = words_for(carrier), {"style": seen()}
-    louder = told(Stack(carrier, [scaled(module, 1.5)]), words, **given)
-    assert torch.allclose(louder, told(Stack(carrier, [module], {"style": 1.5}), words, **given), atol=1e-5)
-    assert scaled(module, 1.5).gating.scale == 1.5 != module.gating.scale
+    louder, early = limited(module, 1.5, 600), Weight(1.5, Window(lowest=600))
+    for time in (700.0, 500.0):
+        found = told(Stack(carrier, [louder]), words, time, **given)
+        weighed = told(Stack(carrier, [module], {"style": early}), words, time, **given)
+        assert torch.allclose(found, weighed, atol=1e-5)
+    assert louder.gating.scale == 1.5 != module.gating.scale
 
 
 def test_in_turn_a_module_hears_what_was_said_before_it():

@@ -12,9 +12,14 @@ SILENT = {
     "fresh": lambda connector: (fresh("style", connector), 1.0, seen()),
     "weight 0": lambda connector: (spoken("style", connector), 0.0, seen()),
     "every block 0": lambda connector: (spoken("style", connector), [0.0] * connector.form.blocks, seen()),
-    "out of its window": lambda connector: (spoken("style", connector), Weight(1.0, Window(lowest=2000)), seen()),
+    "out of its weight's window": lambda connector: (
+        spoken("style", connector), Weight(1.0, Window(lowest=2000)), seen()
+    ),
+    "out of its own window": lambda connector: (
+        spoken("style", connector, window=Window(lowest=2000)), Weight(1.0, Window(lowest=0)), seen()
+    ),
     "no reference": lambda connector: (spoken("style", connector), 1.0, None),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("way", SILENT)

@@ -27,6 +27,7 @@ from .reference import Reference as Reference
 from .senses import load_modules as load_modules
 from .senses import shown as shown
 from .stack import Stack as Stack
+from .weights import Weighed as Weighed
 from .weights import Weight as Weight
 from .weights import Window as Window
 from .weights import times_of as times_of

@@ -16,6 +16,7 @@ from ..parts.gated_perceiver import GatedPerceiver, Gating
 from ..tensors import fill
 from .connector import Connector, Form
 from .files import read, write
+from .weights import Window
 
 DOCUMENT = "module/1"
 
@@ -40,6 +41,7 @@ class Modality(nn.Module):
         name: How it is called in a stack, a Python identifier such as `style`.
         connector: What it plugs into; only its form and its fingerprint are kept.
         inner: The width that its blocks work in, the connector's if not given; less makes a smaller file.
+        window: The time steps at which it speaks; a weight may narrow them. Ours.
 
     Attributes:
         ground: The fingerprint of the connector that it was made for.
@@ -56,11 +58,12 @@ class Modality(nn.Module):
         gating: Gating = Gating(),
         *,
         inner: int | None = None,
+        window: Window = Window(),
     ) -> None:
         super().__init__()
         if not name.isidentifier():
             raise FitError(f"a module cannot be called {name!r}; name it with letters, digits and underscores.")
-        self.name, self.features, self.gating = name, features, gating
+        self.name, self.features, self.gating, self.window = name, features, gating, window
         self.form: Form = connector.form
         self.ground: str = connector.fingerprint
         self.inner = self.form.width if inner is None else inner
@@ -98,7 +101,7 @@ class Modality(nn.Module):
         card = {
             "intarsia": DOCUMENT, "name": self.name, "connector": self.ground, "form": asdict(self.form),
             "features": asdict(self.features), "gating": asdict(self.gating), "inner": self.inner,
-            "training": dict(training),
+            "window": self.window.card, "training": dict(training),
         }  # fmt: skip
         write(path, tensors, card)
 
@@ -121,8 +124,9 @@ class Modality(nn.Module):
                     f"{' (' + ', '.join(differs) + ')' if differs else ''}; plug it into its own, or train it for this."
                 )
             made = cls(
-                card["name"], connector, Features(**card["features"]), Gating(**card["gating"]), inner=card["inner"]
-            )
+                card["name"], connector, Features(**card["features"]), Gating(**card["gating"]), inner=card["inner"],
+                window=Window(**card.get("window", {})),
+            )  # fmt: skip
         except (KeyError, TypeError) as error:
             raise CardError(f"{path}: its card lacks or has too much of something ({error!r}).") from error
         fill(made, tensors, path)

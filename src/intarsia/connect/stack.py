@@ -28,7 +28,7 @@ class Voice:
     Attributes:
         read: What it looks at, (batch, tokens, width).
         real: (batch, tokens), false where that is padding, or None.
-        heard: (batch), false where the sample has no reference or is out of the weight's window, or None.
+        heard: (batch), false where the sample has no reference or is out of a window, or None.
     """
 
     module: Modality
@@ -152,7 +152,10 @@ class Stack(nn.Module):
     def voice(self, name: str, reference: Reference, times: Tensor, here: Tensor) -> Voice | None:
         """A module with what it looks at, or None if no sample hears it."""
         module: Modality = self.senses[name]
-        inside = torch.tensor([time in self.weights[name].when for time in times.tolist()], device=here.device)
+        windows = module.window, self.weights[name].when
+        inside = torch.tensor(
+            [all(time in window for window in windows) for time in times.tolist()], device=here.device
+        )
         present = None if reference.present is None else reference.present.to(here.device)
         heard = inside.expand(len(reference)) if present is None else inside & present
         if not heard.any():

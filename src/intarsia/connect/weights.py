@@ -5,8 +5,9 @@ steps, not of calls, so that what is told depends on nothing but the time step a
 """
 
 import copy
+import math
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Union
 
 from ..errors import FitError
@@ -25,6 +26,11 @@ class Window:
 
     def __contains__(self, time: object) -> bool:
         return isinstance(time, (int, float)) and self.lowest <= time <= self.highest
+
+    @property
+    def card(self) -> dict[str, float]:
+        """Those of its ends that it has."""
+        return {name: end for name, end in asdict(self).items() if math.isfinite(end)}
 
 
 @dataclass(frozen=True)
