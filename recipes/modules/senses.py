@@ -23,7 +23,8 @@ Batch = tuple[Tensor, Tensor, dict[str, Tensor]]
 ENCODERS: dict[str, Callable[[], Encoder]] = {"style": Texture, "silhouette": Silhouette, "palette": Palette}
 # Shares of captions with thing and style, with the thing alone, and without words.
 WORDS = {"style": (0.1, 0.8, 0.1), "silhouette": (0.3, 0.6, 0.1), "palette": (0.3, 0.6, 0.1)}
-CHANGED = 0.7  # share of pictures that were bent or recoloured
+# Shares of pictures that are bent or recoloured. Bent ones tell the most, but too many make things hard to recognise.
+CHANGED = {"silhouette": 0.3, "palette": 0.7}
 CHANGES = {"silhouette": changed.bent, "palette": changed.recoloured}
 
 
@@ -86,7 +87,7 @@ class Changes:
     def batch(self, cells: Cells, chosen: np.ndarray) -> tuple[np.ndarray, Tensor]:
         """Latents of some cells, most of them changed, and what the encoder sees of each picture, moved a little."""
         variant, other = np.random.randint(len(self.pictures), size=len(chosen)), np.random.random(len(chosen))
-        changed_way = (other < CHANGED)[:, None, None, None]
+        changed_way = (other < CHANGED[self.name])[:, None, None, None]
         shown = np.where(changed_way, self.pictures[variant, chosen], cells.pictures[chosen])
         target = np.where(changed_way, self.latents[variant, chosen], cells.latents[chosen])
         references = [Image.fromarray(one) for one in changed.nudged(shown)]

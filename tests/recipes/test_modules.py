@@ -93,7 +93,7 @@ def test_a_reference_is_of_the_picture_that_is_learnt(cells, name):
     target, seen = Changes(name, shown, latents, Tone()).batch(cells, chosen)
     change = target[:, 0, 0, 0] - chosen
     assert set(change) == {0, 0.25, 0.5}
-    assert (change > 0).mean() == pytest.approx(CHANGED, abs=0.05)
+    assert (change > 0).mean() == pytest.approx(CHANGED[name], abs=0.05)
     assert seen.flatten().numpy() == pytest.approx(20 * chosen + 4 * change, abs=1)
 
 
