@@ -99,15 +99,9 @@ def main(
     parts = born(ground, way, names)
     before, spent = (0, 0.0) if start is None else begun_with(start, parts, ground.connector)
     begin(
-        runs / called,
-        way=str(way),
-        steps=steps,
-        batch=batch,
-        rate=rate,
-        optimizer=OPTIMIZER,
-        blocks=blocks,
+        runs / called, way=str(way), steps=steps, batch=batch, rate=rate, optimizer=OPTIMIZER, blocks=blocks,
         before=before,
-    )
+    )  # fmt: skip
     learning = objective_of(ground, parts)
     stop_after = None if hours is None else hours * 3600
     done = fit(
