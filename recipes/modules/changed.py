@@ -35,6 +35,16 @@ def bent(pictures: np.ndarray) -> np.ndarray:
     return bytes_of(1 - F.grid_sample(1 - pixels, grid + waves.permute(0, 2, 3, 1), align_corners=False))
 
 
+def bent_and_recoloured(pictures: np.ndarray) -> np.ndarray:
+    """Pictures bent, half of them mirrored, and two thirds of them recoloured."""
+    found = bent(pictures)
+    mirrored, turned = np.random.random(len(found)) < 1 / 2, np.random.random(len(found)) < 2 / 3
+    found[mirrored] = found[mirrored, :, ::-1]
+    if turned.any():
+        found[turned] = recoloured(found[turned])
+    return found
+
+
 def nudged(pictures: np.ndarray) -> np.ndarray:
     """Pictures moved a little: references that follow their targets, but not to the pixel."""
     return bytes_of(shaken(pixels_of(pictures), angle=0.02, size=0.02, shift=0.02))

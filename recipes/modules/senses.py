@@ -2,6 +2,7 @@
 
 Most captions leave out what the reference is to say, and where colours are shown none is said. No reference is the
 target itself: a style is another thing's; an outline and colours are of the target moved a little, or of its middle.
+Hues are turned in lessons of every sense: one that only saw natural colours would speak against a palette.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,48 +24,40 @@ Batch = tuple[Tensor, Tensor, dict[str, Tensor]]
 ENCODERS: dict[str, Callable[[], Encoder]] = {"style": Texture, "silhouette": Silhouette, "palette": Palette}
 # Shares of captions with thing and style, with the thing alone, and without words.
 WORDS = {"style": (0.1, 0.8, 0.1), "silhouette": (0.3, 0.6, 0.1), "palette": (0.3, 0.6, 0.1)}
-# Shares of pictures that are bent or recoloured. Bent ones tell the most, but too many make things hard to recognise.
-CHANGED = {"silhouette": 0.3, "palette": 0.7}
-CHANGES = {"silhouette": changed.bent, "palette": changed.recoloured}
+CHANGES = {"style": changed.recoloured, "silhouette": changed.bent_and_recoloured, "palette": changed.recoloured}
+# Shares of changed pictures. Bent ones tell the most, but too many make things hard to recognise.
+CHANGED = {"style": 0.25, "silhouette": 0.5, "palette": 0.7}
+VARIANTS = {changed.recoloured: 6, changed.bent_and_recoloured: 16}  # of each picture
 
 
-def batches(
-    names: Sequence[str], cells: Cells, base: Path, runs: Path, batch: int, variants: int = 6
-) -> Callable[[int], Batch]:
+def batches(names: Sequence[str], cells: Cells, base: Path, runs: Path, batch: int) -> Callable[[int], Batch]:
     """For `train.fit`: batches with references of one sense, or of style and another.
 
     What takes long is worked out here and kept in `runs`.
 
     Raises:
-        SystemExit: outline and colours were asked for together; no picture is both bent and recoloured.
+        SystemExit: outline and colours were asked for together, whose pictures are changed in different ways.
     """
-    changing = [name for name in names if name in CHANGES]
-    if len(changing) > 1:
-        raise SystemExit(f"{' and '.join(changing)} cannot be trained jointly; train style with one of them.")
-    features = None
-    if "style" in names:
-        features = keep_features(cells, ENCODERS["style"](), runs / "style-data/features.npy")
-    changes = None
-    if changing:
-        (changed_one,) = changing
-        kept = changed.keep_changed(
-            cells,
-            CHANGES[changed_one],
-            base / "latents/autoencoder",
-            runs / f"{changed_one}-{CHANGES[changed_one].__name__}",
-            variants,
-        )
-        changes = Changes(changed_one, *kept, ENCODERS[changed_one]())
+    own = [name for name in names if name != "style"] or ["style"]
+    if len(own) > 1:
+        raise SystemExit(f"{' and '.join(own)} cannot be trained jointly; train style with one of them.")
+    (changing,) = own
+    features = keep_features(cells, Texture(), runs / "style-features.npy") if "style" in names else None
+    change = CHANGES[changing]
+    autoencoder, variants = base / "latents/autoencoder", VARIANTS[change]
+    changes = Changes(
+        CHANGED[changing], *changed.keep_changed(cells, change, autoencoder, runs / change.__name__, variants)
+    )
+    encoder = ENCODERS[changing]()
     # Who is shown a style needs the fewest words.
-    leading = "style" if "style" in names else names[0]
+    leading = "style" if "style" in names else changing
 
     def batch_at(_draw: int) -> Batch:
         chosen = cells.some(batch)
+        target, pictures = changes.of(cells, chosen)
         references = {}
-        if changes is None:
-            target = cells.latents[chosen]
-        else:
-            target, references[changes.name] = changes.batch(cells, chosen)
+        if changing != "style":
+            references[changing] = encoder(shown_of(changing, pictures))
         if features is not None:
             references["style"] = torch.from_numpy(features[cells.others_of_style(chosen)]).float()
         wordings = np.random.choice([STYLED, THING, -1], len(chosen), p=WORDS[leading])
@@ -77,23 +70,28 @@ def batches(
 
 @dataclass(frozen=True)
 class Changes:
-    """Bent or recoloured pictures (variants, cells, 64, 64, 3), their latents, and who sees only the change."""
+    """Changed pictures (variants, cells, 64, 64, 3), their latents (variants, cells, 16, 8, 8), how many are shown."""
 
-    name: str
+    share: float
     pictures: np.ndarray
     latents: np.ndarray
-    encoder: Encoder
 
-    def batch(self, cells: Cells, chosen: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        """Latents of some cells, most of them changed, and what the encoder sees of each picture, moved a little."""
+    def of(self, cells: Cells, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Latents and pictures of some cells, a share of them changed."""
         variant, other = np.random.randint(len(self.pictures), size=len(chosen)), np.random.random(len(chosen))
-        changed_way = (other < CHANGED[self.name])[:, None, None, None]
-        shown = np.where(changed_way, self.pictures[variant, chosen], cells.pictures[chosen])
-        target = np.where(changed_way, self.latents[variant, chosen], cells.latents[chosen])
-        references = [Image.fromarray(one) for one in changed.nudged(shown)]
-        if self.name == "palette":
-            references = [middle(one) if np.random.random() < 0.5 else one for one in references]
-        return target, self.encoder(references)
+        changed_way = (other < self.share)[:, None, None, None]
+        return (
+            np.where(changed_way, self.latents[variant, chosen], cells.latents[chosen]),
+            np.where(changed_way, self.pictures[variant, chosen], cells.pictures[chosen]),
+        )
+
+
+def shown_of(name: str, pictures: np.ndarray) -> list[Image.Image]:
+    """References of outline or colours for targets (count, 64, 64, 3): moved a little, some colours of the middle."""
+    references = [Image.fromarray(one) for one in changed.nudged(pictures)]
+    if name == "palette":
+        return [middle(one) if np.random.random() < 0.5 else one for one in references]
+    return references
 
 
 def middle(picture: Image.Image) -> Image.Image:
