@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "saving": {"errors"},
     "tensors": {"errors"},
     "shipped": {"errors"},
+    "keeping": {"errors", "saving"},
     "plan": {"errors", "saving"},
     "rig": {"errors", "plan"},
     "parts": {"errors"},
@@ -28,8 +29,8 @@ MAY_IMPORT = {
     "eval": {"errors", "plan", "rig", "hosts", "graphs"},
     "lighten": {"errors", "saving", "plan", "rig", "parts", "hosts", "train", "eval"},
     "connect": {"errors", "saving", "shipped", "tensors", "plan", "rig", "parts", "hosts", "train"},
-    "factory": {"errors", "saving", "tensors", "plan", "rig", "hosts", "graphs", "train"},
-    "cli": {"errors", "saving", "shipped", "plan", "rig", "parts", "hosts", "graphs", "train", "eval"}
+    "factory": {"errors", "saving", "keeping", "tensors", "plan", "rig", "hosts", "graphs", "train"},
+    "cli": {"errors", "saving", "keeping", "shipped", "plan", "rig", "parts", "hosts", "graphs", "train", "eval"}
     | {"lighten", "connect", "factory", ""},
     "": {"errors", "plan"},
     "__main__": {"cli"},

@@ -11,8 +11,8 @@ import typer
 from torch import Tensor
 
 from intarsia import factory
-from intarsia.cli.keeping import keep_settings
 from intarsia.hosts import timm_supernet
+from intarsia.keeping import keep_settings
 from intarsia.shipped import KITS
 from intarsia.train import seed_everything
 from recipes.kits import choices_split, command, leave, without

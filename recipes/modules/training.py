@@ -10,7 +10,7 @@ from typing import Any
 from accelerate import PartialState
 
 from intarsia import CardError
-from intarsia.cli.keeping import keep_settings
+from intarsia.keeping import keep_settings
 
 
 @dataclass(frozen=True)

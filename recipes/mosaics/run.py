@@ -15,9 +15,9 @@ import typer
 from torch import Tensor, nn
 
 from intarsia import factory
-from intarsia.cli.keeping import keep_settings
 from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
+from intarsia.keeping import keep_settings
 from intarsia.shipped import KITS
 from intarsia.train import seed_everything
 from recipes.kits import command, leave

@@ -14,8 +14,8 @@ import typer
 from PIL import Image
 
 from intarsia import factory
-from intarsia.cli.keeping import keep_settings
 from intarsia.hosts import timm_supernet
+from intarsia.keeping import keep_settings
 from intarsia.shipped import KITS
 from intarsia.train import seed_everything
 from recipes.kits import command, leave

@@ -15,8 +15,8 @@ import typer
 from torch import nn
 
 from intarsia import factory
-from intarsia.cli.keeping import keep_settings
 from intarsia.hosts import timm_supernet
+from intarsia.keeping import keep_settings
 from intarsia.train import seed_everything
 from recipes.kits import choices_split, command, leave, without
 

@@ -10,9 +10,9 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 
 from intarsia import Plan, hosts, rig
-from intarsia.cli.keeping import keep_settings
 from intarsia.connect.learning import mean_losses
 from intarsia.graphs.exporting import digest_of
+from intarsia.keeping import keep_settings
 from intarsia.lighten.distill import Distilling, Weights
 from intarsia.lighten.experts import with_experts
 from intarsia.lighten.record import blocks_of

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from intarsia import CardError, factory
-from intarsia.cli.keeping import keep_settings
+from intarsia.keeping import keep_settings
 from recipes.fashion.run import LOWEST, SHARES, SPACE, lessons, main, supernet
 from recipes.kits import choices_split
 

@@ -69,11 +69,11 @@ def distill(
 
     from ..hosts.assembled_unet import AssembledUNet
     from ..hosts.pipelines import load_pipeline, quiet
+    from ..keeping import keep_settings
     from ..lighten.distill import Weights, block_pairs
     from ..lighten.incubation import levels_that_differ
     from ..lighten.teach import teach
     from ..train import Schedule, processes
-    from .keeping import keep_settings
 
     # One process draws the lessons while the others wait.
     state = processes()

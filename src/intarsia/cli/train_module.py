@@ -61,8 +61,8 @@ def train_module(
     from ..connect import Learning, Modality, Stack, TextCarrier, measure_gap
     from ..connect.naming import encoder_named
     from ..hosts.pipelines import load_pipeline
+    from ..keeping import keep_settings
     from ..train import Schedule, fit, processes, wear_average
-    from .keeping import keep_settings
 
     sight = encoder_named(encoder)
     # One process encodes the rows while the others wait.

@@ -1,10 +1,10 @@
-"""What verbs that train keep beside their output, so that a killed run goes on as the same run."""
+"""What trainings keep beside their output, so that a killed run goes on as the same run."""
 
 import json
 from pathlib import Path
 
-from ..errors import CardError
-from ..saving import replace_text
+from .errors import CardError
+from .saving import replace_text
 
 
 def keep_settings(run: Path, settings: dict[str, object]) -> None:
@@ -14,9 +14,11 @@ def keep_settings(run: Path, settings: dict[str, object]) -> None:
         CardError: it was begun with other settings.
     """
     path = run / "settings.json"
+    text = json.dumps(settings, indent=2, default=repr)
     if not path.exists():
-        replace_text(path, json.dumps(settings, indent=2) + "\n")
+        replace_text(path, text + "\n")
         return
+    settings = json.loads(text)  # where tuples are lists, as in the file
     before = json.loads(path.read_text())
     changed = [name for name, value in settings.items() if before.get(name) != value]
     if changed:
