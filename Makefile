@@ -20,7 +20,7 @@ help:  ## Say what can be made
 	touch $@
 
 .venv/installed-tests: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[export,factory]' --group test --group dev
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[eval,export,factory]' --group test --group dev
 	touch $@
 
 demo: .venv/installed  ## Draw six pictures with the shipped model and under two faster plans

@@ -32,10 +32,15 @@ def shipped_folder(out: Path, *, limit_mb: float, keep: Sequence[str] = ()) -> I
     print(f"wrote {out}: {size:.1f} MB")
 
 
+def commit() -> str:
+    """The short name of the commit that stands checked out."""
+    said = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    return said.stdout.strip()
+
+
 def write_card(template: Path, folder: Path, values: Mapping[str, str]) -> None:
     """Fill in a card: every `{name}` that has a value, and `{commit}`."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     card = template.read_text()
-    for name, value in {**values, "commit": commit.stdout.strip()}.items():
+    for name, value in {**values, "commit": commit()}.items():
         card = card.replace("{" + name + "}", value)
     (folder / "README.md").write_text(card)

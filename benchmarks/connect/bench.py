@@ -78,7 +78,7 @@ class Bench:
         blocks: int,
         part: str = "cell",
     ) -> None:
-        self.pipe: StableDiffusionPipeline = load_pipeline(model_folder("emoji"))
+        self.pipe: StableDiffusionPipeline = load_pipeline(model_folder("emoji"), device="cpu")
         self.ground: Ground = ground_of(self.pipe, base, blocks=blocks)
         self.senses, self.base, self.runs, self.modules, self.out, self.quick = senses, base, runs, modules, out, quick
         self.steps = 4 if quick else 25

@@ -29,7 +29,7 @@ from benchmarks.connect.bench import PICTURES, Bench
 from benchmarks.connect.trials import FOLLOWED, NOT_SHOWN, SENSES
 from benchmarks.drawing import processes
 from benchmarks.results import Claim, at_least, write_result
-from intarsia.shipped import model_folder, modules_of
+from intarsia.shipped import model_folder
 from recipes.modules.run import BLOCKS, Sense
 from recipes.modules.ways import Way
 
@@ -89,13 +89,13 @@ def main(
         "quick": quick or pilot, "pictures": len(bench.trials.prompts),
         "cells": len(np.unique(bench.trials.cells)), "intervals": "of cells drawn again, each with all of its pictures",
         "steps": bench.steps, "precision": "bfloat16, but for the plan's search and for cost", "ways": ways,
-        "not trained": sorted(bench.untrained), "modules": sorted(modules_of(modules.parent)),
+        "not trained": sorted(bench.untrained), "modules": sorted(path.stem for path in modules.glob("*.safetensors")),
         "style": "judged by the layers that the module looks through, and by a network that shares nothing with it",
         "hues": "settled in what both of these judge; a judge of styles that saw natural ones is told beside",
         "words": "judged by a network that learnt with turned hues; the one that saw natural hues is told beside",
         "rivals": "set beside modules trained as long as they, at scale 1",
         "references": f"none is in {NOT_SHOWN} style, which has no colours, and whose insides are ground",
-        "ceilings": "references themselves, back from the model's autoencoder",
+        "ceilings": "references themselves; of outlines and colours, back from the model's autoencoder",
         "decoupled": "cannot reach this UNet's pooled words, which modules and concatenation can; together it is also "
                      f"shown at scale {SOFTLY}",
     }  # fmt: skip

@@ -10,7 +10,7 @@ from intarsia.connect import Modality, Window
 from intarsia.connect.files import read
 from intarsia.connect.modality import DOCUMENT
 from intarsia.parts.gated_perceiver import Gate
-from recipes.shipping import write_card
+from recipes.shipping import commit, write_card
 
 CARD = Path(__file__).with_name("CARD.md")
 LIMIT_MB = 3.2
@@ -21,7 +21,7 @@ def write_module(module: Modality, out: Path, training: Mapping[str, Any]) -> No
     out.mkdir(parents=True, exist_ok=True)
     part, path = out / f"{module.name}.part", out / f"{module.name}.safetensors"
     part.unlink(missing_ok=True)
-    module.save(part, training, half=True)
+    module.save(part, {**training, "commit": commit()}, half=True)
     size = part.stat().st_size / 1e6
     if size > LIMIT_MB:
         raise SystemExit(f"{part} is {size:.1f} MB, more than {LIMIT_MB}")
@@ -48,6 +48,6 @@ def line_of(path: Path) -> str:
         card["name"], card["features"]["encoder"], f"{path.stat().st_size / 1e6:.1f} MB",
         f"{told.get('before', 0) + told['steps']:,} of {told['batch']}", f"{told['seconds'] / 3600:.2f} h",
         f"{told['loss']:.4f}", f"{told['gap']:.4f}", f"{card['gating']['scale']:g}",
-        f"{card.get('window', {}).get('lowest', 0):g}",
+        f"{card.get('window', {}).get('lowest', 0):g}", told.get("commit", "bc6c37d or before"),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"

@@ -158,6 +158,9 @@ class Rivalry(nn.Module):
     def forward(self, batch: tuple[Tensor, Tensor, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         latents, words, features = batch
         ((unet, connector),) = self.frozen
+        unet.to(latents.device)
+        if isinstance(connector, nn.Module):
+            connector.to(latents.device)
         adapters: dict[str, Any] = dict(self.adapters.items())
         unshown = self.unshown(words)[:, None, None]
         shown = {name: torch.where(unshown, 0.0, value) for name, value in features.items()}

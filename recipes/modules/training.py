@@ -7,10 +7,9 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from intarsia import CardError
 from intarsia.keeping import keep_settings
+from intarsia.train import processes
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def begin(run: Path, **settings: Any) -> None:
     Raises:
         SystemExit: it was begun with other settings, by another number of processes, or at another precision.
     """
-    state = PartialState()
+    state = processes()
     shared = {
         "batch": settings["batch"] * state.num_processes, "processes": state.num_processes,
         "precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no"),

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intarsia.connect import SemanticConnector
-from intarsia.train import Schedule, fit, wear_average
+from intarsia.train import Schedule, fit, processes, wear_average
 from intarsia.train.noising import noised
 from recipes.modules.ways import Ground
 
@@ -99,7 +98,7 @@ def draw(
         around: Entered while some rows are drawn; see `recipes.modules.ways.heard`. It has to tell the UNet's words.
     """
     noise = DDIMScheduler(**NOISE)
-    state, mine = PartialState(cpu=not torch.cuda.is_available()), []
+    state, mine = processes(), []
     for start in range(BATCH * state.process_index, len(words), BATCH * state.num_processes):
         told = words[start : start + BATCH]
         generators = [torch.Generator().manual_seed(seed + start + number) for number in range(len(told))]

@@ -90,6 +90,14 @@ def test_references_and_plans_compose(trained, at, place):
     assert "| half |" in (place / "both/report.md").read_text()
 
 
+def test_a_teacher_beside_sees_the_reference_too(trained, at, place):
+    words = ["run", "a heart", "--steps", "2", "--beside", "emoji", "--reference", "mood=rows/0.png"]
+    code, _, err = at(*words, "--module", "mood.safetensors", "-w", "mood=40", "-o", "beside")
+    assert code == 0, err
+    both = [Image.open(place / f"beside/00-a-heart-{name}.png").tobytes() for name in ("text-only", "with-references")]
+    assert both[0] != both[1]
+
+
 MODULE = ["--module", "mood.safetensors"]
 SHOWN = ["--reference", "mood=rows/0.png"]
 
@@ -144,6 +152,7 @@ def test_everything_that_is_wrong_with_rows_is_told(intarsia, tmp_path):
     [
         (["mood", "--encoder", "crystal"], "there is no encoder 'crystal'"),
         (["my mood", "--encoder", "palette"], "a module cannot be called 'my mood'"),
+        (["type", "--encoder", "palette"], "a module cannot be called 'type'"),
         (["mood", "--encoder", "palette", "--inner", "7"], "8 heads do not divide an inner width of 7"),
         (["mood", "--model", "nowhere"], "there is no model folder 'nowhere'"),
     ],

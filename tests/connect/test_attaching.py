@@ -1,5 +1,6 @@
 """A stack beside all else that people do with a pipeline: plans, ControlNets, image to image, samplers, guidance."""
 
+import copy
 from contextlib import ExitStack
 
 import pytest
@@ -15,6 +16,7 @@ from diffusers import (
 
 from intarsia import FitError, RigError, hosts, rig
 from intarsia.connect import Stack, TextCarrier, attached
+from intarsia.connect.attaching import guides
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
 
@@ -194,6 +196,26 @@ def test_what_attaching_refuses(pipe):
         pipe.image_guidance_scale = 1.5
         with pytest.raises(FitError, match="three predictions"):
             draw(pipe, carrier)
+
+
+def test_a_pipeline_that_keeps_its_guidance_to_itself_is_refused():
+    from diffusers import StableDiffusionXLInstructPix2PixPipeline
+
+    with pytest.raises(FitError, match="does not say whether it guides"):
+        guides(object.__new__(StableDiffusionXLInstructPix2PixPipeline))
+
+
+def test_a_teacher_hears_the_same(connector, pipe):
+    """The very UNet, called beside, answers as it does in the pipeline's place."""
+    stack, twin, heard = stack_of(connector), copy.deepcopy(pipe.unet), []
+    with attached(pipe, stack, also=[twin]) as senses:
+        senses.give(style=seen(1))
+        wanted = draw(pipe, connector)
+        own, pipe.unet = pipe.unet, twin
+        heard.append(draw(pipe, connector))
+        pipe.unet = own
+    assert torch.equal(heard[0], wanted)
+    assert not twin._forward_pre_hooks
 
 
 def test_what_a_stack_costs():

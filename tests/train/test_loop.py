@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from intarsia import CardError
+from intarsia import CardError, FitError
 from intarsia.train import Group, Method, Schedule, fit
 from intarsia.train.optimizers import BESIDE
 
@@ -111,6 +111,20 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         train(tmp_path, other)
     with pytest.raises(CardError, match=r"written for another model \('layers\.\w+\.\w+' differs\)"):
         train(tmp_path, Line(width=3))
+
+
+def test_a_loss_that_is_no_number_ends_it_and_spoils_nothing(tmp_path):
+    class Diverging(Line):
+        def forward(self, batch):
+            return {"loss": super().forward(batch)["loss"] * (torch.inf if self.late else 1.0)}
+
+    objective = Diverging()
+    objective.late = False
+    train(tmp_path, objective, stop_after=0.0)
+    kept, objective.late = weights(tmp_path), True
+    with pytest.raises(FitError, match=r"the loss is nan by step 6; the last checkpoint is kept"):
+        train(tmp_path, objective, save_every=6)
+    assert all(torch.equal(value, kept["live"][name]) for name, value in weights(tmp_path)["live"].items())
 
 
 def test_stopping_early_saves(tmp_path):

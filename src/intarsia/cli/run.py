@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from ..shipped import GUIDANCE
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
+    from torch import nn
 
     from ..lighten.speed import Pace
     from ..plan import Plan
@@ -96,7 +97,7 @@ def run(
     drawing = functools.partial(
         compare, pipe, prompts, steps=steps, guidance=guidance, seed=seed, beside=teacher, say=say
     )
-    with looking(pipe, senses):
+    with looking(pipe, senses, [] if teacher is None else [teacher]):
         if factor is not None:
             plans[speed or ""] = plan_asked_for(pipe, prompts, factor, steps, guidance, say)
         result = drawing(plans, rounds=rounds if plans or backend else 1, backend=backend, others=others)
@@ -128,13 +129,17 @@ def slug(text: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_.+" else "-" for letter in text)
 
 
-def looking(pipe: DiffusionPipeline, senses: Senses | None) -> AbstractContextManager[object]:
-    """The pipeline sees the references of a run, if there are any."""
+def looking(
+    pipe: DiffusionPipeline, senses: Senses | None, also: Sequence[nn.Module]
+) -> AbstractContextManager[object]:
+    """The pipeline sees the references of a run, if there are any, and so do these UNets."""
     if senses is None:
         return nullcontext()
     from ..connect import shown
 
-    return shown(pipe, senses.references, files=senses.files, weights=senses.weights, encoders=senses.encoders)
+    return shown(
+        pipe, senses.references, files=senses.files, weights=senses.weights, encoders=senses.encoders, also=also
+    )
 
 
 def read_factor(text: str) -> float:

@@ -47,12 +47,13 @@ def train_module(
     """
     from ..saving import refuse_existing
     from ..shipped import model_folder
-    from ..train.rows import LISTED, read_rows
+    from ..train.rows import LISTED, PICTURES, read_rows
 
     refuse_existing(out)
     folder = model_folder(model)
     listed = read_rows(rows, "file_name", "reference", "text")
-    read = hashlib.sha256((rows / LISTED).read_bytes()).hexdigest()[:12]
+    files = [rows / LISTED, *sorted({Path(row[column]) for row in listed for column in PICTURES})]
+    read = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:12]
 
     import torch
     from diffusers import DDIMScheduler
@@ -94,10 +95,12 @@ def train_module(
     summary = {**settings, **ended, "examples": len(examples), "seconds": round(done["seconds"])}
     module.save(out, summary, half=True)
     loss, gap = ended["loss"], ended[f"gap_{name}"]
+    several = len(examples.features) > 1
+    nothing = "so the module says nothing of use yet" if several else "for there is only one reference"
     typer.echo(f"{len(examples)} rows, {len(examples.features)} references, {done['seconds']:.0f} s of training")
     typer.echo(
         f"loss with the right references {loss:.4f}, with shuffled ones {loss + gap:.4f}: "
-        + (f"{gap / loss:.1%} worse" if gap > 0.001 * loss else "no worse, so the module says nothing of use yet")
+        + (f"{gap / loss:.1%} worse" if gap > 0.001 * loss else f"no worse, {nothing}")
     )
     typer.echo(f"wrote {out}; {run} holds the training and can be removed")
 

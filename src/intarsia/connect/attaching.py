@@ -6,7 +6,7 @@ is left on the way out is the stock model.
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,7 +73,12 @@ class Attachment:
 
 @contextmanager
 def attached(
-    target: Host | DiffusionPipeline, stack: Stack, *, guided: bool = False, uncond: Uncond = "off"
+    target: Host | DiffusionPipeline,
+    stack: Stack,
+    *,
+    guided: bool = False,
+    uncond: Uncond = "off",
+    also: Sequence[nn.Module] = (),
 ) -> Iterator[Attachment]:
     """Let a stack speak into every call of a UNet inside the block.
 
@@ -83,6 +88,7 @@ def attached(
         guided: Of a host only: whether the first half of the rows of each call is the prediction without words.
         uncond: Whether that half hears references: "off", so that guidance strengthens words and references alike;
             or "same", so that it strengthens words only and references just steer.
+        also: UNets that are called with the same words beside the target's own, such as a teacher.
 
     Raises:
         FitError: the stack's tokens are of another width than the UNet's, or `uncond` is neither.
@@ -98,7 +104,7 @@ def attached(
         raise RigError("this model has a stack already. Put all modules into one Stack and attach it once.")
     pipe = target if isinstance(target, DiffusionPipeline) else None
     attachment = Attachment(stack, lambda: guided if pipe is None else guides(pipe), uncond)
-    nets = [host.module, *(controls_of(pipe) if pipe is not None else [])]
+    nets = [host.module, *(controls_of(pipe) if pipe is not None else []), *also]
     handles = [net.register_forward_pre_hook(attachment.hook, with_kwargs=True) for net in nets]
     ATTACHED.add(host.module)
     try:
@@ -113,8 +119,12 @@ def guides(pipe: DiffusionPipeline) -> bool:
     """Whether the calls of a run that is under way have a half without words.
 
     Raises:
-        FitError: they have three parts.
+        FitError: they have three parts, or the pipeline keeps it to itself.
     """
+    if not hasattr(type(pipe), "do_classifier_free_guidance"):
+        raise FitError(
+            f"{type(pipe).__name__} does not say whether it guides. Attach to hosts.of(pipe.unet), and say guided=."
+        )
     if any(getattr(pipe, name, None) for name in THREE_WAYS):
         raise FitError(f"{type(pipe).__name__} guides with three predictions; a stack can only tell two halves apart.")
     return bool(getattr(pipe, "do_classifier_free_guidance", False))

@@ -100,6 +100,7 @@ class TextCarrier(nn.Module):
             for number, encoder in enumerate(encoders)
             if encoder is not None
             for name, value in encoder.state_dict().items()
+            if "lora_" not in name  # an adapter moves the tokens a little; they mean the same
         }
         if not tensors:
             raise FitError("the pipeline has no text encoder. Make the carrier yourself: TextCarrier(width, space).")
@@ -205,10 +206,21 @@ def fingerprint_of(tensors: Mapping[str, Tensor], **facts: Any) -> str:
     """A short name for weights: of which shapes they are, and the sign of every number in them.
 
     Signs outlast a change of precision, so that the same weights in half precision have the same name; training
-    changes them within a step.
+    changes them within a step. What tensors are called does not count, for libraries rename them.
+
+    Raises:
+        FitError: a weight is not in memory, as where a model is offloaded part by part.
     """
-    found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name, value in sorted(tensors.items()):
-        found.update(f"{name} {tuple(value.shape)}".encode())
-        found.update(torch.signbit(value.detach()).cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
+    if absent := next((name for name, value in tensors.items() if value.is_meta), None):
+        raise FitError(f"the weight {absent!r} is not in memory: make the connector before offloading its model.")
+    parts = sorted(
+        hashlib.sha256(str(tuple(value.shape)).encode() + signs_of(value)).hexdigest()
+        for value in tensors.values()
+        if value.is_floating_point()
+    )
+    return hashlib.sha256(json.dumps([facts, parts], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def signs_of(values: Tensor) -> bytes:
+    """A byte for each number: whether it is below zero."""
+    return torch.signbit(values.detach()).cpu().contiguous().numpy().tobytes()

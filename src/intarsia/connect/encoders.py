@@ -11,11 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import CardError, RigError
+from ..pictures import on_white, see_through
+from .connector import fingerprint_of
 from .modality import Features
 
 WAVES = (1, 2, 4)  # half turns over the range of a colour, so that a linear layer can tell near colours apart
@@ -66,8 +68,8 @@ class Silhouette:
     as IP-Adapter makes several tokens of one embedding. Tokens of the mask's parts would say the same, but a module
     would first have to learn where to look.
 
-    The thing is what is opaque, in a picture with transparency; otherwise what differs from the median colour of the
-    picture's rim.
+    The thing is what is opaque, in a picture that is transparent anywhere; otherwise what differs from the median
+    colour of the picture's rim. Pictures are cropped to squares, as those that are learnt from.
 
     Args:
         side: Cells of the mask in a row and in a column.
@@ -80,13 +82,13 @@ class Silhouette:
         self.features = Features(views * side * side, f"silhouette/{side}/{views}")
 
     def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
-        masks = torch.stack([torch.from_numpy(self.mask(picture)) for picture in pictures])[:, None].float()
-        cells = 2 * F.adaptive_avg_pool2d(masks, self.side).flatten(1) - 1
+        masks = [torch.from_numpy(self.mask(square(picture)))[None].float() for picture in pictures]
+        cells = 2 * torch.stack([F.adaptive_avg_pool2d(mask, self.side).flatten() for mask in masks]) - 1
         return torch.einsum("pc,tv->ptvc", cells, torch.eye(self.views)).flatten(2)
 
     def mask(self, picture: Image.Image) -> np.ndarray:
         """Where the thing is: (height, width) of 0 and 1."""
-        if picture.has_transparency_data:
+        if see_through(picture):
             return (np.asarray(picture.convert("RGBA"))[..., 3] > 127).astype(np.float32)
         pixels = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
         rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
@@ -176,7 +178,8 @@ class FolderFeatures:
             ) from error
         self.model: nn.Module = getattr(whole, "vision_model", whole).eval().requires_grad_(False)
         config: Any = self.model.config
-        self.features = Features(config.hidden_size, f"{config.model_type}/{Path(folder).name}")
+        known_by = fingerprint_of(self.model.state_dict())  # a folder may have any name
+        self.features = Features(config.hidden_size, f"{config.model_type}/{known_by}")
 
     @torch.no_grad()
     def __call__(self, pictures: Sequence[Image.Image]) -> Tensor:
@@ -210,12 +213,9 @@ def lite_pixels(pictures: Sequence[Image.Image], side: int) -> Tensor:
     return (torch.stack([pixels_of(picture, side) for picture in pictures]) * 255 - 127) / 128
 
 
-def on_white(picture: Image.Image) -> Image.Image:
-    """A picture without transparency, as it looks on paper."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    seen = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+def square(picture: Image.Image) -> Image.Image:
+    """The middle of a picture."""
+    return ImageOps.fit(picture, (min(picture.size),) * 2)
 
 
 def pixels_of(picture: Image.Image, side: int) -> Tensor:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..hosts.lessons import Lessons, encoded_by, lessons_of
+from ..pictures import opened
 from .encoders import Encoder
 
 LESSONS, REFERENCES = "lessons.safetensors", "references.safetensors"
@@ -78,7 +78,7 @@ def examples_of(
     files = sorted({row["reference"] for row in rows})
     features = []
     for start in range(0, len(files), batch):
-        part = [Image.open(file) for file in files[start : start + batch]]
+        part = [opened(file) for file in files[start : start + batch]]
         features.append(encoder(part).half())
         tell(len(part))
     pictures = [Path(row["file_name"]) for row in rows]

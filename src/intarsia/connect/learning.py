@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from ..errors import FitError, HostNotFrozen
@@ -135,9 +136,10 @@ def mean_losses(
         batch_at: As for `train.fit`.
     """
     found: list[dict[str, Tensor]] = []
+    device = next(objective.parameters()).device
     for draw in range(draws):
         seed_everything(seed, draw)
-        found.append(objective(batch_at(draw)))
+        found.append(objective(send_to_device(batch_at(draw), device)))
     return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}
 
 

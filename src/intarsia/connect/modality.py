@@ -61,8 +61,11 @@ class Modality(nn.Module):
         window: Window = Window(),
     ) -> None:
         super().__init__()
-        if not name.isidentifier():
-            raise FitError(f"a module cannot be called {name!r}; name it with letters, digits and underscores.")
+        if not name.isidentifier() or hasattr(nn.ModuleDict, name) or hasattr(nn.ModuleDict(), name):
+            raise FitError(
+                f"a module cannot be called {name!r}; name it with letters, digits and underscores, and not as torch's "
+                "own attributes are."
+            )
         self.name, self.features, self.gating, self.window = name, features, gating, window
         self.form: Form = connector.form
         self.ground: str = connector.fingerprint

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from diffusers import DiffusionPipeline
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from torch import nn
 
 from ..errors import CardError, FitError
+from ..pictures import opened
 from ..shipped import module_file
 from .attaching import Attachment, attached
 from .connector import Connector, TextCarrier
@@ -46,11 +48,25 @@ def load_modules(
         found[module.name] = module
     for name in names:
         if name not in found:
-            file = module_file(Path(pipe.name_or_path), name)
+            file = module_file(folder_of(pipe), name)
             found[name] = Modality.load(file, connector)
             if found[name].name != name:
                 raise CardError(f"{file}: holds a module called {found[name].name!r}; rename the file, or name that.")
     return found
+
+
+def folder_of(pipe: DiffusionPipeline) -> Path:
+    """Where a pipeline's model lies; one that was made of another's components asks its UNet.
+
+    Raises:
+        CardError: neither knows.
+    """
+    if pipe.name_or_path:
+        return Path(pipe.name_or_path)
+    part = pipe.unet.config.get("_name_or_path")
+    if not part:
+        raise CardError("the pipeline does not know its folder, where its modules lie; name the files of modules.")
+    return Path(part).parent
 
 
 @contextmanager
@@ -63,6 +79,7 @@ def shown(
     encoders: Mapping[str, str | Encoder] | None = None,
     connector: Connector | None = None,
     uncond: Uncond = "off",
+    also: Sequence[nn.Module] = (),
 ) -> Iterator[Attachment]:
     """Let a pipeline see references inside the block; afterwards it is what it was.
 
@@ -74,7 +91,7 @@ def shown(
         weights: By module, 1 where nothing is said.
         encoders: By module, an encoder of your own or the folder of a vision model, for modules that look through one.
         connector: As in `load_modules`.
-        uncond: See `attached`.
+        uncond, also: See `attached`.
 
     Raises:
         CardError: a module is not there or is for another model, or a picture cannot be read.
@@ -94,26 +111,8 @@ def shown(
         asked = (encoders or {}).get(name)
         encoder = encoder_for(name, modules[name].features, asked) if asked is None or isinstance(asked, str) else asked
         pictures: Sequence[Picture] = [given] if isinstance(given, (str, Path, Image.Image)) else given
-        seen[name] = encoder([opened(one) for one in pictures])
-    stack = Stack(connector, modules.values(), weights)
-    with attached(pipe, stack, uncond=uncond) as senses:
+        seen[name] = encoder([one if isinstance(one, Image.Image) else opened(one) for one in pictures])
+    stack = Stack(connector, modules.values(), weights).to(pipe._execution_device)
+    with attached(pipe, stack, uncond=uncond, also=also) as senses:
         senses.give(**seen)
         yield senses
-
-
-def opened(picture: Picture) -> Image.Image:
-    """A picture, read if it is a file.
-
-    Raises:
-        CardError: it cannot be.
-    """
-    if isinstance(picture, Image.Image):
-        return picture
-    try:
-        with Image.open(picture) as found:
-            found.load()
-            return found
-    except UnidentifiedImageError as error:
-        raise CardError(f"{picture}: not a picture that can be read; name a PNG, JPEG, GIF or WebP.") from error
-    except OSError as error:
-        raise CardError(f"{picture}: cannot be read as a picture ({error.strerror or error}).") from error

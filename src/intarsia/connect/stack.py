@@ -57,7 +57,7 @@ class Stack(nn.Module):
     """A connector and the modules that are plugged into it.
 
     It works in the precision and on the device of its own weights, single precision unless somebody changes it, and
-    answers in those of the words.
+    answers in those of the words. Modules are brought to those of a connector that has weights.
 
     Args:
         modules: In any order.
@@ -86,6 +86,8 @@ class Stack(nn.Module):
         given = {name: Weight.of(value) for name, value in (weights or {}).items()}
         self.connector = connector
         self.senses: Any = nn.ModuleDict({module.name: module for module in sorted(modules, key=lambda one: one.name)})
+        if (weight := next(iter(getattr(connector, "parameters", lambda: ())()), None)) is not None:
+            self.senses.to(weight)
         self.refuse_strangers(given)
         self.weights = {name: given.get(name, Weight()) for name in self.senses}
         for name, weight in self.weights.items():

@@ -52,6 +52,10 @@ class Weight:
             return given
         return cls(tuple(given) if isinstance(given, Sequence) else float(given))
 
+    def __post_init__(self) -> None:
+        if isinstance(self.value, Sequence):
+            object.__setattr__(self, "value", tuple(self.value))
+
     def at(self, block: int) -> float:
         """What it is in one block."""
         return self.value[block] if isinstance(self.value, tuple) else self.value

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..pictures import on_white, opened
 from ..rig.listening import overheard
 from .pipelines import final_latents
 
@@ -161,12 +162,12 @@ def drawn_by(
 
 
 def encoded_by(pipe: DiffusionPipeline, files: Sequence[Path]) -> Callable[[Sequence[int]], Tensor]:
-    """For `lessons_of`: the latents of pictures, cropped to squares of the size that the model draws."""
+    """For `lessons_of`: the latents of pictures on white, cropped to squares of the size that the model draws."""
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
 
     @torch.no_grad()
     def latents_of(numbers: Sequence[int]) -> Tensor:
-        shown = [ImageOps.fit(Image.open(files[number]).convert("RGB"), (side, side)) for number in numbers]
+        shown = [ImageOps.fit(on_white(opened(files[number])), (side, side)) for number in numbers]
         pixels = pipe.image_processor.preprocess(shown).to(pipe.device, pipe.vae.dtype)
         latents = pipe.vae.encode(pixels).latent_dist.mean
         return (latents - (pipe.vae.config.get("shift_factor") or 0.0)) * pipe.vae.config.scaling_factor

@@ -5,6 +5,7 @@ batch and returns named losses, the one called `loss` being minimised. Whatever 
 the objective and in the batches, so there are no callbacks and no trainer classes.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from accelerate.utils import send_to_device
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from ..errors import FitError
 from .checkpoint import Checkpoint
 from .ema import Average
 from .log import Log
@@ -97,6 +99,7 @@ def fit(
 
     Errors:
         CardError: the checkpoint in `out` was written for another objective.
+        FitError: the loss is no number any more; nothing of that is saved.
     """
     processes()  # before accelerate guesses
     accelerator = Accelerator()
@@ -148,6 +151,11 @@ def fit(
             if done % log_every == 0 or ended:
                 last = {name: float(value) / summed for name, value in sums.items()}
                 sums, summed = {}, 0
+                if not math.isfinite(last["loss"]):
+                    raise FitError(
+                        f"{out.name}: the loss is {last['loss']} by step {done}; the last checkpoint is kept. Begin "
+                        "anew with a lower rate."
+                    )
                 log.write(step=done, seconds=round(seconds, 1), rate=schedule.rate(step), **last)
                 progress.update(task, completed=done, said=f"loss {last['loss']:.4f}")
             if accelerator.is_main_process and (done % save_every == 0 or ended):

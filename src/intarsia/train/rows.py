@@ -6,9 +6,8 @@ It is the convention of `imagefolder` in Hugging Face's `datasets`, with columns
 import json
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
 from ..errors import CardError
+from ..pictures import opened
 
 LISTED = "metadata.jsonl"
 EXAMPLES = {"file_name": "fox.png", "text": "a fox in the snow", "reference": "painting.png"}
@@ -61,8 +60,7 @@ def fault_of(path: Path) -> str | None:
     if not path.is_file():
         return f"there is no {path.name!r} in {path.parent}"
     try:
-        with Image.open(path) as picture:
-            picture.verify()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        opened(path)
+    except CardError:
         return f"{path} is not a picture that can be read"
     return None
