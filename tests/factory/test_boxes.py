@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from intarsia import FitError
 from intarsia.factory.boxes import Cells, Found, Things, answering, as_logits, fitting, found, losses, padded, sure_of
 from intarsia.hosts.detector import BOX, Detector
 
@@ -41,6 +42,20 @@ def test_cells_are_those_of_the_detector(cells):
     assert answers.shape == (2, len(cells.centres), BOX + 5)
     reach = F.softplus(torch.ones(())) * cells.stride[:, None]  # as boxes begin
     assert torch.allclose(answers[1, :, :BOX], torch.cat([cells.centres - reach, cells.centres + reach], 1))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "levels", "said"),
+    [
+        ("test_efficientnet", (3, 7), r"no features at levels \(3, 7\)"),
+        ("test_convnext", (2, 3, 4), r"no features at levels \(2, 3, 4\)"),
+        ("test_vit", (-3, -2, -1), r"cells of \[16, 16, 16\] pixels"),
+        ("test_resnet", (4, 3), "must be larger than"),
+    ],
+)
+def test_levels_that_are_none_are_refused(backbone, levels, said):
+    with pytest.raises(FitError, match=said):
+        Detector(backbone, num_classes=5, levels=levels)
 
 
 def test_every_thing_has_cells_that_answer_for_it_and_lie_within_it(cells):

@@ -1,9 +1,14 @@
 """`intarsia meter` and `intarsia fulfil`, as a person would use and misuse them."""
 
+import importlib
 import json
+import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from intarsia.cli import main, measuring
 from intarsia.factory import WallClock
 
 from .conftest import CLOCK, call
@@ -31,6 +36,43 @@ def test_measured_and_fulfilled(folder, tmp_path, monkeypatch):
     assert code != 0
     assert "s and not 0.001" in refusal
     assert not (tmp_path / "none").exists()
+
+
+def test_what_is_not_installed_is_told_with_the_command_that_brings_it(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    words = ["fulfil", folder, "--task", "all", "--macs", "3M", "-o", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", ["intarsia", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "timm is not installed, and this needs it: pip install 'intarsia[factory]'\n"
+    monkeypatch.setattr(main, "app", lambda: importlib.import_module("intarsia.nowhere"))
+    with pytest.raises(ModuleNotFoundError):
+        main.main()
+    listed = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for package, extra in main.EXTRAS.items():
+        assert any(line.startswith(package.replace("_", "-")) for line in listed["optional-dependencies"][extra])
+
+
+def test_this_machine_is_measured_once_and_again_if_what_was_kept_is_damaged(
+    kit, device, tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    def measured(kit, subnets):
+        asked.append(subnets)
+        (kept,) = tmp_path.rglob("*.yaml") if len(asked) > 1 else [None]
+        assert kept is None or kept.read_text() == "damaged"  # there already, as if another had written it meanwhile
+        return device
+
+    monkeypatch.setenv("INTARSIA_CACHE", str(tmp_path))
+    monkeypatch.setattr(measuring, "measured", measured)
+    assert [measuring.this_machine(kit) for _ in range(2)] == [device, device]
+    assert asked == [60]
+    assert "rank correlation" in capsys.readouterr().err
+    next(tmp_path.rglob("*.yaml")).write_text("damaged")
+    assert [measuring.this_machine(kit) for _ in range(2)] == [device, device]
+    assert asked == [60, 60]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from intarsia import CardError
-from intarsia.factory.coco import MOST_TOLD, fitted, read_coco
+from intarsia.factory.coco import MOST_TOLD, letterboxed, read_coco
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_what_is_read_is_what_was_written(folder):
 
 def test_a_picture_is_fitted_with_its_boxes(folder):
     found = read_coco(written(*folder))
-    picture, things = fitted(found.pictures[0], (3, 80, 80))
+    picture, things = letterboxed(found.pictures[0], (3, 80, 80))
     assert picture.shape == (3, 80, 80)
     assert torch.allclose(things.boxes[0], torch.tensor([10.0, 5, 30, 35]) * 80 / 60, atol=0.3)
     assert picture[:, 0, 0].tolist() == [0, 0, 0]
@@ -80,11 +80,27 @@ def broken(content, kind, place, **changes):
         ("images", 1, {"file_name": "annotations.json"}, "is not a picture that can be read"),
         ("images", 1, {"width": 33}, "1.png is 32x64 and not 33x64"),
         ("categories", 0, {"name": ""}, "categories 3: name: "),
+        (
+            "annotations",
+            0,
+            {"bbox": [float("nan"), 5, 20, 30]},
+            "annotations 1: bbox.0: input should be a finite number",
+        ),
+        (
+            "annotations",
+            0,
+            {"bbox": [10, 5, float("inf"), 30]},
+            "annotations 1: bbox.2: input should be a finite number",
+        ),
+        ("categories", 0, {"name": "Red"}, "annotations 1: 'red' is 'Red' elsewhere"),
+        ("categories", 0, {"name": "Potion"}, "categories 5: 'potion' is 'Potion' elsewhere"),
+        ("images", 1, {"file_name": "cut.png"}, "cut.png is not a picture that can be read"),
     ],
 )
 def test_a_fault_is_told_with_file_and_id(folder, kind, place, changes, said):
     where, content = folder
     broken(content, kind, place, **changes)
+    (where / "cut.png").write_bytes((where / "1.png").read_bytes()[:60])
     with pytest.raises(CardError, match="annotations") as caught:
         read_coco(written(where, content))
     assert said in str(caught.value)

@@ -9,6 +9,7 @@ from itertools import count
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from intarsia import CardError, FitError, Keep, OutputExists, OverBudget, RigError, factory, rig
@@ -18,6 +19,7 @@ from intarsia.factory.fitting import fit_line, score_of
 from intarsia.factory.fulfil import MEASUREMENTS
 from intarsia.graphs.backends import BACKENDS
 from intarsia.hosts import timm_supernet
+from intarsia.hosts.timm_supernet import TimmSupernet
 
 from .conftest import CLOCK, detector_kit, kit_of
 
@@ -45,6 +47,13 @@ def test_a_noisy_machine_is_fitted_within_its_noise():
     assert told.error_95 < 0.05
     alone = dataclasses.replace(line, each_share=(0.0,) * 12)
     assert score_of(alone.predict(macs[1::2], shares[1::2]), measured[1::2]).error_95 > told.error_95
+
+
+@pytest.mark.parametrize(("predicted", "wanted"), [([1, 1, 2, 3], 0.949), ([3, 3, 2, 1], -0.949), ([2, 2, 2, 2], 0.0)])
+def test_equal_predictions_share_their_rank(predicted, wanted):
+    told = score_of(np.array(predicted, float), np.array([1.0, 2, 3, 4]))
+    assert told.spearman == pytest.approx(wanted, abs=1e-3)
+    assert score_of(np.array([1.0, 2, 3, 4]), np.array(predicted, float)).spearman == pytest.approx(told.spearman)
 
 
 BOTH = ["kit", pytest.param("thing_kit", marks=pytest.mark.slow)]
@@ -122,13 +131,14 @@ def test_a_tighter_budget_is_never_larger(fine, times, more):
 
 
 class Jumpy(MacsClock):
-    """Wrong by up to 3 %, otherwise each time. Knows the parameters of all models that it timed."""
+    """Wrong by up to 3 %, otherwise each time. Knows the parameters of all models that it timed, on noise."""
 
     def __init__(self, seed):
         super().__init__()
         self.__dict__.update(draws=np.random.default_rng(seed), timed=[])
 
     def seconds(self, model, inputs):
+        assert inputs.unique().numel() > 3000, "the picture that devices are measured on"
         self.timed.append(sum(value.numel() for value in model.parameters()))
         return super().seconds(model, inputs) * self.draws.uniform(0.97, 1.03)
 
@@ -261,9 +271,29 @@ def test_what_a_runtime_cannot_do_is_told_in_a_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_detector_on_a_resnet(tmp_path):
+def test_what_timm_builds_otherwise_is_neither_kept_nor_shipped(kit, tmp_path):
+    for odd in ({"act_layer": "silu"}, {"channels": (32, 48, 48, 128)}):
+        module = timm.create_model("test_resnet", num_classes=6, **odd)
+        host = TimmSupernet(module, kit.host.size, architecture="test_resnet", arguments=kit.host.arguments)
+        units = len(factory.Grounds.of(host.outline, host.answers).site_of)
+        other = dataclasses.replace(kit, host=host, assembler=factory.Assembler(6, units), lowest=0.9)
+        done = fulfilled(other, "red, blue", Budget(macs=1e12))
+        refused = pytest.raises(FitError, match=r"timm\.create_model\('test_resnet'.* builds another model")
+        module.train().layer1.eval()
+        with refused:
+            factory.save_kit(other, tmp_path / "out")
+        assert module.training
+        assert not module.layer1.training
+        with refused:
+            factory.ship(Order(kit.space.read("red, blue"), Budget(macs=1e12)), done, other, tmp_path / "out")
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext"])
+def test_a_detector_on_other_backbones(backbone, tmp_path):
     torch.manual_seed(0)
-    kit = detector_kit("test_resnet")
+    kit = detector_kit(backbone)
+    assert kit.host.module.strides == (8, 16, 32)
     assert {path.split(".")[0] for path in kit.grounds.sites} == {"backbone", "neck", "head"}
     order = Order(kit.space.read("red bar"), Budget(macs=0.8 * kit.host.outline.macs))
     done = factory.fulfil(order, kit)
@@ -326,3 +356,7 @@ def test_batch_norms_are_refreshed_from_pictures(kit):
     assert torch.allclose(first, fresh.conv1[0](pictures).mean((0, 2, 3)), atol=1e-5)
     assert not torch.allclose(stale.conv1[1].running_mean, first, atol=1e-2)
     assert not fresh.training
+    for few in (pictures[:0], pictures[:1]):
+        with pytest.raises(FitError, match="two or more"):
+            factory.refreshed(fresh, few)
+    assert torch.equal(fresh.conv1[1].running_mean, first)

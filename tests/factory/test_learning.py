@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from intarsia import FitError, Unfinished, factory, rig
+from intarsia import CardError, FitError, Unfinished, factory, rig
+from intarsia.factory import course
 from intarsia.factory.audit import WAYS, audit, overlap
 from intarsia.factory.cuts import by_site, masks_of, straight_through, strata, trained_masks
 from intarsia.train import Schedule, fit
@@ -112,22 +113,64 @@ def own_mark(kit, task, pictures, answers, share):
     return float((torch.tensor(task.answers)[said] == answers[asked]).float().mean())
 
 
+def learned(out, stop_after=None, kit=None, built=(), **told):
+    kit = kit or kit_of(**dict(built))
+    lessons = factory.Lessons(lambda _: coloured(4), lambda draw: asked(draw, each=1))
+    told = {"lowest": kit.lowest, "concepts": 2, "customising": 2, **told}
+    with torch.enable_grad():
+        return factory.learned(kit.host, kit.space, lessons, out, stop_after=stop_after, **told)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """The folder of a finished run."""
+    learned(out := tmp_path_factory.mktemp("begun"))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("stage", "changed"),
+    [
+        *(("concepts", changed) for changed in ({"lowest": 0.8}, {"rate": 1e-3}, {"seed": 1}, {"concepts": 3})),
+        *(("customising", changed) for changed in ({"highest": 0.9}, {"begins": 0.9}, {"customising": 3})),
+        ("concepts", {"built": {"drop_rate": 0.1}}),
+    ],
+)
+def test_another_run_is_not_taken_for_this_one(begun, stage, changed):
+    with pytest.raises(CardError, match=f"{stage} was begun with other settings: "):
+        learned(begun, **changed)
+
+
+def test_a_run_begins_alike_and_ends_where_pictures_are(tmp_path, monkeypatch):
+    places, anew = [], course.statistics_anew
+    monkeypatch.setattr(factory.Customising, "to", lambda self, to: places.append(to) or self)
+    monkeypatch.setattr(course, "statistics_anew", lambda model: places.append("anew") or anew(model))
+    kits = []
+    for number in range(2):
+        kit = kit_of()
+        torch.manual_seed(number)
+        kits.append(learned(tmp_path / str(number), kit=kit))
+    assert places[-2:] == ["cpu", "anew"], "whatever it was moved to before"
+    pairs = zip(*(kit.assembler.state_dict().values() for kit in kits), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_gates_go_where_what_they_shut_is():
+    host = kit_of().host
+    host.module.to("meta")
+    masks = {path: torch.ones(host.outline.by_path[path].units) for path in host.gates}
+    with rig.gated(host, masks):
+        assert host.module(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 6)
+
+
 @pytest.mark.parametrize("stage", ["concepts", "customising"])
 def test_a_stage_that_was_stopped_is_gone_on_with_before_the_next_begins(tmp_path, stage):
     steps = {"concepts": 2, "customising": 2, stage: 21}
 
-    def learned(stop_after=None):
-        kit = kit_of()
-        lessons = factory.Lessons(lambda _: coloured(4), lambda draw: asked(draw, each=1))
-        with torch.enable_grad():
-            return factory.learned(
-                kit.host, kit.space, lessons, tmp_path, lowest=kit.lowest, **steps, stop_after=stop_after
-            )
-
     with pytest.raises(Unfinished, match=rf"{stage}: stopped after 20 of 21 steps\. Call it again"):
-        learned(stop_after=0)
+        learned(tmp_path, stop_after=0, **steps)
     assert (tmp_path / "customising").exists() == (stage == "customising")
-    kit = learned()
+    kit = learned(tmp_path, **steps)
     assert kit.card["steps"] == list(steps.values())
     assert kit.card["seconds"] > 0
     assert all(parameter.is_contiguous() for parameter in kit.host.module.parameters())  # whatever is faster to train

@@ -1,6 +1,9 @@
 """A kit for things: from annotated pictures to a detector that finds what it is asked for."""
 
 import json
+import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +12,12 @@ from PIL import Image
 
 from intarsia import FitError, factory, rig
 from intarsia.factory import Budget, Order, Space
-from intarsia.factory.boxes import BOX
+from intarsia.factory.boxes import BOX, Things, fitting
 from intarsia.factory.coco import read_coco
 from intarsia.factory.cuts import by_site, masks_of
 from intarsia.factory.detecting import detect
 from intarsia.factory.exams import own_answers
+from intarsia.factory.task import groups_mask
 from intarsia.factory.thing_lessons import space_of, thing_lessons
 from intarsia.graphs.backends import BACKENDS
 from intarsia.hosts import timm_supernet
@@ -24,6 +28,7 @@ SIZE = (3, 64, 64)
 COLOURS = {"red": (220, 30, 30), "blue": (30, 60, 220)}
 MEAN = STD = (0.5,) * 3
 LOWEST = 0.55
+GROUPS = groups_mask([[0, 1], [2, 3]], 4)  # squares and bars, blue and red
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +98,10 @@ def test_words_become_things():
         space.read("red sward")
     with pytest.raises(FitError, match="name what it must be"):
         space.read("any colour")
+    with pytest.raises(FitError, match="Red, red do not"):
+        Space(("Red", "blue", "red"))
+    with pytest.raises(FitError, match="'warm' stands for 'green', which is no name"):
+        Space(("red", "blue"), {"warm": ("red", "green")})
     with pytest.raises(FitError, match="put each into one group"):
         Space(("red", "blue"), groups=(("red",),), things=True)
 
@@ -122,12 +131,12 @@ def test_every_batch_asks_for_what_is_there(things):
     read = read_coco(things / "annotations.json")
     torch.manual_seed(0)
     made = thing_lessons(read, SIZE, mean=MEAN, std=STD, batch=12, tasks=3)
-    met = 0
+    met, kinds = 0, set()
     for draw in range(20):
         pictures, boxes, names, tasks = made.tasks(draw)
         assert pictures.shape == (12, *SIZE)
-        asked = tasks.repeat_interleave(4, 0)[:, None]
-        fits = ((names * asked).sum(2) == asked.sum(2)) & (boxes[..., 2] > boxes[..., 0])
+        asked = (tasks[:, None] * GROUPS).repeat_interleave(4, 0)
+        fits = (fitting(names, asked) > 0) & (boxes[..., 2] > boxes[..., 0])
         met += int(fits.any(1).sum())
         assert boxes.min() >= 0
         assert boxes.max() <= 64
@@ -137,6 +146,32 @@ def test_every_batch_asks_for_what_is_there(things):
             said = "red" if names[row, column, read.names.index("red")] else "blue"
             assert torch.allclose(seen, torch.tensor(COLOURS[said]) / 127.5 - 1, atol=0.02)
     assert met > 0.75 * 240
+    for draw in range(20, 100):
+        kinds |= {tuple(code.int().tolist()) for code in (made.tasks(draw)[3][:, None] * GROUPS).sum(2)}
+    assert kinds == {(1, 0), (1, 1), (0, 1), (1, 2), (2, 0)}, "classes and colours that are asked for at once"
+
+
+@pytest.mark.alone
+def test_lessons_for_thousands_of_pictures_are_at_hand(monkeypatch):
+    many = [Things(torch.tensor([[0.0, 0, 8, 8]] * 3), torch.eye(4)[[0, 1, 1]] + torch.eye(4)[[2, 2, 3]])] * 5000
+    home = sys.modules["intarsia.factory.thing_lessons"]  # a function goes by the same name
+    monkeypatch.setattr(home, "letterboxed", lambda one, _size: (torch.zeros(3, 8, 8).byte(), one))
+    read = SimpleNamespace(pictures=many, classes=("square", "bar"), attributes=("red", "blue"),
+                           names=("square", "bar", "red", "blue"))  # fmt: skip
+    made = thing_lessons(read, (3, 8, 8), mean=MEAN, std=STD, batch=12, tasks=12)
+    began = time.perf_counter()
+    for draw in range(5):
+        made.tasks(draw)
+    assert time.perf_counter() - began < 1  # a scan of all pictures for each task takes longer
+
+
+def test_things_learn_without_what_is_for_answers(things, tmp_path):
+    read = read_coco(things / "annotations.json")
+    for told in ({"begins": 0.9}, {"probe": torch.nn.Identity()}):
+        with pytest.raises(FitError, match="leave out 'probe' and 'begins'"):
+            factory.learned(
+                supernet(4), space_of(read), None, tmp_path, lowest=LOWEST, concepts=1, customising=1, **told
+            )
 
 
 def test_full_marks_for_the_truth_alone():

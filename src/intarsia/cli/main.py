@@ -46,6 +46,10 @@ app = typer.Typer(
     "cost, [bold]run[/bold] makes pictures under them.",
 )
 planning_models.add_to(planning.app)
+EXTRAS = {  # of which extra of ours a package is
+    "timm": "factory", "torchvision": "factory", "torchmetrics": "factory", "faster_coco_eval": "factory",
+    "onnx": "export", "onnxruntime": "export", "onnxscript": "export", "openvino": "export", "executorch": "phones",
+}  # fmt: skip
 PLANS, LESS, SENSES, TASKS = "Plans and models", "A smaller model", "New senses", "A small model for each task"
 VERBS: list[tuple[str | None, str, Callable[..., None]]] = [
     (None, "run", run.run),
@@ -77,7 +81,10 @@ def root(version: bool = typer.Option(False, "--version", help="Say the version 
 
 
 def main() -> None:
-    """Run the command; refusals are told on stderr, one line a problem, with exit code 1, or 3 if over budget."""
+    """Run the command; refusals are told on stderr, one line a problem, with exit code 1, or 3 if over budget.
+
+    A package of an extra that is not installed is a refusal too; any other module that is not found is our mistake.
+    """
     try:
         app()
     except IntarsiaError as error:
@@ -85,6 +92,14 @@ def main() -> None:
         for problem in problems:
             Console(stderr=True, soft_wrap=True).print(problem, style="red", markup=False, highlight=False)
         sys.exit(3 if isinstance(error, OverBudget) else 1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if (extra := EXTRAS.get(package)) is None:
+            raise
+        Console(stderr=True, soft_wrap=True).print(
+            f"{package} is not installed, and this needs it: pip install 'intarsia[{extra}]'", style="red", markup=False
+        )
+        sys.exit(1)
     except OSError as error:
         Console(stderr=True, soft_wrap=True).print(
             f"{error.filename}: {error.strerror}" if error.strerror else str(error), style="red", markup=False

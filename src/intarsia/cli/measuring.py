@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import typer
 
-from ..factory import Device, Kit, RuntimeClock, WallClock, export_subnets, load_device, meter_device, save_device
+from ..errors import CardError
+from ..factory import Device, Kit, RuntimeClock, WallClock, export_subnets, load_device, meter_device
+from ..factory.device import text_of
 from ..factory.runtimes import TORCH
-from ..saving import cache_folder
+from ..saving import cache_folder, replace_text
 
 
 def measured(kit: Kit, subnets: int, threads: int | None = None, runtime: str = TORCH) -> Device:
@@ -36,13 +39,24 @@ def exported(kit: Kit, subnets: int, out: Path) -> None:
         export_subnets(kit.host, out, subnets=subnets, tell=lambda done: progress.update(task, completed=done))
 
 
+def tell_scores(device: Device, err: bool = False) -> None:
+    """How well a device's predictions did."""
+    for name, score in device.scores.items():
+        typer.echo(
+            f"{name}: rank correlation {score.spearman:.3f}, 95% within {score.error_95:.1%}, {score.within_10:.0%} "
+            f"within 10%, on {device.held_out} models that the fit has not seen",
+            err=err,
+        )
+
+
 def this_machine(kit: Kit) -> Device:
     """The device of this machine: kept from an earlier order, or measured now and kept."""
     named = json.dumps([kit.host.outline.shape_hash, kit.host.size, dict(WallClock().machine)])
     path = cache_folder() / "devices" / f"{hashlib.sha256(named.encode()).hexdigest()[:16]}.yaml"
-    if path.exists():
+    with suppress(CardError, FileNotFoundError):  # what cannot be read is measured anew
         return load_device(path)
     typer.echo("measuring this machine once; it takes a minute or two", err=True)
     found = measured(kit, 60)
-    save_device(found, path)
+    tell_scores(found, err=True)
+    replace_text(path, text_of(found))  # which another order may have done meanwhile
     return found

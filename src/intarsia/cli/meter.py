@@ -40,7 +40,7 @@ def meter(
     from .. import factory
     from ..rig.machine import processors
     from ..shipped import kit_folder
-    from .measuring import exported, measured
+    from .measuring import exported, measured, tell_scores
 
     if threads is not None and threads > processors():
         raise typer.BadParameter(f"--threads {threads}: this machine has {processors()} processors.")
@@ -52,9 +52,5 @@ def meter(
     assert device is not None
     made = measured(found, subnets, threads, runtime) if times is None else factory.read_times(times, found.host)
     factory.save_device(made, device)
-    for name, score in made.scores.items():
-        typer.echo(
-            f"{name}: rank correlation {score.spearman:.3f}, 95% within {score.error_95:.1%}, {score.within_10:.0%} "
-            f"within 10%, on {made.held_out} models that the fit has not seen"
-        )
+    tell_scores(made)
     typer.echo(f"wrote {device}")

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torchvision.ops import batched_nms, generalized_box_iou_loss, sigmoid_focal_loss
 
-from ..hosts.detector import BOX, cells_of
+from ..hosts.detector import BOX, centres_of
 
 NEAR = 1.5  # cells: how far from a thing's middle a cell may answer for it
 FAR = -1e4  # of names that are not asked for, before the largest is taken
@@ -54,7 +54,7 @@ class Cells:
         """For pictures of (channels, height, width)."""
         centres, stride, least, most = [], [], [], []
         for place, step in enumerate(strides):
-            here = cells_of(-(-size[1] // step), -(-size[2] // step), step).flatten(1).T
+            here = centres_of(-(-size[1] // step), -(-size[2] // step), step).flatten(1).T
             last = place == len(strides) - 1
             centres.append(here)
             stride.append(torch.full((len(here),), float(step)))

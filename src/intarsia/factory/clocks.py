@@ -19,6 +19,7 @@ from ..rig.machine import machine, processors, with_threads
 from .runtimes import TIMED, TORCH, backend_of, convert, file_of
 
 Machine = Mapping[str, str | int]
+FEWEST = 5  # timed calls of even the slowest model
 
 
 class Clock(Protocol):
@@ -42,13 +43,15 @@ class WallClock:
     """The median of several calls by PyTorch, after others that warm up.
 
     Attributes:
-        calls: That are timed; more are made until `least` seconds have gone by.
+        calls: That are timed; more are made until `least` seconds have gone by, and fewer, though `FEWEST` at least,
+            once `most` have.
         threads: That calls run with; as torch has them, if None.
     """
 
     calls: int = 20
     warmups: int = 3
     least: float = 0.02
+    most: float = 0.3
     threads: int | None = None
 
     @property
@@ -66,7 +69,7 @@ class WallClock:
         for _ in range(self.warmups):
             call()
         taken: list[float] = []
-        while len(taken) < self.calls or sum(taken) < self.least:
+        while (len(taken) < self.calls or sum(taken) < self.least) and (len(taken) < FEWEST or sum(taken) < self.most):
             began = time.perf_counter()
             call()
             taken.append(time.perf_counter() - began)

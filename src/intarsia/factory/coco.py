@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from torch import Tensor
 
 from ..errors import CardError, FitError
@@ -48,7 +48,7 @@ class _Annotation(BaseModel):
     id: int
     image_id: int
     category_id: int
-    bbox: tuple[float, float, float, float]
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
     iscrowd: int = 0
     attributes: list[str] | dict[str, str | bool | float | None] = []
 
@@ -154,9 +154,10 @@ def disagreements(listed: Mapping[str, Sequence[Any]], where: Path) -> Iterator[
                 if opened.size != (picture.width, picture.height):
                     said = f"{picture.width}x{picture.height}"
                     yield f"images {picture.id}: {path} is {opened.width}x{opened.height} and not {said}"
+                opened.load()  # a file may end too early
         except FileNotFoundError:
             yield f"images {picture.id}: there is no {path}"
-        except (UnidentifiedImageError, OSError):
+        except (OSError, SyntaxError, ValueError):
             yield f"images {picture.id}: {path} is not a picture that can be read"
     for one in listed["annotations"]:
         left, top, width, height = one.bbox
@@ -170,6 +171,12 @@ def disagreements(listed: Mapping[str, Sequence[Any]], where: Path) -> Iterator[
                 yield f"annotations {one.id}: its box leaves the picture, which is {picture.width}x{picture.height}"
         if one.category_id not in categories:
             yield f"annotations {one.id}: there is no category {one.category_id}"
+    called = [(f"categories {one.id}", one.name) for one in listed["categories"]]
+    called += [(f"annotations {one.id}", word) for one in listed["annotations"] for word in words_of(one)]
+    spelled: dict[str, str] = {}
+    for where_said, name in called:
+        if (first := spelled.setdefault(name.casefold(), name)) != name:
+            yield f"{where_said}: {name!r} is {first!r} elsewhere, and case tells no names apart"
 
 
 def words_of(annotation: Any) -> list[str]:
@@ -178,7 +185,7 @@ def words_of(annotation: Any) -> list[str]:
     return said if isinstance(said, list) else [word for word in said.values() if isinstance(word, str)]
 
 
-def fitted(annotated: Annotated, size: tuple[int, int, int]) -> tuple[Tensor, Things]:
+def letterboxed(annotated: Annotated, size: tuple[int, int, int]) -> tuple[Tensor, Things]:
     """A picture scaled to fit a size, grey at the right or below, and its things there.
 
     Args:
@@ -204,7 +211,7 @@ def read_things(folder: Path, kit: Kit, task: Task) -> Answered:
         FitError: they name none of the task's names, so there is nothing to be found.
     """
     read = read_coco(folder / ANNOTATIONS if folder.is_dir() else folder)
-    shown = [fitted(one, kit.host.size) for one in read.pictures]
+    shown = [letterboxed(one, kit.host.size) for one in read.pictures]
     asked = kit.space.groups_of(kit.space.spoken(task))
     spoken = kit.space.spoken(task)
     known = {name.casefold(): place for place, name in enumerate(read.names)}

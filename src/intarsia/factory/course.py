@@ -1,7 +1,7 @@
 """A whole training, both stages, from a supernet to a kit. It resumes where it was left."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import FitError, Unfinished
 from ..hosts.timm_supernet import TimmSupernet
+from ..keeping import keep_settings
 from ..train import Schedule, fit, seed_everything, wear_average
 from .assembler import Assembler
 from .kit import Kit
@@ -99,7 +100,8 @@ def learned(
     """Train a supernet and an assembler for it, concepts first, then gates and weights together.
 
     Args:
-        out: The folder of the run; what it holds of the same run is gone on with.
+        out: The folder of the run; what it holds of the same run is gone on with. Each stage's folder there tells by
+            `settings.json` what it was begun with; lessons and the assembler are not told.
         lowest, highest: Shares of MACs to train for; the highest below 1 where the space has a shared head.
         concepts, customising: Steps of the stages.
         rate: Peak learning rate of both.
@@ -109,12 +111,13 @@ def learned(
         assembler: To train; a fresh one if not given.
         mean, std: By which the pictures were normalised; 0 and 1 for each channel if not given.
         card: What is told of the kit.
-        seed: Of the draws; the supernet's own weights are the caller's.
+        seed: Of the draws, and of a fresh assembler; the supernet's own weights are the caller's.
         stop_after: Seconds after which a stage stops, to go on when called again.
 
     Raises:
-        FitError: the supernet has another number of outputs than the space; there are no such shares.
-        CardError: `out` holds the run of another model.
+        FitError: the supernet has another number of outputs than the space; there are no such shares; a probe, or a
+            share to begin with, for things.
+        CardError: `out` holds the run of another model, or one that was begun otherwise.
         Unfinished: a stage was stopped; nothing after it was begun.
     """
     grounds = Grounds.of(host.outline, host.answers)
@@ -123,10 +126,20 @@ def learned(
             f"the supernet has {len(grounds.every_answer)} outputs, and the space names {len(space.outputs)}: "
             f"{', '.join(space.outputs)}. Create the model with num_classes={len(space.outputs)}."
         )
+    if space.things and (probe is not None or begins is not None):
+        raise FitError(
+            "a detector learns without a probe, and its budgets do not fall: leave out 'probe' and 'begins'."
+        )
+    alike = {
+        "space": asdict(space), "architecture": host.architecture, "arguments": host.arguments, "size": host.size,
+        "grain": host.grain, "lowest": lowest, "rate": rate, "seed": seed,
+    }  # fmt: skip
     host.module.requires_grad_(True).to(memory_format=torch.channels_last)  # on CPUs a tenth to two fifths less time
+    seed_everything(seed)
     assembler = assembler or Assembler.of(space, grounds)
     first = Naming(host, lowest) if space.things else Concepts(host, lowest, probe)
     schedule = Schedule(concepts, rate, cooldown=concepts // 3)
+    keep_settings(out / "concepts", {**alike, "steps": concepts})
     begun = fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)
     refuse_unfinished(begun, concepts, out / "concepts")
     second: nn.Module
@@ -138,9 +151,11 @@ def learned(
             easing=customising // 2,
         )  # fmt: skip
     schedule = Schedule(customising, rate, cooldown=customising // 2)
+    keep_settings(out / "customising", {**alike, "steps": customising, "highest": highest, "begins": begins})
     done = fit(second, lessons.tasks, schedule, out / "customising", seed=seed, stop_after=stop_after)
     refuse_unfinished(done, customising, out / "customising")
     wear_average(second, out / "customising")
+    second.to("cpu")  # where pictures are; it learned where the accelerator is
     channels = host.size[0]
     told = {
         **(card or {}), "steps": [int(begun["step"]), int(done["step"])],
@@ -149,8 +164,8 @@ def learned(
     kit = Kit(host, assembler.eval(), space, lowest, mean or (0.0,) * channels, std or (1.0,) * channels, told, highest)
     # The averaged weights never met the statistics, and these are of a mixture of models, as in training.
     with torch.no_grad(), statistics_anew(host.module):
-        for draw in range(REFRESHING):
-            seed_everything(draw)
+        for draw in range(customising, customising + REFRESHING):  # which were not learned from
+            seed_everything(seed, draw)
             second(lessons.tasks(draw))
     host.module.to(memory_format=torch.contiguous_format).eval()
     return kit

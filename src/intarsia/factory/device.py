@@ -57,8 +57,20 @@ class Device:
         }
 
     def cautious(self, ranking: Ranking) -> Array:
-        """Seconds of each beginning of a ranking that 95 % of the held-out subnets stayed below: for remote devices."""
-        return self.predict(ranking)["seconds"] * (1 + self.scores["seconds"].error_95)
+        """Seconds of each beginning of a ranking that 95 % of the held-out subnets stayed below: for remote devices.
+
+        The error is relative to what was measured, so what was measured is at most what is told over 1 - error.
+
+        Raises:
+            FitError: the error is so large that it bounds nothing.
+        """
+        error = self.scores["seconds"].error_95
+        if error >= 1:
+            raise FitError(
+                f"the device's predictions of seconds are off by {error:.0%}, so they bound nothing. Time its subnets "
+                "again, with nothing else running there: 'intarsia meter --export'."
+            )
+        return self.predict(ranking)["seconds"] / (1 - error)
 
     def refuse_other(self, grounds: Grounds, clock: Clock) -> None:
         """Raise `FitError` unless it was measured for this supernet, at this size, on this machine and runtime.
@@ -90,14 +102,19 @@ class _File(Device):
     intarsia: Literal["device/1"]
 
 
+def text_of(device: Device) -> str:
+    """What a device file holds."""
+    plain = json.loads(json.dumps({"intarsia": FORMAT, **asdict(device)}))
+    return yaml.safe_dump(plain, sort_keys=False, width=100)
+
+
 def save_device(device: Device, path: Path) -> None:
     """Write a device file.
 
     Raises:
         OutputExists: something stands at `path`.
     """
-    plain = json.loads(json.dumps({"intarsia": FORMAT, **asdict(device)}))
-    write_text(path, yaml.safe_dump(plain, sort_keys=False, width=100))
+    write_text(path, text_of(device))
 
 
 def load_device(path: Path) -> Device:

@@ -78,9 +78,14 @@ def fit_line(counted: Array, shares: Array, measured: Array) -> Line:
 
 
 def score_of(predicted: Array, measured: Array) -> Score:
-    """Held-out predictions beside what was measured."""
+    """Held-out predictions beside what was measured; where all of either are alike, the correlation is 0."""
     error = np.abs(predicted - measured) / measured
-    ranks = np.argsort(np.argsort([predicted, measured], axis=1), axis=1)
-    return Score(
-        float(np.corrcoef(ranks[0], ranks[1]).flat[1]), float(np.quantile(error, 0.95)), float((error <= 0.1).mean())
-    )
+    ranks = ranks_of(predicted), ranks_of(measured)
+    spearman = float(np.corrcoef(*ranks).flat[1]) if all(map(np.ptp, ranks)) else 0.0
+    return Score(spearman, float(np.quantile(error, 0.95)), float((error <= 0.1).mean()))
+
+
+def ranks_of(values: Array) -> Array:
+    """The place of each in ascending order; of equal values, the mean of their places."""
+    _, which, many = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(many) - (many + 1) / 2)[which]

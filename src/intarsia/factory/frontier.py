@@ -12,6 +12,7 @@ from ..rig import bake
 from .clocks import Clock
 from .exams import Marks
 from .kit import Kit
+from .metering import picture_for
 from .ranking import refuse_share
 from .task import Task
 
@@ -68,7 +69,7 @@ def frontier(
         length = ranking.cut_at_share(share)
         model = bake(ranking.plan(length), kit.host)[0].eval()
         macs, params = (int(ranking.costs[name][length - ranking.least]) for name in ("macs", "params"))
-        seconds = None if clock is None else clock.seconds(model, torch.zeros(1, *kit.host.size))
+        seconds = None if clock is None else clock.seconds(model, picture_for(kit.host))
         points.append(Point(share, macs, params, marked(model, pictures, marks), seconds))
     return points
 

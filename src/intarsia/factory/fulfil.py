@@ -1,7 +1,7 @@
 """From an order to a model: rank, cut, bake, measure; and back a little if it is over its budget.
 
 Source: NN-Factory (Xu et al. 2023): customisation by generation, without training. Differs from it: budgets are upper
-bounds that are never exceeded; what was predicted is measured before it is promised.
+bounds that are never exceeded; what was predicted is measured before it is promised, but for remote devices.
 """
 
 import time
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from .budget import UNITS, Budget
 from .clocks import Clock, RuntimeClock, WallClock, clock_for, keeping
 from .device import Device
 from .kit import Kit
+from .metering import picture_for
 from .ranking import Ranking
 from .refreshing import refreshed
 from .task import Task
@@ -50,9 +50,9 @@ class Fulfilled:
         plan: Which units it keeps.
         model: Plain PyTorch, in evaluation mode.
         costs: Exact: `macs`, `params`, `bytes`; with a device, `seconds` and `memory` as measured. Of a remote device
-            `seconds` are as predicted, with the error added that 95 % of held-out subnets stayed within.
+            `seconds` are as predicted, and an error as large as 95 % of held-out subnets stayed within is allowed for.
         predicted: `seconds` and `memory` as the device had said.
-        measured: How many models were measured.
+        measured: How many models were timed; none for a remote device.
         took: Seconds of `assemble`, `bake`, `convert` for the device's runtime, and `measure`.
         converted: The files that were measured, by name, where the device's runtime has any.
     """
@@ -74,6 +74,7 @@ class Bench:
     Attributes:
         known: What every beginning of the ranking costs, as far as that is known without making it.
         pictures: Unlabelled, to take the statistics of batch norms anew from; None to leave them.
+        measured, tried: How many models were timed, and how many were made for the device.
     """
 
     kit: Kit
@@ -83,6 +84,7 @@ class Bench:
     clock: Clock
     pictures: Tensor | None
     measured: int = 0
+    tried: int = 0
     took: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("assemble", "bake", "convert", "measure"), 0.0)
     )
@@ -108,15 +110,16 @@ class Bench:
                 refreshed(model, self.pictures)
         costs = self.told(length)
         if self.order.device is not None:
-            inputs = torch.zeros(1, *self.kit.host.size)
+            inputs = picture_for(self.kit.host)  # as the device was measured
             if isinstance(self.clock, RuntimeClock) and not self.order.device.remote:
                 with self.timed("convert"):
                     self.clock.converted(model, inputs)
             with self.timed("measure"):
                 if not self.order.device.remote:
                     costs["seconds"] = max(self.clock.seconds(model, inputs) for _ in range(TIMES))
+                    self.measured += 1
                 costs["memory"] = peak_bytes(model, inputs)
-                self.measured += 1
+            self.tried += 1
         return plan, model, lineage, costs
 
 
@@ -133,7 +136,8 @@ def fulfil(order: Order, kit: Kit, *, clock: Clock | None = None, pictures: Tens
 
     Raises:
         OverBudget: not even the smallest that was trained for fits; `cheapest` is what that one costs.
-        FitError: the device is of another machine, runtime, supernet or size; seconds or memory are bound without one.
+        FitError: the device is of another machine, runtime, supernet or size, or remote and too often wrong; seconds
+            or memory are bound without one.
         RigError: the runtime that the device is of is not installed.
     """
     clock = clock or (WallClock() if order.device is None else clock_for(order.device.machine))
@@ -192,12 +196,12 @@ def searched(bench: Bench, told: Mapping[str, NDArray[Any]], floor: int, ceiling
             return length, made
         else:
             fitting, found = place, made
-        if over - fitting == 1 or bench.measured >= MEASUREMENTS:
+        if over - fitting == 1 or bench.tried >= MEASUREMENTS:
             return (stops[fitting], found) if found is not None else (length, made)
         for name in budget.bounds:
             seen[name].append((float(told[name][length - least]), made[3][name]))
-        wanted = longest() if bench.measured < GUESSES else (fitting + over) // 2
-        last = found is None and bench.measured == MEASUREMENTS - 1
+        wanted = longest() if bench.tried < GUESSES else (fitting + over) // 2
+        last = found is None and bench.tried == MEASUREMENTS - 1
         place = 0 if last else min(max(wanted, fitting + 1), over - 1)
 
 

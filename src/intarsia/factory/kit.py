@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from ..errors import CardError, FitError
 from ..hosts import timm_supernet
@@ -16,6 +18,7 @@ from ..saving import new_folder
 from ..tensors import load_into
 from .assembler import Assembler
 from .ranking import Grounds
+from .runtimes import NEAR, answers_apart
 from .task import Space
 
 FORMAT = "kit/1"
@@ -61,11 +64,11 @@ def save_kit(kit: Kit, folder: Path) -> None:
         {name: tuple(value.shape) for name, value in one.module.state_dict().items()} for one in (host, built)
     )
     if ours != theirs:
-        odd = sorted(set(ours.items()) ^ set(theirs.items()))[0][0]
-        raise FitError(
-            f"timm.create_model({host.architecture!r}, {host.arguments}) builds another model than this supernet: "
-            f"{odd!r} differs. Say how it was created with architecture= and arguments=."
-        )
+        raise misbuilt(host, f"{sorted(set(ours.items()) ^ set(theirs.items()))[0][0]!r} differs.")
+    built.module.load_state_dict(host.module.state_dict())
+    if built.outline.shape_hash != host.outline.shape_hash:
+        raise misbuilt(host, "its units differ.")
+    refuse_unlike(host, host.module, built.module)
     with new_folder(folder) as part:
         save_file({name: value.contiguous() for name, value in host.module.state_dict().items()}, part / SUPERNET)
         save_file({name: value.contiguous() for name, value in kit.assembler.state_dict().items()}, part / ASSEMBLER)
@@ -76,6 +79,40 @@ def save_kit(kit: Kit, folder: Path) -> None:
             "highest": kit.highest, "mean": kit.mean, "std": kit.std, "card": dict(kit.card),
         }  # fmt: skip
         (part / CARD).write_text(json.dumps(card, indent=1) + "\n")
+
+
+def refuse_unlike(host: TimmSupernet, model: nn.Module, built: nn.Module) -> None:
+    """Raise `FitError` unless a model that was built anew, with the same weights, answers as the one that it is to be.
+
+    Shapes do not tell everything that timm was told: an activation has none.
+
+    Args:
+        model: The supernet's, or one that was cut out of it; its mode is left as it is.
+    """
+    picture = torch.randn(1, *host.size, generator=torch.Generator().manual_seed(0))
+    wanted, found = (answered(one, picture) for one in (model, built))
+    if not answers_apart(found, wanted) <= NEAR:
+        raise misbuilt(host, "it answers otherwise.")
+
+
+@torch.no_grad()
+def answered(model: nn.Module, pictures: Tensor) -> Tensor:
+    """What a model answers in evaluation mode, wherever it is; the mode of each of its parts is left as it is."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        answers: Tensor = model.eval()(pictures.to(next(model.parameters())))
+    finally:
+        for module, training in modes:
+            module.training = training
+    return answers.float().cpu()
+
+
+def misbuilt(host: TimmSupernet, how: str) -> FitError:
+    """The refusal of a supernet that timm builds otherwise from its name and arguments."""
+    return FitError(
+        f"timm.create_model({host.architecture!r}, {host.arguments}) builds another model than this supernet: {how} "
+        "Say how it was created with architecture= and arguments=."
+    )
 
 
 def load_kit(folder: Path) -> Kit:

@@ -108,10 +108,10 @@ def meter_device(
         if not memory[subnet]:
             memory[subnet] = peak_bytes(model, inputs)
         tell(done)
-    return fitted(host, drawn.counts, seconds, memory, clock.machine)
+    return device_from(host, drawn.counts, seconds, memory, clock.machine)
 
 
-def fitted(
+def device_from(
     host: TimmSupernet,
     counts: NDArray[np.int64],
     seconds: Array,

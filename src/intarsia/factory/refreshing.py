@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..errors import FitError
+
 
 @contextmanager
 def statistics_anew(model: nn.Module) -> Iterator[bool]:
@@ -34,7 +36,12 @@ def refreshed(model: nn.Module, pictures: Tensor, batch: int = 64) -> None:
 
     Args:
         pictures: (count, channels, height, width), normalised as for the model; a last batch of one is left out.
+
+    Raises:
+        FitError: one picture, or none, has no statistics.
     """
+    if len(pictures) < 2:
+        raise FitError(f"{len(pictures)} pictures for statistics of batch norms: give two or more, better hundreds.")
     with statistics_anew(model) as any_at_all:
         for part in pictures.split(batch) if any_at_all else ():
             if len(part) > 1:

@@ -20,7 +20,7 @@ from ..hosts.timm_supernet import TimmSupernet
 from ..rig import peak_bytes
 from ..saving import new_folder
 from .device import Device
-from .metering import Subnets, fitted, picture_for
+from .metering import Subnets, device_from, picture_for
 from .ranking import Grounds
 from .runtimes import convert
 
@@ -124,4 +124,4 @@ def read_times(path: Path, host: TimmSupernet) -> Device:
     if counts.shape != (len(seconds), len(grounds.sites)) or not grounds.allows(counts):
         raise CardError(f"{path}: the units that its subnets keep are not those of a supernet with its sites.")
     memory = np.array([one.memory for one in of.subnets], float)
-    return fitted(host, counts, seconds, memory, times.machine, remote=True)
+    return device_from(host, counts, seconds, memory, times.machine, remote=True)

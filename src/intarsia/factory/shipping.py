@@ -31,7 +31,7 @@ from ..tensors import load_into
 from .exams import Answered
 from .fulfil import Fulfilled, Order
 from .int8 import int8_of
-from .kit import Kit
+from .kit import Kit, misbuilt, refuse_unlike
 from .remote import copy_script
 from .runtimes import backend_of, export, file_of
 
@@ -100,7 +100,8 @@ def ship(
 
     Raises:
         OutputExists: something stands at `out`.
-        FitError: an unknown format, or too few pictures for 8 bits.
+        FitError: an unknown format, too few pictures for 8 bits, or the supernet is not what timm builds from its name
+            and arguments, so nobody could build the model again.
         RigError: another runtime answers otherwise than PyTorch, or is not installed; nothing is written.
     """
     for name in formats:
@@ -113,6 +114,7 @@ def ship(
         (part / WEIGHTS).chmod(0o644)
         recipe = recipe_of(order, done, kit) | {"sha256": sha256_of(part / WEIGHTS)}
         (part / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n")
+        refuse_unbuildable(part, done, kit)
         (part / PLAN).write_text(write_plan(done.plan))
         things = kit.space.things
         if any(file_of(name) in done.converted for name in formats):
@@ -130,6 +132,15 @@ def ship(
             report["int8"] = asdict(int8_of(part, int8, things=things))
         (part / REPORT).write_text(json.dumps(report, indent=1) + "\n")
     return out
+
+
+def refuse_unbuildable(folder: Path, done: Fulfilled, kit: Kit) -> None:
+    """Raise `FitError` unless the recipe and weights in a folder build the model that they are of."""
+    try:
+        built = rebuild(folder)
+    except CardError as error:
+        raise misbuilt(kit.host, "its units or tensors differ.") from error
+    refuse_unlike(kit.host, done.model, built.model)
 
 
 def sha256_of(path: Path) -> str:

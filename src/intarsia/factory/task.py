@@ -17,6 +17,7 @@ Source: NN-Factory (Xu et al. 2023) has all three: classes of CIFAR-100, questio
 things with attributes (AttrOD).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,6 +55,10 @@ class Space:
         groups: With a shared head, names of which a task has at least one from each group. Of things, all names, each
             in one group: a thing must be one of those named of a group, and of every group that is named.
         things: Tasks are things to be found in pictures.
+
+    Raises:
+        FitError: two names differ in case alone, a word stands for what is no name, or names of things are not each in
+            one group.
     """
 
     names: tuple[str, ...]
@@ -63,6 +68,12 @@ class Space:
     things: bool = False
 
     def __post_init__(self) -> None:
+        many = Counter(name.casefold() for name in self.names)
+        if alike := [name for name in self.names if many[name.casefold()] > 1]:
+            raise FitError(f"names differ by more than case: {', '.join(alike)} do not. Rename all but one.")
+        strange = [(word, name) for word, few in self.words.items() for name in few if name not in self.names]
+        if strange:
+            raise FitError([f"the word {word!r} stands for {name!r}, which is no name." for word, name in strange])
         grouped = sorted(name for group in self.groups for name in group)
         if self.things and (grouped != sorted(self.names) or self.shared):
             raise FitError("names of things: put each into one group, such as classes or colours; share no head.")

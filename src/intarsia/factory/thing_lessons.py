@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from ..errors import FitError
-from .boxes import Things, padded
-from .coco import Pictures, fitted
+from .boxes import Things, fitting, padded
+from .coco import Pictures, letterboxed
 from .course import Lessons
-from .task import Space, Task, codes_of
+from .task import Space, Task, codes_of, groups_mask
 
 MET = 0.75  # share of a task's pictures in which a thing that it asks for is
-ALONE = 0.5  # share of tasks that ask for a class and nothing else
+KINDS = {"class": 0.4, "both": 0.3, "attribute": 0.15, "either": 0.15}  # of what tasks ask for, and how often
 
 
 def space_of(pictures: Pictures) -> Space:
@@ -41,13 +41,16 @@ def thing_lessons(
     Raises:
         FitError: nothing is annotated.
     """
-    shown = [fitted(one, size) for one in pictures.pictures]
+    shown = [letterboxed(one, size) for one in pictures.pictures]
     pixels, things = torch.stack([one for one, _ in shown]), [found for _, found in shown]
     known = sorted({tuple(row.nonzero().flatten().tolist()) for found in things for row in found.names})
     if not known:
         raise FitError("no thing is annotated in any picture: there is nothing to learn.")
+    every = torch.cat([found.names for found in things])
+    owner = torch.repeat_interleave(torch.tensor([len(found.names) for found in things]))  # the picture of each thing
     centre, scale = (torch.tensor(list(values)).view(-1, 1, 1) for values in (mean, std))
     space, classes = space_of(pictures), len(pictures.classes)
+    groups = groups_mask(space.groups_of(space.names), len(space.names))
 
     def drawn(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         chosen = pixels[rows].float() / 255
@@ -63,16 +66,14 @@ def thing_lessons(
         return drawn(torch.randint(len(pixels), (batch,)))
 
     def task() -> Task:
-        """What some thing in some picture is: its class, alone or with one of its attributes."""
+        """What some thing in some picture is, by one of `KINDS`."""
         names = known[int(torch.randint(len(known), ()))]
-        own, more = ([name for name in names if (name < classes) == first] for first in (True, False))
-        if more and torch.rand(()) > ALONE:
-            own.append(more[int(torch.randint(len(more), ()))])
-        return space.task_of(set(own))
+        kind = list(KINDS)[int(torch.multinomial(torch.tensor(list(KINDS.values())), 1))]
+        return space.task_of(asked_of(names, kind, classes, len(space.names)))
 
     def rows_for(asked: Task) -> Tensor:
-        wanted = torch.tensor(asked.parts)
-        have = torch.tensor([bool(found.names[:, wanted].all(1).any()) for found in things]).nonzero().flatten()
+        wanted = codes_of([asked], len(space.names))[:, None] * groups
+        have = owner[fitting(every[None], wanted)[0] > 0].unique()
         count = batch // tasks
         rows = torch.randint(len(pixels), (count,))
         met = torch.rand(count) < MET
@@ -84,6 +85,32 @@ def thing_lessons(
         return *drawn(torch.cat([rows_for(one) for one in asked])), codes_of(asked, len(space.names))
 
     return Lessons(naming, seeking)
+
+
+def asked_of(names: Sequence[int], kind: str, classes: int, count: int) -> set[int]:
+    """Names to ask for, of which a thing of these names is one.
+
+    Args:
+        names: Of the thing; those below `classes` are classes, the others attributes.
+        kind: A class, an attribute, both, or either of two classes or of two attributes beside a class. Things without
+            attributes are asked for by class.
+        count: Of all names.
+    """
+    own, more = ([name for name in names if (name < classes) == first] for first in (True, False))
+    named = {one_of(more)} if more and kind != "class" else set()
+    if kind == "attribute" and named:
+        return named
+    said = {one_of(own)}
+    others = [name for name in range(count if more else classes) if name not in said | named]
+    if kind == "either" and others:
+        other = one_of(others)
+        return said | {other} | (named if other >= classes else set())
+    return said | named
+
+
+def one_of(few: Sequence[int]) -> int:
+    """One of these, drawn."""
+    return few[int(torch.randint(len(few), ()))]
 
 
 def mirror(boxes: Tensor, width: int) -> Tensor:

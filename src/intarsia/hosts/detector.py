@@ -19,6 +19,8 @@ from timm.models import register_model
 from timm.models._efficientnet_blocks import InvertedResidual
 from torch import Tensor, nn
 
+from ..errors import FitError
+
 BOX = 4
 
 
@@ -28,7 +30,7 @@ class Detector(nn.Module):
     Args:
         backbone: What `timm.create_model` knows it by; it must give features (`features_only`).
         num_classes: How many names there are.
-        levels: Which of the backbone's features are read, from fine to coarse.
+        levels: Which of the backbone's features are read, from fine to coarse; the last three if not given.
         width: Channels of the neck and the head.
         depth: Blocks of the head.
         expand: How many times wider blocks are inside.
@@ -37,6 +39,9 @@ class Detector(nn.Module):
 
     Attributes:
         strides: Pixels of a cell, level by level.
+
+    Raises:
+        FitError: the backbone has no such features, or two of them are of one resolution, as all of a ViT are.
     """
 
     def __init__(
@@ -44,7 +49,7 @@ class Detector(nn.Module):
         backbone: str,
         *,
         num_classes: int,
-        levels: tuple[int, ...] = (2, 3, 4),
+        levels: tuple[int, ...] = (-3, -2, -1),
         width: int = 48,
         depth: int = 2,
         expand: int = 4,
@@ -53,9 +58,7 @@ class Detector(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        trunk: Any = timm.create_model(
-            backbone, features_only=True, out_indices=tuple(levels), in_chans=in_chans, **(arguments or {})
-        )
+        trunk = trunk_of(backbone, tuple(levels), in_chans=in_chans, **(arguments or {}))
         self.backbone = trunk
         self.strides: tuple[int, ...] = tuple(trunk.feature_info.reduction())
         self.laterals = nn.ModuleList(
@@ -95,12 +98,27 @@ class Detector(nn.Module):
         for feature, mix, stride in zip(features, self.neck, self.strides, strict=True):
             hidden = self.head(mix(feature))
             answers.append(torch.cat([self.reach(hidden), self.names(hidden)], 1).flatten(2))
-            centres.append(cells_of(hidden.shape[-2], hidden.shape[-1], stride, hidden.device).flatten(1))
+            centres.append(centres_of(hidden.shape[-2], hidden.shape[-1], stride, hidden.device).flatten(1))
             strides.append(torch.full_like(centres[-1][:1], stride))
         # The rest at once for all resolutions: a small model's seconds are those of calling operations.
         said, middle = torch.cat(answers, 2).float(), torch.cat(centres, 1)  # pixels want more digits than bfloat16 has
         reach = F.softplus(said[:, :BOX]) * torch.cat(strides, 1)
         return torch.cat([middle - reach[:, :2], middle + reach[:, 2:], said[:, BOX:]], 1).transpose(1, 2)
+
+
+def trunk_of(backbone: str, levels: tuple[int, ...], **arguments: Any) -> Any:
+    """A backbone that gives these of its features, from fine to coarse."""
+    try:
+        trunk: Any = timm.create_model(backbone, features_only=True, out_indices=levels, **arguments)
+        strides = trunk.feature_info.reduction()
+    except (IndexError, AssertionError, RuntimeError) as error:
+        raise FitError(f"{backbone!r} has no features at levels {levels} ({error}). Name levels that it has.") from None
+    if not strides or strides != sorted(set(strides)):
+        raise FitError(
+            f"{backbone!r} has cells of {strides} pixels at levels {levels}; each level's must be larger than those of "
+            "the one before. Name other levels, or a backbone that grows coarser, as CNNs do."
+        )
+    return trunk
 
 
 def begin(layer: nn.Conv2d, deviation: float, bias: float) -> None:
@@ -110,7 +128,7 @@ def begin(layer: nn.Conv2d, deviation: float, bias: float) -> None:
     nn.init.constant_(layer.bias, bias)
 
 
-def cells_of(height: int, width: int, stride: int, device: torch.device | None = None) -> Tensor:
+def centres_of(height: int, width: int, stride: int, device: torch.device | None = None) -> Tensor:
     """(2, height, width): x and y of the centres of a level's cells, in pixels."""
     down = (torch.arange(height, device=device) + 0.5) * stride
     across = (torch.arange(width, device=device) + 0.5) * stride

@@ -50,7 +50,7 @@ def shut(module: nn.Module, gate: Gate, mask: Tensor) -> RemovableHandle:
         shape[gate.axis] = wide.shape[-1]
         if wide.ndim == 2:
             shape[0] = len(wide)
-        return given * wide.to(given.dtype).reshape(shape)
+        return given * wide.to(given).reshape(shape)
 
     if gate.after:
         return module.register_forward_hook(lambda _module, _args, output: multiplied(output))
