@@ -1,8 +1,11 @@
-"""What stands beside a kit: training one model for one task, pruning by magnitude, and a plain classifier."""
+"""What stands beside a kit: training one model for one task, pruning by magnitude, and a plain classifier.
+
+Kits learn at a rate that falls, and their weights are averaged. So every budget of seconds is a training of its own,
+whose rate falls to nothing over it, and is as good as its weights or their average, whichever are better.
+"""
 
 import copy
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +19,8 @@ from intarsia.factory import Task
 from intarsia.factory.exams import own_answers
 from intarsia.factory.frontier import marked
 from intarsia.plan import Plan
-from intarsia.train import seed_everything
+from intarsia.train import Schedule, seed_everything
+from intarsia.train.ema import Average
 
 BATCH = 48  # pictures a step
 CLIPPED = 1.0  # norm of gradients, as where kits are trained
@@ -27,16 +31,16 @@ RATIOS = 8  # tries at a pruning ratio
 
 @dataclass(frozen=True)
 class Taught:
-    """A training of one model for one task, read at moments.
+    """A training of one model for one task.
 
     Attributes:
-        accuracy: At each moment, the best at any look until then: rivals are given that.
-        seconds: At each moment, of training alone: the last step may end a little after the moment.
+        accuracy: The best at any look: rivals are given that.
+        seconds: Of training alone: the last step may end a little after its time.
         reached: Seconds after which it was as good as was asked; None if never.
     """
 
-    accuracy: tuple[float, ...]
-    seconds: tuple[float, ...]
+    accuracy: float
+    seconds: float
     reached: float | None
 
 
@@ -47,33 +51,37 @@ def step(optimizer: torch.optim.Optimizer, model: nn.Module, loss: Tensor) -> No
     optimizer.zero_grad(set_to_none=True)
 
 
-def taught(model: nn.Module, task: Task, world: World, moments: Sequence[float], *, goal: float = 2.0) -> Taught:
-    """Train a model for a task, and read off how good it is at each moment, unless it is as good as `goal` before.
+def taught(model: nn.Module, task: Task, world: World, seconds: float, *, goal: float = 2.0) -> Taught:
+    """Train a model for a task at a rate that falls to 0 over so many seconds, or until it is as good as `goal`.
 
     Looking at the exam costs no seconds. The model is left in evaluation mode.
-
-    Args:
-        moments: Seconds of training, ascending.
     """
     if world.aid is not None:
         world.aid(model)
     optimizer = torch.optim.AdamW(model.requires_grad_(True).parameters(), lr=world.rate)
-    best, reached, spent = marked(model.eval(), *world.exam(task)), None, 0.0
-    accuracy, seconds = [], []
-    for moment in moments:
-        while spent < moment and reached is None:
-            due = min(moment, spent + max(LOOK, spent / LOOKS))
-            model.train()
-            while spent < due:
-                began = time.perf_counter()
-                with torch.enable_grad():
-                    step(optimizer, model, world.loss(model, task, BATCH))
-                spent += time.perf_counter() - began
-            best = max(best, marked(model.eval(), *world.exam(task)))
-            reached = spent if best >= goal else None
-        accuracy.append(best)
-        seconds.append(spent)
-    return Taught(tuple(accuracy), tuple(seconds), reached)
+    average = Average(dict(model.named_parameters()), Schedule.average)
+    best, reached, spent, steps = marked(model.eval(), *world.exam(task)), None, 0.0, 0
+    while spent < seconds and reached is None:
+        due = min(seconds, spent + max(LOOK, spent / LOOKS))
+        model.train()
+        while spent < due:
+            began = time.perf_counter()
+            optimizer.param_groups[0]["lr"] = world.rate * (1 - spent / seconds)
+            with torch.enable_grad():
+                step(optimizer, model, world.loss(model, task, BATCH))
+            average.update(steps)
+            steps += 1
+            spent += time.perf_counter() - began
+        best = max(best, looked_at(model.eval(), average, task, world))
+        reached = spent if best >= goal else None
+    return Taught(best, spent, reached)
+
+
+def looked_at(model: nn.Module, average: Average, task: Task, world: World) -> float:
+    """How good a model is, by its weights or by their average; batch norms keep the statistics that they have."""
+    live = marked(model, *world.exam(task))
+    with average.worn():
+        return max(live, marked(model, *world.exam(task)))
 
 
 def untrained(plan: Plan, world: World) -> nn.Module:

@@ -102,7 +102,8 @@ class Seed:
         """
         rows = []
         if Stage.timing in stages:
-            rows += [kept_row(self.kept / "device.json", here(self.device_row)), *self.scenarios("timing")]
+            timings = self.scenarios("timing")
+            rows += [kept_row(self.kept / "device.json", here(self.device_row)), *timings, self.orders_row(timings)]
         if Stage.parts in stages:
             if self.world.plain and not self.settings["quick"]:
                 rows.append(kept_row(self.kept / "plain.json", self.plain_row))
@@ -138,6 +139,11 @@ class Seed:
             "spearman": judged.spearman, "error_95": judged.error_95, "within_10": judged.within_10,
             "held out": self.device.held_out, "fastest over dense": fastest_over_dense(self.kit, first, self.clock),
         }  # fmt: skip
+
+    def orders_row(self, timings: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+        """How many of the orders of seconds were met: those for less than the smallest model takes are refused."""
+        met = sum("refused" not in row["in seconds"] for row in timings)
+        return {"kind": "orders", "seed": self.seed, "orders of seconds": len(timings), "met": met / len(timings)}
 
     def plain_row(self) -> dict[str, object]:
         """By part, how often a plain model is right."""

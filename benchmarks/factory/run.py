@@ -28,6 +28,9 @@ that the largest models find neither easy nor hard. On one exam:
     tuned                ours, trained on for ten seconds
     pruned 0, 10, 60     the kit's largest, pruned by magnitude with torch-pruning and trained on for so many seconds
     pruned equal         and for as many as ours took, from the order to the measured model
+
+Every training beside a kit has a rate that falls to nothing over its seconds, and is told by its weights or by their
+average, whichever are better.
 """
 
 import shutil

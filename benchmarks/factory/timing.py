@@ -1,15 +1,27 @@
 """Models of a kit timed in pairs, one beside another: where a machine grows slower, it does so for both."""
 
 import statistics
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from intarsia.factory import Kit, Task
 from intarsia.factory.clocks import Clock
 from intarsia.rig import bake
 
 PAIRS = 7
+STEPS = ("assemble", "bake", "convert", "measure")  # from an order to its measured model
+
+
+def order_seconds(row: Mapping[str, float]) -> float:
+    """Seconds from an order to its measured model, of a row that tells what each step took."""
+    return sum(row[step] for step in STEPS)
+
+
+def shown_to(size: tuple[int, int, int]) -> Tensor:
+    """What models are timed on: noise, as where devices are measured."""
+    return torch.randn(1, *size, generator=torch.Generator().manual_seed(0))
 
 
 def made_at(kit: Kit, task: Task, share: float) -> nn.Module:
@@ -20,13 +32,13 @@ def made_at(kit: Kit, task: Task, share: float) -> nn.Module:
 
 def seconds_over(model: nn.Module, other: nn.Module, size: tuple[int, int, int], clock: Clock) -> float:
     """Seconds of a call of one model over another's: the median of pairs."""
-    shown = torch.zeros(1, *size)
+    shown = shown_to(size)
     return statistics.median(clock.seconds(model, shown) / clock.seconds(other, shown) for _ in range(PAIRS))
 
 
 def dense_seconds(dense: nn.Module, size: tuple[int, int, int], clock: Clock) -> float:
     """Seconds of a call, the median of as many measurements: what budgets are shares of."""
-    return statistics.median(clock.seconds(dense, torch.zeros(1, *size)) for _ in range(PAIRS))
+    return statistics.median(clock.seconds(dense, shown_to(size)) for _ in range(PAIRS))
 
 
 def fastest_over_dense(kit: Kit, task: Task, clock: Clock) -> float:

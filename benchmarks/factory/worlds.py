@@ -256,7 +256,7 @@ def question_world(data: Path = SPRITES, shown: int = 200) -> World:
     known, kept = alone.shown(held, single.PICTURES), alone.shown(held, shown * 10, tested=True)
     every, parts = alone.shown(held, single.PICTURES, every=True), alone.question_split(kept)
 
-    cells = alone.cells_of(every)
+    cells = alone.maps_of(every)
 
     def lesson(task: Task, count: int) -> tuple[Tensor, Tensor, Tensor]:
         rows, answers = alone.rows_for(every, task, count)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from intarsia import CardError
 
 NAMES = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 WORDS = {"shoe": ("sandal", "sneaker", "ankle boot"), "top": ("T-shirt", "pullover", "shirt")}
-MEAN, STD = 0.286, 0.353  # of the training pictures, in 0 to 1
-SIZE = 32  # padded, so that it halves evenly
+MEAN, STD = 0.286, 0.353  # of the training pictures as they are, in 0 to 1
+SIZE = 32  # enlarged, as a person's pictures are, so that it halves evenly
 
 
 def read(folder: Path, part: str) -> tuple[Tensor, Tensor]:
@@ -37,8 +37,8 @@ def read(folder: Path, part: str) -> tuple[Tensor, Tensor]:
         raise CardError(
             f"{folder}: no {part}-images-idx3-ubyte.gz below it. See {__name__} for where to get it."
         ) from None
-    pixels = np.frombuffer(gzip.decompress(images.read_bytes()), np.uint8, offset=16).reshape(-1, 1, 28, 28)
+    pixels = np.frombuffer(gzip.decompress(images.read_bytes()), np.uint8, offset=16).reshape(-1, 28, 28)
     answers = np.frombuffer(gzip.decompress(labels.read_bytes()), np.uint8, offset=8)
-    margin = (SIZE - 28) // 2
-    pictures = F.pad(torch.from_numpy(pixels.copy()).float() / 255, (margin,) * 4)
+    large = [Image.fromarray(one).resize((SIZE, SIZE), Image.Resampling.BILINEAR) for one in pixels]
+    pictures = torch.from_numpy(np.stack(large))[:, None].float() / 255
     return (pictures - MEAN) / STD, torch.from_numpy(answers.astype(np.int64))

@@ -73,13 +73,13 @@ def question_split(known: Shown) -> dict[str, list[Task]]:
     return parts
 
 
-def cells_of(known: Shown) -> Tensor:
+def maps_of(known: Shown) -> Tensor:
     """Which pair of class and colour each picture shows, as a map of one cell: (count, 1, 1)."""
     return (known.classes * len(NAMES) + known.colours)[:, None, None]
 
 
 def answered(task: Task, cells: Tensor) -> Tensor:
-    """The right answers to a question where maps like those of `cells_of` are known: (count)."""
+    """The right answers to a question where maps like those of `maps_of` are known: (count)."""
     return (cells.flatten() == (task.parts[0] * len(NAMES) + task.parts[1] - len(CLASSES))).long()
 
 
@@ -102,7 +102,7 @@ def question_lessons(known: Shown, batch: int, tasks: int) -> factory.Lessons:
         tasks: In a batch; each gets as many pictures.
     """
     seen = question_split(known)["seen"]
-    both = cells_of(known)
+    both = maps_of(known)
 
     def concepts(_draw: int) -> tuple[Tensor, Tensor]:
         rows = torch.randint(len(both), (batch,))

@@ -7,7 +7,6 @@ from intarsia.errors import CardError
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 MEAN, STD = 127 / 255, 128 / 255  # its pictures are (bytes - 127) / 128
-LEFT_OUT = ("conv_head", "bn2", "classifier")  # of timm's model, by a detector's backbone
 
 
 def with_weights(backbone: nn.Module) -> None:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from intarsia import FitError, factory
 from intarsia.factory import Space, Task
-from intarsia.factory.boxes import Things, padded
+from intarsia.factory.boxes import Things, fitting, padded
+from intarsia.factory.task import groups_mask
 from intarsia.factory.thing_lessons import MET
 
 from .backbone import MEAN, STD
@@ -20,15 +21,15 @@ from .sprites import CLASSES, NAMES, Sprites
 SPACE = Space(
     (*CLASSES, *NAMES), {"any colour": (), "anything": ()}, groups=(tuple(CLASSES), tuple(NAMES)), things=True
 )
-KINDS = {"both": 0.6, "class": 0.25, "colour": 0.15}  # of what tasks ask for, and how often
+GROUPS = groups_mask(SPACE.groups_of(SPACE.names), len(SPACE.names))
+KINDS = {"both": 0.5, "class": 0.2, "colour": 0.15, "either": 0.15}  # of what tasks ask for, and how often
 EXAMINED = 0.6  # share of an exam's pictures in which a thing that is asked for was put
 
 
-def pair_of(task: Task) -> tuple[int | None, int | None]:
-    """The class and the colour that a task asks for."""
-    number = next((part for part in task.parts if part < len(CLASSES)), None)
-    colour = next((part - len(CLASSES) for part in task.parts if part >= len(CLASSES)), None)
-    return number, colour
+def asked_of(task: Task) -> tuple[list[int], list[int]]:
+    """The classes and the colours that a task asks for: one of each, where any are named."""
+    numbers = [part for part in task.parts if part < len(CLASSES)]
+    return numbers, [part - len(CLASSES) for part in task.parts if part >= len(CLASSES)]
 
 
 def task_of(number: int | None, colour: int | None) -> Task:
@@ -62,6 +63,14 @@ def examined(sprites: Sprites) -> dict[str, list[Task]]:
     return {"seen": [task for task in pairs if task in parts["seen"]], "unseen": parts["unseen"], "alone": alone[::3]}
 
 
+def either(number: int, colour: int, draws: np.random.Generator) -> Task:
+    """The task that asks for two classes, or for a class in two colours, neither of them a pair that is unseen."""
+    if draws.random() < 0.5:
+        return SPACE.task_of({number, int(draws.integers(len(CLASSES)))})
+    colours = [one for one in range(len(NAMES)) if (number, one) not in UNSEEN]
+    return SPACE.task_of({number, len(CLASSES) + colour, len(CLASSES) + int(draws.choice(colours))})
+
+
 def things_of(scene: Scene) -> Things:
     """A scene's things, by class and colour."""
     names = torch.zeros(len(scene.boxes), len(SPACE.names))
@@ -79,12 +88,9 @@ def normalised(scenes: Sequence[Scene]) -> Tensor:
 
 def fitting_rows(sprites: Sprites, rows: np.ndarray, task: Task) -> np.ndarray:
     """Of these sprites, those that a task asks for."""
-    number, colour = pair_of(task)
     fits = np.ones(len(rows), bool)
-    if number is not None:
-        fits &= sprites.classes[rows] == number
-    if colour is not None:
-        fits &= sprites.colours[rows] == colour
+    for own, wanted in zip((sprites.classes, sprites.colours), asked_of(task), strict=True):
+        fits &= np.isin(own[rows], wanted) if wanted else True
     return rows[fits]
 
 
@@ -120,6 +126,8 @@ def lessons(sprites: Sprites, batch: int, tasks: int) -> factory.Lessons:
         row = draws.choice(rows)
         kind = draws.choice(list(KINDS), p=list(KINDS.values()))
         number, colour = int(sprites.classes[row]), int(sprites.colours[row])
+        if kind == "either":
+            return either(number, colour, draws)
         return task_of(None if kind == "colour" else number, None if kind == "class" else colour)
 
     def naming(_draw: int) -> tuple[Tensor, ...]:
@@ -144,7 +152,8 @@ def exam_of(sprites: Sprites, each: int) -> factory.Exam:
         draws = np.random.default_rng(zlib.crc32(repr(task.parts).encode()))
         of = [task if draws.random() < EXAMINED else None for _ in range(each)]
         pictures, boxes, names = drawn(scenery, rows, of, draws)
-        wanted = [there[kinds[:, list(task.parts)].all(1)] for there, kinds in zip(boxes, names, strict=True)]
+        asked = factory.codes_of([task], len(SPACE.names))[:, None] * GROUPS
+        wanted = [there[fits > 0] for there, fits in zip(boxes, fitting(names, asked), strict=True)]
         size = (3, scenery.side, scenery.side)
         return pictures, factory.thing_marks(SPACE, task, size, wanted)
 

@@ -13,7 +13,7 @@ from recipes.sprites.alone import (
     QUESTIONS,
     UNASKED,
     answered,
-    cells_of,
+    maps_of,
     question_exam,
     question_lessons,
     question_split,
@@ -54,7 +54,7 @@ def test_half_of_the_answers_are_yes_and_true_and_some_of_the_others_are_nearly_
     assert 10 < (right == 1).sum() < 40
     task = QUESTIONS.read("red, axe")
     right = (known.classes == 0) & (known.colours == 0)
-    assert torch.equal(answered(task, cells_of(known)).bool(), right)
+    assert torch.equal(answered(task, maps_of(known)).bool(), right)
     assert torch.equal(question_exam(known, 20)(task)[0], question_exam(known, 20)(task)[0])
 
 

@@ -2,12 +2,17 @@
 
 import gzip
 from collections import Counter
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from intarsia import CardError, factory
+from intarsia.factory.labelled import read_picture
 from intarsia.keeping import keep_settings
+from recipes.fashion.pictures import MEAN, SIZE, STD, read
 from recipes.fashion.run import LOWEST, SHARES, SPACE, lessons, main, supernet
 from recipes.kits import choices_split
 
@@ -25,6 +30,14 @@ def data(tmp_path):
         (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16) + bytes(range(200)) * 28 * 28))
         (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(8) + bytes(range(10)) * 20))
     return tmp_path
+
+
+def test_a_persons_pictures_are_seen_as_those_that_were_learned_from(data, tmp_path):
+    drawn = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    (data / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16) + drawn.tobytes()))
+    Image.fromarray(drawn).save(tmp_path / "one.png")
+    kit = SimpleNamespace(host=SimpleNamespace(size=(1, SIZE, SIZE)), mean=(MEAN,), std=(STD,))
+    assert torch.allclose(read(data, "train")[0][0], read_picture(tmp_path / "one.png", kit), atol=1e-6)
 
 
 def run(data, batch=12):

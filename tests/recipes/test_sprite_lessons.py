@@ -1,6 +1,7 @@
 """Lessons and exams in finding sprites, on a few real tiles."""
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from benchmarks.factory.worlds import sought
 from intarsia import FitError
-from recipes.sprites.lessons import SPACE, exam_of, examined, lessons, pair_of, split, task_of
+from recipes.sprites.lessons import SPACE, asked_of, exam_of, examined, fitting_rows, lessons, split, task_of
 from recipes.sprites.scenes import UNSEEN
 from recipes.sprites.sprites import CLASSES, NAMES
 
@@ -37,10 +38,26 @@ def test_exams_are_of_one_pair_a_class_that_was_seen_and_one_that_was_not(sprite
     parts = examined(sprites)
     assert sum(map(len, parts.values())) == 30
     for part in ("seen", "unseen"):
-        classes, colours = zip(*map(pair_of, parts[part]), strict=True)
+        classes, colours = ([*chain(*some)] for some in zip(*map(asked_of, parts[part]), strict=True))
         assert sorted(classes) == list(range(len(CLASSES)))
         assert sorted(colours) == sorted(2 * list(range(len(NAMES))))
     assert {*parts["seen"], *parts["alone"]} <= set(split(sprites)["seen"])
+
+
+def test_alternatives_are_asked_for_and_either_is_an_answer(sprites):
+    made, known = lessons(sprites, 24, 24), set()
+    np.random.seed(0)
+    for draw in range(4):
+        *_, tasks = made.tasks(draw)
+        known |= {(int(code[: len(CLASSES)].sum()), int(code[len(CLASSES) :].sum())) for code in tasks}
+    assert known == {(1, 1), (1, 0), (0, 1), (2, 0), (1, 2)}
+    task, alone = SPACE.read("red, blue, sword"), SPACE.read("red sword")
+    rows = fitting_rows(sprites, np.arange(len(sprites.classes)), task)
+    assert {NAMES[colour] for colour in sprites.colours[rows]} == {"red", "blue"}
+    assert {list(CLASSES)[number] for number in sprites.classes[rows]} == {"sword"}
+    assert len(rows) > len(fitting_rows(sprites, np.arange(len(sprites.classes)), alone))
+    shown, marks = exam_of(sprites, 12)(task)
+    assert marks(torch.zeros(len(shown), 2, 7)) == 0  # and something is to be found
 
 
 def test_who_learns_a_pair_that_is_unseen_is_shown_it(sprites):
