@@ -62,7 +62,7 @@ def of_accuracy(world: World, parts: Sequence[dict], rivals: Sequence[dict]) -> 
 
 
 def of_seconds(timings: Sequence[dict], devices: Sequence[dict]) -> list[Claim]:
-    """Are budgets kept, seconds predicted, and models exported as they are? Of no order that was met, nothing holds."""
+    """Are budgets kept, seconds predicted, and models exported as they are? Not if no order was met."""
     timed = [row["in seconds"] for row in timings if "refused" not in row["in seconds"]]
     return [
         at_most("models over their budget of MACs", float(sum(row["over budget"] for row in timings)), 0.0),
