@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "connect": {"errors", "saving", "shipped", "tensors", "pictures", "plan", "rig", "parts", "hosts", "train"},
     "factory": {"errors", "saving", "keeping", "tensors", "pictures", "plan", "rig", "hosts", "graphs", "train"},
     "cli": {"errors", "saving", "keeping", "shipped", "plan", "rig", "parts", "hosts", "graphs", "train", "eval"}
-    | {"lighten", "connect", "factory", ""},
+    | {"pictures", "lighten", "connect", "factory", ""},
     "": {"errors", "plan"},
     "__main__": {"cli"},
 }

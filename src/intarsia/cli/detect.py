@@ -23,19 +23,13 @@ def detect(
     if out.suffix.lower() != ".png":
         raise typer.BadParameter(f"{out}: boxes are drawn into a PNG; name one, such as {out.with_suffix('.png')}.")
 
-    from PIL import Image, UnidentifiedImageError
-
-    from ..errors import CardError
     from ..factory import load_pack, rebuild
     from ..factory.detecting import detect as found
     from ..factory.detecting import drawn
+    from ..pictures import on_white, opened
 
     built = rebuild(model) if scenario is None else load_pack(model).cut(scenario)
-    try:
-        with Image.open(picture) as opened:
-            shown = opened.convert("RGB")
-    except UnidentifiedImageError:
-        raise CardError(f"{picture}: not a picture that can be read.") from None
+    shown = on_white(opened(picture))
     seen = found(built, shown, least=least)
     with new_file(out) as part:
         drawn(shown, seen, max(1, SHORT // min(shown.size))).save(part, format="PNG")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ..errors import CardError, FitError
+from ..pictures import opened
 from ..plan.table import nearest
 from .coco import read_things
 from .exams import Answered, choice_marks
@@ -78,11 +79,7 @@ def read_picture(path: Path, kit: Kit) -> Tensor:
     channels, height, width = kit.host.size
     if channels not in MODES:
         raise FitError(f"the kit takes pictures of {channels} channels, and files have {', '.join(map(str, MODES))}.")
-    try:
-        with Image.open(path) as opened:
-            seen = opened.convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
-    except (UnidentifiedImageError, OSError) as error:
-        raise CardError(f"{path}: not a picture that can be read ({error}). Remove or replace it.") from None
+    seen = opened(path).convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.asarray(seen, np.float32).copy() / 255).reshape(height, width, channels)
     normalised = (pixels - torch.tensor(kit.mean)) / torch.tensor(kit.std)
     return normalised.permute(2, 0, 1).contiguous()
