@@ -21,7 +21,7 @@ def write_module(module: Modality, out: Path, training: Mapping[str, Any]) -> No
     out.mkdir(parents=True, exist_ok=True)
     part, path = out / f"{module.name}.part", out / f"{module.name}.safetensors"
     part.unlink(missing_ok=True)
-    module.save(part, {**training, "commit": commit()}, half=True)
+    module.save(part, {"commit": commit(), **training}, half=True)
     size = part.stat().st_size / 1e6
     if size > LIMIT_MB:
         raise SystemExit(f"{part} is {size:.1f} MB, more than {LIMIT_MB}")
