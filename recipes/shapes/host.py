@@ -43,7 +43,7 @@ SHAPE: dict[str, Any] = {
 }
 LATENTS, BLOCKS, HEADS, INNER = 16, 3, 4, 96
 GUIDANCE, STEPS, BATCH = 3.0, 20, 128
-RATE = 6e-3  # of Muon; after 1,500 steps words are followed as after 9,000 of AdamW
+RATE = 6e-3  # of Muon
 LEFT_OUT, WORDLESS = 0.3, 0.1  # shares of words, and of whole sentences
 LATE = 0.6  # senses learn mostly where noise is high, and what a picture shows is settled
 
