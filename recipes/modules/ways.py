@@ -122,21 +122,23 @@ def heard(
     *,
     weights: Mapping[str, Weighed] | None = None,
     in_turn: bool = False,
+    guided: bool = True,
 ) -> Iterator[None]:
-    """The UNet, called with both halves of guidance, hears references inside the block, a row for each sample.
+    """The UNet hears references inside the block, a row for each sample.
 
     Args:
         parts: Of one way; with none, the connector alone is heard.
         weights: 1 where nothing is said; concatenation has no dial, and only modules have windows.
         in_turn: Modules speak one after the other.
+        guided: It is called with both halves of guidance.
     """
     modules = [part for part in parts.values() if isinstance(part, Modality)]
     adapters = {name: part for name, part in parts.items() if isinstance(part, Adapter)}
     stack = (InTurn if in_turn else Stack)(ground.connector, modules, weights if modules else None)
-    with attached(hosts.of(ground.unet), stack, guided=True) as senses:
+    with attached(hosts.of(ground.unet), stack, guided=guided) as senses:
         if not adapters:
             senses.give(**features)
             yield
             return
-        with rivals.attached(ground.unet, adapters, features, weights):
+        with rivals.attached(ground.unet, adapters, features, weights, guided=guided):
             yield
