@@ -77,6 +77,9 @@ def test_a_run_looks_at_a_reference(trained, at, place):
     assert plain.tobytes() != seeing.tobytes()
     assert (place / "out/contact-sheet.png").exists()
     assert not (place / "out/report.md").exists()
+    assert at(*words, "-o", "late", "-w", "mood=40@1:")[0] == 0
+    late = Image.open(place / "late/00-a-heart-with-references.png")
+    assert late.tobytes() not in (plain.tobytes(), seeing.tobytes()), "a weight of some calls"
     assert at("run", "a heart", "--steps", "2", "-o", "stock")[0] == 0
     assert Image.open(place / "stock/00-a-heart-whole.png").tobytes() == plain.tobytes()
 
@@ -112,6 +115,7 @@ SHOWN = ["--reference", "mood=rows/0.png"]
         ([*SHOWN, *MODULE, "-w", "style=1"], "the weight 'style' has no picture to look at"),
         ([*SHOWN, *MODULE, "-w", "mood=much"], "'much' is not a number"),
         ([*SHOWN, *MODULE, "-w", "mood"], "write NAME=WEIGHT"),
+        ([*SHOWN, *MODULE, "-w", "mood=1@soon"], "cannot read 'soon'"),
         ([*SHOWN, *SHOWN, *MODULE], "the name 'mood' is given to two pictures"),
         (["-w", "mood=1", *MODULE], "nothing to look at"),
         ([*SHOWN, *MODULE, "--encoder", "mood=texture"], "'mood' looks through palette/8"),

@@ -231,6 +231,9 @@ def test_weights_by_block_and_by_time(connector):
     early = Weight(0.7, Window(lowest=600))
     assert torch.equal(with_weight(early, 600.0), with_weight(0.7, 600.0))
     assert torch.equal(with_weight(early, 599.5), with_weight(0.0, 599.5))
+    late = spoken("style", connector, window=Window(highest=599))
+    instead = Stack(connector, [late], {"style": early})
+    assert torch.equal(told(instead, words, 600.0, **given), with_weight(0.7, 600.0)), "who says when is followed"
     stack = Stack(connector, [spoken("style", connector)], {"style": early})
     mixed = stack(words, torch.tensor([700.0, 500.0]), stack.references(given))
     assert not torch.equal(mixed[0], told(Stack(connector, []), words, 700.0)[0])

@@ -16,7 +16,7 @@ SILENT = {
         spoken("style", connector), Weight(1.0, Window(lowest=2000)), seen()
     ),
     "out of its own window": lambda connector: (
-        spoken("style", connector, window=Window(lowest=2000)), Weight(1.0, Window(lowest=0)), seen()
+        spoken("style", connector, window=Window(lowest=2000)), Weight(1.0), seen()
     ),
     "no reference": lambda connector: (spoken("style", connector), 1.0, None),
 }  # fmt: skip

@@ -32,7 +32,12 @@ def run(
     silhouette: Path | None = typer.Option(None, help="A picture whose outline to draw along."),
     palette: Path | None = typer.Option(None, help="A picture whose colours to use."),
     reference: list[str] = typer.Option([], help="A picture for any module, as NAME=PICTURE."),
-    weight: list[str] = typer.Option([], "--weight", "-w", help="What a module counts for, as NAME=0.8; else 1."),
+    weight: list[str] = typer.Option(
+        [],
+        "--weight",
+        "-w",
+        help="What a module counts for, as NAME=0.8; else 1. NAME=0.8@0:5 in the first five calls.",
+    ),
     module: list[Path] = typer.Option([], help="A module of your own, from 'intarsia train-module'."),
     encoder: list[str] = typer.Option([], help="The vision model that a module looks through, as NAME=FOLDER."),
     other: list[str] = typer.Option([], help="A model that plans may use for some calls, as NAME=MODEL."),
@@ -97,7 +102,7 @@ def run(
     drawing = functools.partial(
         compare, pipe, prompts, steps=steps, guidance=guidance, seed=seed, beside=teacher, say=say
     )
-    with looking(pipe, senses, [] if teacher is None else [teacher]):
+    with looking(pipe, senses, steps, [] if teacher is None else [teacher]):
         if factor is not None:
             plans[speed or ""] = plan_asked_for(pipe, prompts, factor, steps, guidance, say)
         result = drawing(plans, rounds=rounds if plans or backend else 1, backend=backend, others=others)
@@ -130,16 +135,15 @@ def slug(text: str) -> str:
 
 
 def looking(
-    pipe: DiffusionPipeline, senses: Senses | None, also: Sequence[nn.Module]
+    pipe: DiffusionPipeline, senses: Senses | None, steps: int, also: Sequence[nn.Module]
 ) -> AbstractContextManager[object]:
     """The pipeline sees the references of a run, if there are any, and so do these UNets."""
     if senses is None:
         return nullcontext()
     from ..connect import shown
 
-    return shown(
-        pipe, senses.references, files=senses.files, weights=senses.weights, encoders=senses.encoders, also=also
-    )
+    weights = senses.weights_of(pipe.scheduler, steps)
+    return shown(pipe, senses.references, files=senses.files, weights=weights, encoders=senses.encoders, also=also)
 
 
 def read_factor(text: str) -> float:

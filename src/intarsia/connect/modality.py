@@ -41,7 +41,7 @@ class Modality(nn.Module):
         name: How it is called in a stack, a Python identifier such as `style`.
         connector: What it plugs into; only its form and its fingerprint are kept.
         inner: The width that its blocks work in, the connector's if not given; less makes a smaller file.
-        window: The time steps at which it speaks; a weight may narrow them. Ours.
+        window: The time steps at which it speaks, unless its weight says when. Ours.
 
     Attributes:
         ground: The fingerprint of the connector that it was made for.

@@ -154,10 +154,9 @@ class Stack(nn.Module):
     def voice(self, name: str, reference: Reference, times: Tensor, here: Tensor) -> Voice | None:
         """A module with what it looks at, or None if no sample hears it."""
         module: Modality = self.senses[name]
-        windows = module.window, self.weights[name].when
-        inside = torch.tensor(
-            [all(time in window for window in windows) for time in times.tolist()], device=here.device
-        )
+        when = self.weights[name].when
+        window = module.window if when is None else when
+        inside = torch.tensor([time in window for time in times.tolist()], device=here.device)
         present = None if reference.present is None else reference.present.to(here.device)
         heard = inside.expand(len(reference)) if present is None else inside & present
         if not heard.any():

@@ -39,11 +39,12 @@ class Weight:
 
     Attributes:
         value: A number, or one for each block.
-        when: The time steps at which the module speaks: a `Window`, or `times_of` some calls of a run.
+        when: The time steps at which the module speaks: a `Window`, or `times_of` some calls of a run. None for the
+            window that the module's file names, if it does.
     """
 
     value: float | tuple[float, ...] = 1.0
-    when: Container[float] = Window()
+    when: Container[float] | None = None
 
     @classmethod
     def of(cls, given: Weighed) -> "Weight":
