@@ -1,6 +1,6 @@
 """The drawn world, trained from nothing: eye and judge, a text-to-image model, and every way of showing it pictures.
 
-    python -m recipes.shapes.run --seed 0     an hour and a half on one core; resumes, and may be killed at any time
+    python -m recipes.shapes.run --seed 0     three hours on one core; resumes, and may be killed at any time
     python -m recipes.shapes.run --seed 0 --way modules    only ours; then the others, when there is time
     python -m recipes.shapes.run --seed 1     once seed 0 has left its learning rates; then side by side with it
     python -m recipes.shapes.run --stage      eye, judge and host, which all seeds share and which are kept in weights/
@@ -31,7 +31,7 @@ SOUGHT_ON = ("identity",)  # where a way's learning rate is sought
 class Sizes:
     """How long parts are trained, in steps, and on how many scenes a step."""
 
-    parts: int = 1500
+    parts: int = 3000
     search: int = STEPS
     batch: int = 32
 
