@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import send_to_device
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -102,7 +102,8 @@ def fit(
         FitError: the loss is no number any more; nothing of that is saved.
     """
     processes()  # before accelerate guesses
-    accelerator = Accelerator()
+    # In some lessons some parameters have no say, such as a classifier while a probe learns.
+    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     objective.to(accelerator.device)
     trained = {name: value for name, value in objective.named_parameters() if value.requires_grad}
     optimizers = optimizers_of(objective, trained, schedule.optimizer, schedule.weight_decay)
