@@ -28,7 +28,7 @@ TEXT, OURS, IN_TURN, JOINT = "text only", "modules", "modules in turn", "modules
 ALIKE = "modules trained alike"  # as long as their rivals
 SOFTER, SOFTLY = "decoupled, softer together", 0.7  # adapters are often turned down where several speak
 DERIVED = {IN_TURN: OURS, SOFTER: "decoupled"}  # shown alone, these are what they derive from
-RIVALS = ("decoupled", SOFTER, "concatenated")
+RIVALS = ("decoupled", SOFTER, "concatenated", "loud")
 EFFECT = 0.1
 PAIR, TRIPLE, ALONE, LOST, CROSSED = 0.9, 0.85, 0.5, 0.03, 0.1  # what is aimed at
 

@@ -29,7 +29,7 @@ from benchmarks.shapes.trials import FOLLOWED, SCALES, UNNAMED, Trials
 from intarsia.graphs.exporting import digest_of
 from recipes.modules.training import refuse_unequal
 from recipes.modules.ways import Way, run_name
-from recipes.shapes.run import JOINT, Sizes, World, trainings_of
+from recipes.shapes.run import JOINT, WAYS, Sizes, World, trainings_of
 from recipes.shapes.senses import SENSES
 from recipes.shapes.stage import Stage
 
@@ -45,7 +45,7 @@ def main(
     quick: bool = typer.Option(False, help="A few steps and pictures, no claims worth anything."),
     seeds: int = typer.Option(SEEDS, help="How many worlds."),
     seed: int | None = typer.Option(None, help="Of these, one alone: its figures are kept and nothing is claimed."),
-    way: list[Way] = typer.Option(list(Way), help="What to draw beside modules; everything if not given."),
+    way: list[Way] = typer.Option(list(WAYS), help="What to draw beside modules; everything if not given."),
     pictures: int = typer.Option(256, help="Of each row and world."),
     runs: Path = typer.Option(Path("runs/shapes"), help="Where the worlds are kept."),
 ) -> None:
@@ -59,8 +59,8 @@ def main(
             worlds[0].train_all(ways)
         else:
             worlds = [World(one, runs, stage) for one in (range(seeds) if seed is None else [seed])]
-        pilot = quick or len(ways) < len(Way) or len(worlds) < SEEDS
-        kept = Path(brief) if quick or len(ways) < len(Way) else KEPT
+        pilot = quick or len(ways) < len(WAYS) or len(worlds) < SEEDS
+        kept = Path(brief) if quick or len(ways) < len(WAYS) else KEPT
         asked = [Asked(Trials(world, 6 if quick else pictures, 2 if quick else 20), ways, kept) for world in worlds]
         refuse_unequal({f"{one.name} {name}": told for one in asked for name, told in one.answers.trainings.items()})
         examine(asked, ways, WEIGHTS[::4] if quick else WEIGHTS, claiming=not pilot)

@@ -72,7 +72,7 @@ class Trials:
 
         def around(rows: slice) -> AbstractContextManager[None]:
             shown = {name: references[name][rows] for name in names}
-            return heard(ground, parts, shown, weights=weights, in_turn=way == IN_TURN, guided=False)
+            return heard(ground, parts, shown, weights=weights, in_turn=way == IN_TURN)
 
         def make() -> np.ndarray:
             with torch.no_grad():

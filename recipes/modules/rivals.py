@@ -112,11 +112,9 @@ def attached(
     adapters: Mapping[str, Adapter],
     features: Mapping[str, Tensor],
     weights: Mapping[str, float] | None = None,
-    *,
-    guided: bool,
 ) -> Iterator[None]:
-    """A UNet that looks at references, a row for each sample; guided, the half without words is shown zeros."""
-    shown = {name: torch.cat([torch.zeros_like(value), value]) if guided else value for name, value in features.items()}
+    """A guided UNet that looks at references, a row for each sample; the half without words is shown zeros."""
+    shown = {name: torch.cat([torch.zeros_like(value), value]) for name, value in features.items()}
 
     def exchange(_unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return args, kwargs | called_with(kwargs["encoder_hidden_states"], adapters, shown)

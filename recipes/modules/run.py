@@ -43,10 +43,11 @@ from .folder import limited, write_module
 from .rates import OPTIMIZER, STEPS, chosen_rate, schedule_of
 from .senses import ENCODERS, Batch, batches
 from .training import begin, ended, told_by
-from .ways import Ground, Parts, Way, born, objective_of, run_name
+from .ways import Ground, Parts, Way, born, cost_of, objective_of, run_name
 
 BLOCKS = 2  # what `connect.TextCarrier` has if it is not told otherwise, as whoever loads what ships does
 INNER = {2: 160, 4: 104}  # by blocks, the width that parts work in: 3 MB a module
+LOUDNESS_COST = 0.01  # see `connect.Learning`
 LATE = 0.4  # what a reference says is settled where noise is high
 FOLDER = model_folder("emoji") / "modules"
 SOUGHT_ON = ["silhouette"]  # where a way's learning rate is sought: the sense that the most of a picture hangs on
@@ -74,6 +75,7 @@ def main(
     lowest: float = typer.Option(0.0, help="Time step below which the written module is silent."),
     start: Path | None = typer.Option(None, help="A module's file to begin with, and to train on."),
     blocks: int = typer.Option(BLOCKS, help="After which modules speak: 2, or 4 for pilots, narrower ones."),
+    loudness_cost: float = typer.Option(LOUDNESS_COST, help="What a module pays for how far it moves the tokens."),
     every: int = typer.Option(1, help="Learn from every so many cells only: for rehearsals."),
 ) -> None:
     """Train; when all steps of a module are done, write its file."""
@@ -86,23 +88,23 @@ def main(
         cells = Cells.read(base, every)
         batch_at = batches(names, cells, base, runs, batch)
     pipe = load_pipeline(model_folder("emoji"), device="cpu")
-    ground = ground_of(pipe, base, channel_weights(base / "latents"), blocks)
+    ground = ground_of(pipe, base, channel_weights(base / "latents"), blocks, loudness_cost)
     ground.unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
     called = run_name(way, names)
     if rate is None:
         with state.main_process_first():
             seeking = batches(SOUGHT_ON, cells, base, runs, batch)
         rate = chosen_rate(
-            lambda: objective_of(ground, born(ground, way, SOUGHT_ON)), seeking, runs / "rates" / way,
+            lambda: objective_of(ground, way, born(ground, way, SOUGHT_ON)), seeking, runs / "rates" / way,
             steps=search_steps, batch=batch,
         )  # fmt: skip
     parts = born(ground, way, names)
     before, spent = (0, 0.0) if start is None else begun_with(start, parts, ground.connector)
     begin(
         runs / called, way=str(way), steps=steps, batch=batch, rate=rate, optimizer=OPTIMIZER, blocks=blocks,
-        before=before,
+        before=before, loudness_cost=cost_of(way, ground),
     )  # fmt: skip
-    learning = objective_of(ground, parts)
+    learning = objective_of(ground, way, parts)
     stop_after = None if hours is None else hours * 3600
     done = fit(
         learning, batch_at, schedule_of(steps, rate), runs / called, save_every=save_every, stop_after=stop_after
@@ -134,13 +136,18 @@ def begun_with(start: Path, parts: Parts, connector: Connector) -> tuple[int, fl
 
 
 def ground_of(
-    pipe: StableDiffusionPipeline, base: Path, channels: Tensor | None = None, blocks: int = BLOCKS
+    pipe: StableDiffusionPipeline,
+    base: Path,
+    channels: Tensor | None = None,
+    blocks: int = BLOCKS,
+    loudness_cost: float = LOUDNESS_COST,
 ) -> Ground:
     """The emoji model, frozen, and what its senses look at.
 
     Args:
         channels: What each latent channel counts in training, as it did when the model itself was trained.
         blocks: After which modules speak.
+        loudness_cost: As `connect.Learning` has it.
 
     Raises:
         SystemExit: nobody chose a width for so many blocks.
@@ -152,7 +159,7 @@ def ground_of(
     blank = torch.from_numpy(np.load(base / "words/blank.npy").astype(np.float32))
     return Ground(
         pipe.unet, TextCarrier.of(pipe, blocks=blocks), DDIMScheduler(**NOISE), features, INNER[blocks], blank, LATE,
-        channels,
+        channels, loudness_cost,
     )  # fmt: skip
 
 

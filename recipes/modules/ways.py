@@ -27,11 +27,12 @@ Parts = Mapping[str, Modality | Adapter]  # by sense, all of one kind
 class Way(StrEnum):
     modules = "modules"  # ours
     ungated = "ungated"  # ours without the per-token part of the gates
+    loud = "loud"  # ours that paid nothing for loudness
     concatenated = "concatenated"
     decoupled = "decoupled"
 
 
-GATINGS = {Way.modules: Gating(), Way.ungated: Gating(per_token="none")}
+GATINGS = {Way.modules: Gating(), Way.ungated: Gating(per_token="none"), Way.loud: Gating()}
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Ground:
         blank: States of no words, (tokens, width).
         late: Less than 1 dwells on time steps of much noise, where senses are settled.
         channels: What each latent channel counts in the loss; all alike if None.
+        loudness_cost: Of modules, as `connect.Learning` has it.
     """
 
     unet: UNet2DConditionModel
@@ -55,6 +57,7 @@ class Ground:
     blank: Tensor
     late: float = 1.0
     channels: Tensor | None = None
+    loudness_cost: float = 0.0
 
 
 class InTurn(Stack):
@@ -84,12 +87,19 @@ def born(ground: Ground, way: Way, names: Sequence[str], seed: int = 0) -> Parts
     return {name: Adapter(telling, ground.features[name].width, ground.unet, ground.inner) for name in names}
 
 
-def objective_of(ground: Ground, parts: Parts) -> nn.Module:
+def cost_of(way: Way, ground: Ground) -> float:
+    """What parts pay for loudness; rivals nothing, who speak beside the tokens."""
+    return ground.loudness_cost if way in (Way.modules, Way.ungated) else 0.0
+
+
+def objective_of(ground: Ground, way: Way, parts: Parts) -> nn.Module:
     """What parts learn from, all together."""
     modules = [part for part in parts.values() if isinstance(part, Modality)]
     if modules:
         stack, host = Stack(ground.connector, modules), hosts.of(ground.unet)
-        return Learning(stack, host, ground.noise, late=ground.late, channels=ground.channels)
+        return Learning(
+            stack, host, ground.noise, late=ground.late, channels=ground.channels, loudness_cost=cost_of(way, ground)
+        )
     adapters = {name: part for name, part in parts.items() if isinstance(part, Adapter)}
     return Rivalry(
         adapters, ground.unet, ground.connector, ground.noise, ground.blank, late=ground.late, channels=ground.channels
@@ -108,7 +118,7 @@ def trained(ground: Ground, way: Way, names: Sequence[str], runs: Path) -> Parts
             f"{run}: trained on a connector of {told} blocks, and this one has {blocks}; name its --blocks."
         )
     parts = born(ground, way, names)
-    wear_average(objective_of(ground, parts), run)
+    wear_average(objective_of(ground, way, parts), run)
     for part in parts.values():
         part.eval().requires_grad_(False)
     return parts
@@ -122,23 +132,21 @@ def heard(
     *,
     weights: Mapping[str, Weighed] | None = None,
     in_turn: bool = False,
-    guided: bool = True,
 ) -> Iterator[None]:
-    """The UNet hears references inside the block, a row for each sample.
+    """The UNet, called with both halves of guidance, hears references inside the block, a row for each sample.
 
     Args:
         parts: Of one way; with none, the connector alone is heard.
         weights: 1 where nothing is said; concatenation has no dial, and only modules have windows.
         in_turn: Modules speak one after the other.
-        guided: It is called with both halves of guidance.
     """
     modules = [part for part in parts.values() if isinstance(part, Modality)]
     adapters = {name: part for name, part in parts.items() if isinstance(part, Adapter)}
     stack = (InTurn if in_turn else Stack)(ground.connector, modules, weights if modules else None)
-    with attached(hosts.of(ground.unet), stack, guided=guided) as senses:
+    with attached(hosts.of(ground.unet), stack, guided=True) as senses:
         if not adapters:
             senses.give(**features)
             yield
             return
-        with rivals.attached(ground.unet, adapters, features, weights, guided=guided):
+        with rivals.attached(ground.unet, adapters, features, weights):
             yield

@@ -22,7 +22,7 @@ from intarsia.train.noising import noised
 from recipes.modules.ways import Ground
 
 from .scenes import SIDE, drawn, some
-from .words import PLACES, WIDTH, said
+from .words import MARKS, PLACES, WIDTH, said
 
 FOLD = 2
 NOISE = {
@@ -42,9 +42,11 @@ SHAPE: dict[str, Any] = {
     "norm_num_groups": 8,
 }
 LATENTS, BLOCKS, HEADS, INNER = 16, 3, 4, 96
+GUIDANCE = 1.6  # more makes colours run over, and words are followed less
 BATCH = 128  # pictures that are drawn at once
 RATE = 6e-3  # of Muon
 LEFT_OUT, WORDLESS = 0.3, 0.1  # shares of words, and of whole sentences
+LOUDNESS_COST = 1e-3  # of a loss of 0.05
 LATE = 0.6  # senses learn mostly where noise is high, and what a picture shows is settled
 
 
@@ -91,9 +93,7 @@ def train_host(hosting: Hosting, out: Path, steps: int, seed: int, batch: int = 
 def draw(
     ground: Ground, words: Tensor, around: Callable[[slice], AbstractContextManager[Any]], *, steps: int, seed: int
 ) -> Tensor:
-    """Pictures (count, 3, 32, 32) from -1 to 1; the n-th has a seed of its own.
-
-    No guidance: the model follows words without it, and with it colours run over and things turn into others.
+    """Pictures (count, 3, 32, 32) from -1 to 1, drawn with guidance; the n-th has a seed of its own.
 
     Under `torchrun` every process must call this, draws its share, and gets them all.
 
@@ -110,8 +110,11 @@ def draw(
         latents = torch.stack([torch.randn(size, generator=generator) for generator in generators])
         noise.set_timesteps(steps)
         with around(slice(start, start + len(told))):
+            both = torch.cat([MARKS.expand_as(told), told])
             for time in noise.timesteps:
-                found = ground.unet(latents, time, encoder_hidden_states=told).sample
-                latents = noise.step(found, time, latents).prev_sample
+                without, with_words = ground.unet(
+                    torch.cat([latents, latents]), time, encoder_hidden_states=both
+                ).sample.chunk(2)  # fmt: skip
+                latents = noise.step(without + GUIDANCE * (with_words - without), time, latents).prev_sample
         mine.append((start, F.pixel_shuffle(latents, FOLD).clamp(-1, 1)))
     return torch.cat([part for _, part in sorted(gather_object(mine), key=lambda pair: pair[0])])

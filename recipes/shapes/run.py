@@ -18,11 +18,12 @@ import typer
 from intarsia.train import fit
 from recipes.modules.rates import OPTIMIZER, STEPS, chosen_rate, schedule_of
 from recipes.modules.training import Training, begin, ended
-from recipes.modules.ways import Parts, Way, born, objective_of, run_name, trained
+from recipes.modules.ways import Parts, Way, born, cost_of, objective_of, run_name, trained
 
 from .senses import SENSES, batches
 from .stage import Stage
 
+WAYS = (Way.modules, Way.concatenated, Way.decoupled)  # `benchmarks.connect` also has gates of one number
 JOINT = ("identity", "style")
 SOUGHT_ON = ("identity",)  # where a way's learning rate is sought
 
@@ -67,7 +68,7 @@ class World:
             )
         ground, seeking = self.stage.ground, batches(SOUGHT_ON, self.stage.eye, self.sizes.batch)
         return chosen_rate(
-            lambda: objective_of(ground, born(ground, way, SOUGHT_ON, self.seed)), seeking, sought,
+            lambda: objective_of(ground, way, born(ground, way, SOUGHT_ON, self.seed)), seeking, sought,
             steps=self.sizes.search, batch=self.sizes.batch,
         )  # fmt: skip
 
@@ -75,10 +76,10 @@ class World:
         """Train parts; resumes."""
         rate, run = self.rate(way), self.folder / run_name(way, names)
         batch_at, ground = batches(names, self.stage.eye, self.sizes.batch), self.stage.ground
-        learning = objective_of(ground, born(ground, way, names, self.seed))
+        learning = objective_of(ground, way, born(ground, way, names, self.seed))
         begin(
             run, way=str(way), steps=self.sizes.parts, batch=self.sizes.batch, rate=rate, optimizer=OPTIMIZER,
-            blocks=ground.connector.form.blocks,
+            blocks=ground.connector.form.blocks, loudness_cost=cost_of(way, ground),
         )  # fmt: skip
         fit(learning, batch_at, schedule_of(self.sizes.parts, rate), run, seed=self.seed)
 
@@ -116,7 +117,7 @@ def trainings_of(ways: list[Way]) -> list[tuple[Way, tuple[str, ...]]]:
 
 def main(
     seed: int = typer.Option(0, help="Of the parts."),
-    way: list[Way] = typer.Option(list(Way), help="Which ways; all if not given."),
+    way: list[Way] = typer.Option(list(WAYS), help="Which ways; all that are compared if not given."),
     stage: bool = typer.Option(False, "--stage", help="Only what all seeds stand on."),
     steps: int = typer.Option(Sizes.parts, help="Training steps of each sense in each way."),
     runs: Path = typer.Option(Path("runs/shapes"), help="Where training is kept."),

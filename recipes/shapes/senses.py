@@ -1,6 +1,7 @@
 """Three senses of the drawn world: what a reference shares with the picture, and what a training batch is.
 
-The reference is always another scene. Words for what it shows are mostly left out, so that it has something to say.
+The reference is always another scene. Words for what it shows are mostly left out, so that it has something to say;
+all others are said, or a sense would learn to say what leans with its own.
 Where they are said, some references are contrary: then the picture is mostly what the words say, so that who hears both
 learns that words lead. Some pictures yield to the reference, or a module would learn to ignore it there, and no weight
 could turn it up.
@@ -12,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .host import LEFT_OUT, WORDLESS, folded
-from .scenes import NAMED, drawn, some
+from .host import WORDLESS, folded
+from .scenes import NAMED, SHAPES, drawn, some
 from .sight import Sight
 from .words import PLACES, only, said
 
@@ -24,26 +25,33 @@ OWN_WORDS = {"identity": 0.2, "palette": 0.2, "style": 0.4}
 CONTRARY = 0.5  # of those, share whose reference says something else
 YIELDING = 0.25  # of those, share whose picture is what the reference says
 LEANING = 0.6  # of the scenes that senses learn from; see `scenes`
+UNNAMED = 0.5  # share of scenes that identity learns from whose shape has no word: there it has most to say
+
+
+def shapes(count: int) -> np.ndarray:
+    """Shapes by lot, of which many have no word."""
+    without = np.random.random(count) < UNNAMED
+    return np.where(without, np.random.randint(NAMED, len(SHAPES), count), np.random.randint(NAMED, size=count))
 
 
 def batches(names: Sequence[str], eye: Sight, batch: int) -> Callable[[int], tuple[Tensor, Tensor, dict[str, Tensor]]]:
     """For `train.fit`: pictures as latents, words, and a reference for each of these senses."""
 
     def batch_at(_draw: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        scenes = target = some(batch, LEANING)
-        spoken = np.random.random((batch, len(PLACES))) >= LEFT_OUT
+        known = {"shape": shapes(batch)} if "identity" in names else {}
+        scenes = target = some(batch, LEANING, **known)
         wordless = np.random.random(batch) < WORDLESS
+        spoken = np.repeat(~wordless[:, None], len(PLACES), 1)
         references = {}
         for name in names:
-            told = np.random.random(batch) < OWN_WORDS[name]
-            contrary = told & ~wordless & (np.random.random(batch) < CONTRARY)
+            told = ~wordless & (np.random.random(batch) < OWN_WORDS[name])
+            contrary = told & (np.random.random(batch) < CONTRARY)
             if "shape" in SHARED[name]:
                 contrary &= scenes.shape < NAMED  # the others have no word that could lead
             spoken[:, only(*SHARED[name])] = told[:, None]
             shown = scenes.kept(SHARED[name], LEANING).where(contrary, some(batch, LEANING))
             target = target.where(contrary & (np.random.random(batch) < YIELDING), shown, SHARED[name])
             references[name] = eye.tokens(drawn(shown))
-        spoken &= ~wordless[:, None]
         latents = folded(drawn(target)).contiguous(memory_format=torch.channels_last)
         return latents, said(scenes, spoken), references
 

@@ -14,6 +14,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from intarsia import FitError, HostNotFrozen, hosts
 from intarsia.connect import Learning, Modality, Stack
+from intarsia.connect.learning import loudness_of
 from intarsia.hosts import pico
 from intarsia.hosts.diffusers_unet import UNetHost
 from intarsia.train import Schedule, fit
@@ -223,6 +224,39 @@ def test_a_module_is_saved_after_training_as_it_speaks(trained, tmp_path):
     loaded = Modality.load(tmp_path / "style.safetensors", carrier)
     words = words_for(carrier)
     assert torch.equal(*(told(Stack(carrier, [one]), words, style=seen()) for one in (module, loaded)))
+
+
+def test_loudness_costs_what_it_is_told_to(world):
+    """The loss and so much times how far the tokens move, against their own length; the gap is none of its business."""
+    carrier = make_carrier()
+    module = spoken("style", carrier).requires_grad_(True)
+
+    def losses(**cost):
+        torch.manual_seed(0)
+        return Learning(Stack(carrier, [module]), world.host, SAMPLE, **cost)(world.batch())
+
+    plain, costly = losses(), losses(loudness_cost=0.5)
+    assert costly["loudness"] > 0
+    torch.testing.assert_close(costly["loss"], plain["loss"] + 0.5 * costly["loudness"])
+    assert costly["gap_style"] == plain["gap_style"]
+    words = torch.randn(3, 5, 8)
+    torch.testing.assert_close(loudness_of(1.5 * words, words), torch.full((3,), 0.25))
+
+
+def test_who_pays_for_loudness_is_quieter_and_is_heard_all_the_same(world, trained, tmp_path):
+    carrier = make_carrier()
+    paying = Learning(Stack(carrier, [fresh("style", carrier)]), world.host, SAMPLE, loudness_cost=0.1)
+    fit(paying, lambda _draw: world.batch(), Schedule(40, 4e-3, warmup=1), tmp_path)
+    free = Learning(Stack(carrier, [trained[0].requires_grad_(True)]), world.host, SAMPLE, loudness_cost=0.1)
+
+    def losses(learning):
+        torch.manual_seed(99)
+        return learning(world.batch(24))
+
+    found = losses(paying)
+    assert found["loudness"] < 0.5 * losses(free)["loudness"]
+    assert found["gap_style"] > 0.01
+    trained[0].requires_grad_(False)
 
 
 def test_the_gap_is_watched_at_all_noises(world):

@@ -76,7 +76,7 @@ def test_decoupled_adapters_can_be_turned_down():
 def test_only_the_parts_learn(way):
     unet, connector = pico.unet(), make_semantic()
     ground = ground_of(unet, connector)
-    objective = objective_of(ground, born(ground, way, NAMES))
+    objective = objective_of(ground, way, born(ground, way, NAMES))
     with torch.enable_grad():
         objective(training_batch(connector))["loss"].backward()
     assert all(value.grad is not None for value in objective.parameters() if value.requires_grad)
@@ -88,7 +88,7 @@ def test_all_ways_learn_at_the_same_noise_and_from_the_same_channels(way):
     """A channel that counts nothing has no gradient, and time steps dwell where the ground says."""
     unet, connector = pico.unet(), make_carrier()
     ground = replace(ground_of(unet, connector), late=0.05, channels=torch.zeros(4))
-    objective, called = objective_of(ground, born(ground, way, NAMES)), []
+    objective, called = objective_of(ground, way, born(ground, way, NAMES)), []
     handle = unet.register_forward_pre_hook(lambda _unet, args: called.append(args[1]))
     with torch.enable_grad():
         found = objective(training_batch(connector))
@@ -97,11 +97,17 @@ def test_all_ways_learn_at_the_same_noise_and_from_the_same_channels(way):
     assert called[0].float().mean() > 900
 
 
+def test_what_stands_beside_pays_nothing_for_loudness():
+    ground = replace(ground_of(pico.unet(), make_carrier()), loudness_cost=0.5)
+    costs = {way: getattr(objective_of(ground, way, born(ground, way, NAMES)), "loudness_cost", 0) for way in Way}
+    assert costs == {Way.modules: 0.5, Way.ungated: 0.5, Way.loud: 0, Way.concatenated: 0, Way.decoupled: 0}
+
+
 def test_rivals_are_shown_nothing_in_half_of_the_rows_without_words():
     """For that is what guidance's other half is shown; IP-Adapter drops words, pictures and both alike often."""
     connector = make_carrier()
     ground = ground_of(pico.unet(), connector)
-    rivalry = objective_of(ground, born(ground, Way.decoupled, NAMES))
+    rivalry = objective_of(ground, Way.decoupled, born(ground, Way.decoupled, NAMES))
     words = words_for(connector, 4000)
     words[:400] = ground.blank
     torch.manual_seed(0)
@@ -113,7 +119,7 @@ def test_rivals_are_shown_nothing_in_half_of_the_rows_without_words():
 def test_who_is_shown_nothing_is_shown_zeros():
     unet, connector = pico.unet(), make_carrier()
     ground = ground_of(unet, connector)
-    rivalry, seen_features = objective_of(ground, born(ground, Way.concatenated, NAMES)), []
+    rivalry, seen_features = objective_of(ground, Way.concatenated, born(ground, Way.concatenated, NAMES)), []
     rivalry.unshown = lambda words: torch.arange(len(words)) % 2 == 0
     for adapter in rivalry.adapters.values():
         adapter.register_forward_pre_hook(lambda _adapter, args: seen_features.append(args[0]))
@@ -129,7 +135,7 @@ def test_parts_for_a_connector_of_other_blocks_are_refused(tmp_path):
     ground = ground_of(pico.unet(), make_carrier())
     run = tmp_path / "style"
     begin(run, way="modules", steps=1, batch=4, rate=1e-3, blocks=2)
-    learning = objective_of(ground, born(ground, Way.modules, ["style"]))
+    learning = objective_of(ground, Way.modules, born(ground, Way.modules, ["style"]))
     _, _, references = (batch := training_batch(ground.connector))
     fit(learning, lambda _draw: (*batch[:2], {"style": references["style"]}), Schedule(1, 1e-3), run)
     assert trained(ground, Way.modules, ["style"], tmp_path)
@@ -168,7 +174,7 @@ def test_the_rate_that_learns_is_chosen_and_kept(tmp_path):
 
     def begin():
         begun.append(1)
-        return objective_of(ground, born(ground, Way.decoupled, NAMES))
+        return objective_of(ground, Way.decoupled, born(ground, Way.decoupled, NAMES))
 
     def chosen(steps=4):
         return chosen_rate(

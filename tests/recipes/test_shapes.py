@@ -9,7 +9,7 @@ from recipes.shapes import stage, words
 from recipes.shapes.host import SHAPE, draw, folded
 from recipes.shapes.run import JOINT, Sizes, World
 from recipes.shapes.scenes import NAMED, SHAPES, WIDTH, apart, bin_of, drawn, some
-from recipes.shapes.senses import CONTRARY, OWN_WORDS, SENSES, SHARED, YIELDING, batches
+from recipes.shapes.senses import CONTRARY, OWN_WORDS, SENSES, SHARED, UNNAMED, YIELDING, batches
 from recipes.shapes.stage import Stage
 
 MANY = 4000
@@ -84,7 +84,7 @@ def test_references_are_contrary_only_where_words_are_said(monkeypatch):
         def tokens(self, pictures):
             return pictures
 
-    _, states, _ = batches(["identity"], Eye(), MANY)(0)
+    _, states, _ = batches(["identity"], Eye(), 4 * MANY)(0)
     shown, target = kept
     spoken = (states - words.MARKS)[:, words.PLACES.index("shape")]
     said = spoken.abs().sum(1).numpy() > 0
@@ -98,9 +98,13 @@ def test_references_are_contrary_only_where_words_are_said(monkeypatch):
     yielding = ~agrees["picture"]
     assert (target.shape[said][yielding] == shown.shape[said][yielding]).all()
     assert (target.shape[~said] == shown.shape[~said]).all()
-    assert said.mean() == pytest.approx(0.9 * OWN_WORDS["identity"] * NAMED / len(SHAPES), abs=0.03)
+    assert said.mean() == pytest.approx(0.9 * OWN_WORDS["identity"] * (1 - UNNAMED), abs=0.03)
     same = target.ground == shown.ground
     assert same.mean() < 0.1, "all else is the scene's own"
+    others = (states - words.MARKS)[:, [words.PLACES.index(place) for place in words.PLACES if place != "shape"]]
+    speaks = (others.abs().sum(2) > 0).numpy()
+    assert (speaks.all(1) | ~speaks.any(1)).all()
+    assert speaks.mean() == pytest.approx(0.9, abs=0.03), "all else that has a word is said"
 
 
 def stage_in(folder, **steps):
@@ -138,7 +142,7 @@ def test_a_world_trains_resumes_and_draws(tmp_path):
     def pictures(parts):
         shown = {name: seen[name] for name in parts}
         with torch.no_grad():
-            return draw(ground, told, lambda _rows: heard(ground, parts, shown, guided=False), steps=2, seed=0)
+            return draw(ground, told, lambda _rows: heard(ground, parts, shown), steps=2, seed=0)
 
     plain = pictures({})
     assert plain.shape == (3, 3, 32, 32)

@@ -17,7 +17,7 @@ from ..errors import FitError, HostNotFrozen
 from ..rig import Host
 from ..train import Group, seed_everything
 from ..train.noising import errors_of, noised
-from .reference import Given, Reference
+from .reference import Given
 from .stack import Stack
 
 GATE_RATE = 10.0  # times the learning rate
@@ -36,6 +36,8 @@ class Learning(nn.Module):
             over the batch, as its time steps are.
         late: As for `train.noising.noised`: less than 1 dwells where noise is high.
         channels: What each latent channel counts in the losses, (channels); all alike if not given.
+        loudness_cost: Times the loudness of the modules, added to the loss. Who moves the tokens no farther than
+            needed leaves room for other modules, and for words. Source: ours.
 
     Raises:
         HostNotFrozen: a weight would train that the modules stand on, or the host is in training mode.
@@ -51,6 +53,7 @@ class Learning(nn.Module):
         watched: int = 4,
         late: float = 1.0,
         channels: Tensor | None = None,
+        loudness_cost: float = 0.0,
     ) -> None:
         super().__init__()
         if not any(value.requires_grad for value in stack.parameters()):
@@ -67,6 +70,7 @@ class Learning(nn.Module):
         self.stack = stack
         self.host: list[Any] = [host.module]  # in a list: neither trained nor saved with the stack
         self.noise, self.watched, self.late, self.channels = noise, watched, late, channels
+        self.loudness_cost = loudness_cost
 
     def learning_groups(self) -> list[Group]:
         """The global scalars of gates: they learn faster, for all else has no gradient until they open, and do not
@@ -82,8 +86,14 @@ class Learning(nn.Module):
             name: reference.spread(len(latents), name) for name, reference in self.stack.references(given).items()
         }
         noisy, times, wanted = noised(self.noise, latents, late=self.late)
-        errors = self.errors(noisy, times, wanted, called, references)
+        tokens = self.stack(called["encoder_hidden_states"], times, references)
+        errors = self.errors(noisy, times, wanted, called, tokens)
         losses = {"loss": errors.mean()}
+        if self.loudness_cost:
+            with torch.no_grad():
+                unmoved = self.stack(called["encoder_hidden_states"], times, {})
+            loudness = loudness_of(tokens, unmoved).mean()
+            losses = {"loss": losses["loss"] + self.loudness_cost * loudness, "loudness": loudness.detach()}
         losses |= {f"open_{name}": module.opening.detach() for name, module in self.stack.senses.items()}
         rows = slice(0, None, -(-len(latents) // self.watched))
         part = (noisy[rows], times[rows], wanted[rows], cut(called, rows, len(latents)))
@@ -91,7 +101,8 @@ class Learning(nn.Module):
             strange = references | {name: reference.changed(neighbours)}
             watched = {other: one.changed(lambda part: part[rows]) for other, one in strange.items()}
             with torch.no_grad():
-                losses[f"gap_{name}"] = self.errors(*part, watched).mean() - errors[rows].mean()
+                heard = self.stack(part[3]["encoder_hidden_states"], part[1], watched)
+                losses[f"gap_{name}"] = self.errors(*part, heard).mean() - errors[rows].mean()
         return losses
 
     def errors(
@@ -100,12 +111,11 @@ class Learning(nn.Module):
         times: Tensor,
         wanted: Tensor,
         called: Mapping[str, Any],
-        references: Mapping[str, Reference],
+        tokens: Tensor,
     ) -> Tensor:
-        """The error of each sample: (batch)."""
+        """The error of each sample, whose UNet hears these tokens: (batch)."""
         (host,) = self.host
         host.to(noisy.device)
-        tokens = self.stack(called["encoder_hidden_states"], times, references)
         found = host(noisy, times, **{**called, "encoder_hidden_states": tokens}, return_dict=False)[0]
         return errors_of(found, wanted, self.channels)
 
@@ -148,6 +158,11 @@ def refuse_thawed(what: str, module: Any) -> None:
     thawed = next((name for name, value in module.named_parameters() if value.requires_grad), None)
     if thawed is not None:
         raise HostNotFrozen(f"{what} would train too, its {thawed!r} for one; call requires_grad_(False) on it first.")
+
+
+def loudness_of(moved: Tensor, unmoved: Tensor) -> Tensor:
+    """How far tokens (batch, tokens, width) were moved against how long they are, squared: (batch)."""
+    return (moved - unmoved).square().sum((1, 2)) / unmoved.square().sum((1, 2))
 
 
 def neighbours(part: Tensor) -> Tensor:
