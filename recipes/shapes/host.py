@@ -46,7 +46,7 @@ GUIDANCE = 1.6  # more makes colours run over, and words are followed less
 BATCH = 128  # pictures that are drawn at once
 RATE = 6e-3  # of Muon
 LEFT_OUT, WORDLESS = 0.3, 0.1  # shares of words, and of whole sentences
-LOUDNESS_COST = 1e-3  # of a loss of 0.05
+LOUDNESS_COST = 3e-4  # of a loss of 0.05
 LATE = 0.6  # senses learn mostly where noise is high, and what a picture shows is settled
 
 

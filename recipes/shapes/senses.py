@@ -1,10 +1,10 @@
 """Three senses of the drawn world: what a reference shares with the picture, and what a training batch is.
 
-The reference is always another scene. Words for what it shows are mostly left out, so that it has something to say;
-all others are said, or a sense would learn to say what leans with its own.
-Where they are said, some references are contrary: then the picture is mostly what the words say, so that who hears both
-learns that words lead. Some pictures yield to the reference, or a module would learn to ignore it there, and no weight
-could turn it up.
+The reference is always another scene. Words for what it shows are mostly left out, so that it has something to say. All
+else is said, or a sense would learn to say what leans with its own; so only identity learns from shapes without a word.
+Where own words are said, some references are contrary: then the picture is mostly what the words say, so that who hears
+both learns that words lead. Some pictures yield to the reference, or a module would learn to ignore it there, and no
+weight could turn it up.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,12 +25,12 @@ OWN_WORDS = {"identity": 0.2, "palette": 0.2, "style": 0.4}
 CONTRARY = 0.5  # of those, share whose reference says something else
 YIELDING = 0.25  # of those, share whose picture is what the reference says
 LEANING = 0.6  # of the scenes that senses learn from; see `scenes`
-UNNAMED = 0.5  # share of scenes that identity learns from whose shape has no word: there it has most to say
+UNNAMED = 0.75  # share of scenes that identity learns from whose shape has no word: there it has most to say
 
 
-def shapes(count: int) -> np.ndarray:
-    """Shapes by lot, of which many have no word."""
-    without = np.random.random(count) < UNNAMED
+def shapes(count: int, unnamed: float) -> np.ndarray:
+    """Shapes by lot, of which such a share has no word."""
+    without = np.random.random(count) < unnamed
     return np.where(without, np.random.randint(NAMED, len(SHAPES), count), np.random.randint(NAMED, size=count))
 
 
@@ -38,8 +38,7 @@ def batches(names: Sequence[str], eye: Sight, batch: int) -> Callable[[int], tup
     """For `train.fit`: pictures as latents, words, and a reference for each of these senses."""
 
     def batch_at(_draw: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        known = {"shape": shapes(batch)} if "identity" in names else {}
-        scenes = target = some(batch, LEANING, **known)
+        scenes = target = some(batch, LEANING, shape=shapes(batch, UNNAMED if "identity" in names else 0.0))
         wordless = np.random.random(batch) < WORDLESS
         spoken = np.repeat(~wordless[:, None], len(PLACES), 1)
         references = {}
