@@ -32,7 +32,7 @@ SOUGHT_ON = ("identity",)  # where a way's learning rate is sought
 class Sizes:
     """How long parts are trained, in steps, and on how many scenes a step."""
 
-    parts: int = 3000
+    parts: int = 4000
     search: int = STEPS
     batch: int = 32
 
