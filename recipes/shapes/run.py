@@ -1,4 +1,4 @@
-"""The drawn world, trained from nothing: eye and judge, a text-to-image model, and every way of showing it pictures.
+"""The drawn world, trained from nothing: eye and judge, a text-to-image model, and ways of showing it pictures.
 
     python -m recipes.shapes.run --seed 0     three hours on one core; resumes, and may be killed at any time
     python -m recipes.shapes.run --seed 0 --way modules    only ours; then the others, when there is time
