@@ -13,7 +13,7 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from intarsia import FitError, HostNotFrozen, hosts
-from intarsia.connect import Learning, Modality, Stack
+from intarsia.connect import Learning, Modality, Stack, measure_gap
 from intarsia.connect.learning import loudness_of
 from intarsia.hosts import pico
 from intarsia.hosts.diffusers_unet import UNetHost
@@ -230,15 +230,19 @@ def test_loudness_costs_what_it_is_told_to(world):
     """The loss and so much times how far the tokens move, against their own length; the gap is none of its business."""
     carrier = make_carrier()
     module = spoken("style", carrier).requires_grad_(True)
+    free, paying = (Learning(Stack(carrier, [module]), world.host, SAMPLE, loudness_cost=cost) for cost in (0.0, 0.5))
 
-    def losses(**cost):
+    def losses(learning):
         torch.manual_seed(0)
-        return Learning(Stack(carrier, [module]), world.host, SAMPLE, **cost)(world.batch())
+        return learning(world.batch())
 
-    plain, costly = losses(), losses(loudness_cost=0.5)
+    plain, costly = losses(free), losses(paying)
     assert costly["loudness"] > 0
     torch.testing.assert_close(costly["loss"], plain["loss"] + 0.5 * costly["loudness"])
     assert costly["gap_style"] == plain["gap_style"]
+    measured = [measure_gap(learning, lambda _draw: world.batch(), draws=1) for learning in (free, paying)]
+    assert measured[0] == measured[1], "how well it draws is measured without the cost"
+    assert paying.loudness_cost == 0.5
     words = torch.randn(3, 5, 8)
     torch.testing.assert_close(loudness_of(1.5 * words, words), torch.full((3,), 0.25))
 

@@ -126,14 +126,17 @@ def measure_gap(
 ) -> dict[str, float]:
     """Losses and gaps over whole batches, as `Learning` answers them: less noisy than what the log says of a few steps.
 
+    What loudness costs is left out: how well the model draws is asked here.
+
     Args:
         batch_at: As for `train.fit`.
     """
-    watched, learning.watched = learning.watched, sys.maxsize
+    watched, cost = learning.watched, learning.loudness_cost
+    learning.watched, learning.loudness_cost = sys.maxsize, 0.0
     try:
         return mean_losses(learning, batch_at, draws=draws, seed=seed)
     finally:
-        learning.watched = watched
+        learning.watched, learning.loudness_cost = watched, cost
 
 
 @torch.no_grad()
