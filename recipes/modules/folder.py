@@ -48,6 +48,7 @@ def line_of(path: Path) -> str:
         card["name"], card["features"]["encoder"], f"{path.stat().st_size / 1e6:.1f} MB",
         f"{told.get('before', 0) + told['steps']:,} of {told['batch']}", f"{told['seconds'] / 3600:.2f} h",
         f"{told['loss']:.4f}", f"{told['gap']:.4f}", f"{card['gating']['scale']:g}",
-        f"{card.get('window', {}).get('lowest', 0):g}", told.get("commit", "bc6c37d or before"),
+        f"{card.get('window', {}).get('lowest', 0):g}", f"{told.get('loudness_cost', 0):g}",
+        told.get("commit", "bc6c37d or before"),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
