@@ -43,7 +43,7 @@ from .folder import limited, write_module
 from .rates import OPTIMIZER, STEPS, chosen_rate, schedule_of
 from .senses import ENCODERS, Batch, batches
 from .training import begin, ended, told_by
-from .ways import Ground, Parts, Way, born, cost_of, objective_of, run_name
+from .ways import Ground, Parts, Way, born, manners_of, objective_of, run_name
 
 BLOCKS = 2  # what `connect.TextCarrier` has if it is not told otherwise, as whoever loads what ships does
 INNER = {2: 160, 4: 104}  # by blocks, the width that parts work in: 3 MB a module
@@ -102,7 +102,7 @@ def main(
     before, spent = (0, 0.0) if start is None else begun_with(start, parts, ground.connector)
     begin(
         runs / called, way=str(way), steps=steps, batch=batch, rate=rate, optimizer=OPTIMIZER, blocks=blocks,
-        before=before, loudness_cost=cost_of(way, ground),
+        before=before, **manners_of(way, ground),
     )  # fmt: skip
     learning = objective_of(ground, way, parts)
     stop_after = None if hours is None else hours * 3600

@@ -24,6 +24,7 @@ class Training:
         before: Steps of the module that it began with; 0 for a fresh one.
         optimizer: See `intarsia.train.Method`.
         loudness_cost: What modules paid for how far they move the tokens; rivals have nothing to pay for.
+        disturbance: The noise among which they learnt.
     """
 
     way: str
@@ -37,14 +38,15 @@ class Training:
     before: int = 0
     optimizer: str = "adamw"
     loudness_cost: float = 0.0
+    disturbance: float = 0.0
 
 
 def begin(run: Path, **settings: Any) -> None:
     """Take down how a run is trained. Every process calls this.
 
     Args:
-        settings: `way`, `steps`, `rate`, `optimizer`, `blocks`, `before`, `loudness_cost`, and `batch`,
-            the pictures a step and process.
+        settings: `way`, `steps`, `rate`, `optimizer`, `blocks`, `before`, `loudness_cost`, `disturbance`, and
+            `batch`, the pictures a step and process.
 
     Raises:
         SystemExit: it was begun with other settings, by another number of processes, or at another precision.
@@ -99,7 +101,9 @@ def told_by(card: Mapping[str, Any]) -> Training:
 
 
 def refuse_unequal(trainings: Mapping[str, Training]) -> None:
-    """What is compared must have been trained alike: as long, on as many pictures, at one rate and cost within a way.
+    """What is compared must have been trained alike: as long, on as many pictures, at one rate within a way.
+
+    What loudness costs is a sense's own: what shows in large areas has more of the loss to spend.
 
     Raises:
         SystemExit: it was not.
@@ -107,14 +111,14 @@ def refuse_unequal(trainings: Mapping[str, Training]) -> None:
     equal = {
         (one.steps, one.before, one.batch, one.processes, one.precision, one.optimizer) for one in trainings.values()
     }
-    rates = {(one.way, one.rate, one.loudness_cost) for one in trainings.values()}
+    rates = {(one.way, one.rate) for one in trainings.values()}
     if len(equal) <= 1 and len(rates) == len({way for way, *_ in rates}):
         return
     raise SystemExit(
         "these were not trained alike, so that comparing them would mean nothing; train anew those that differ:\n"
         + "\n".join(
             f"  {name}: {one.steps:,} steps of {one.batch} by {one.processes} processes at {one.rate:g}, "
-            f"{one.optimizer}, precision {one.precision}, loudness at {one.loudness_cost:g}"
+            f"{one.optimizer}, precision {one.precision}"
             for name, one in trainings.items()
         )
     )

@@ -46,7 +46,7 @@ class Ground:
         blank: States of no words, (tokens, width).
         late: Less than 1 dwells on time steps of much noise, where senses are settled.
         channels: What each latent channel counts in the loss; all alike if None.
-        loudness_cost: Of modules, as `connect.Learning` has it.
+        loudness_cost, disturbance: Of modules, as `connect.Learning` has them.
     """
 
     unet: UNet2DConditionModel
@@ -58,6 +58,7 @@ class Ground:
     late: float = 1.0
     channels: Tensor | None = None
     loudness_cost: float = 0.0
+    disturbance: float = 0.0
 
 
 class InTurn(Stack):
@@ -87,9 +88,10 @@ def born(ground: Ground, way: Way, names: Sequence[str], seed: int = 0) -> Parts
     return {name: Adapter(telling, ground.features[name].width, ground.unet, ground.inner) for name in names}
 
 
-def cost_of(way: Way, ground: Ground) -> float:
-    """What parts pay for loudness; rivals nothing, who speak beside the tokens."""
-    return ground.loudness_cost if way in (Way.modules, Way.ungated) else 0.0
+def manners_of(way: Way, ground: Ground) -> dict[str, float]:
+    """What modules bear for the sake of others: a cost of loudness, and noise. Rivals speak beside the tokens."""
+    minded = way in (Way.modules, Way.ungated)
+    return {one: getattr(ground, one) if minded else 0.0 for one in ("loudness_cost", "disturbance")}
 
 
 def objective_of(ground: Ground, way: Way, parts: Parts) -> nn.Module:
@@ -98,7 +100,7 @@ def objective_of(ground: Ground, way: Way, parts: Parts) -> nn.Module:
     if modules:
         stack, host = Stack(ground.connector, modules), hosts.of(ground.unet)
         return Learning(
-            stack, host, ground.noise, late=ground.late, channels=ground.channels, loudness_cost=cost_of(way, ground)
+            stack, host, ground.noise, late=ground.late, channels=ground.channels, **manners_of(way, ground)
         )
     adapters = {name: part for name, part in parts.items() if isinstance(part, Adapter)}
     return Rivalry(

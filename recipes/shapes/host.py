@@ -47,7 +47,6 @@ GUIDANCE, RESCALED = 1.8, 0.7  # more makes colours run over, and words are foll
 BATCH = 128  # pictures that are drawn at once
 RATE = 6e-3  # of Muon
 LEFT_OUT, WORDLESS = 0.3, 0.1  # shares of words, and of whole sentences
-LOUDNESS_COST = 3e-4  # of a loss of 0.05
 LATE = 0.6  # senses learn mostly where noise is high, and what a picture shows is settled
 
 

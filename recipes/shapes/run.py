@@ -9,7 +9,7 @@ Once there is a stage, ways may be shared out among processes that run side by s
 draws itself. `benchmarks.shapes.run` reads what it keeps.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,9 +18,9 @@ import typer
 from intarsia.train import fit
 from recipes.modules.rates import OPTIMIZER, STEPS, chosen_rate, schedule_of
 from recipes.modules.training import Training, begin, ended
-from recipes.modules.ways import Parts, Way, born, cost_of, objective_of, run_name, trained
+from recipes.modules.ways import Ground, Parts, Way, born, manners_of, objective_of, run_name, trained
 
-from .senses import SENSES, batches
+from .senses import DISTURBANCE, LOUDNESS_COST, SENSES, batches
 from .stage import Stage
 
 WAYS = (Way.modules, Way.concatenated, Way.decoupled)  # `benchmarks.connect` also has gates of one number
@@ -54,6 +54,14 @@ class World:
     def folder(self) -> Path:
         return self.runs / f"seed-{self.seed}"
 
+    def ground(self, names: tuple[str, ...]) -> Ground:
+        """The stage's, on which these senses learn what they owe to others; jointly, they owe what the least owes."""
+        return replace(
+            self.stage.ground,
+            loudness_cost=min(LOUDNESS_COST[name] for name in names),
+            disturbance=max(DISTURBANCE[name] for name in names),
+        )
+
     def rate(self, way: Way) -> float:
         """The learning rate of a way, which the world of seed 0 seeks for all.
 
@@ -66,7 +74,7 @@ class World:
                 f"{sought}: seed 0 has not found the learning rate of {way!r} yet, which is every seed's. Run "
                 f"--seed 0 until the file rates.json is there; then begin seed {self.seed}."
             )
-        ground, seeking = self.stage.ground, batches(SOUGHT_ON, self.stage.eye, self.sizes.batch)
+        ground, seeking = self.ground(SOUGHT_ON), batches(SOUGHT_ON, self.stage.eye, self.sizes.batch)
         return chosen_rate(
             lambda: objective_of(ground, way, born(ground, way, SOUGHT_ON, self.seed)), seeking, sought,
             steps=self.sizes.search, batch=self.sizes.batch,
@@ -75,11 +83,11 @@ class World:
     def train(self, way: Way, names: tuple[str, ...]) -> None:
         """Train parts; resumes."""
         rate, run = self.rate(way), self.folder / run_name(way, names)
-        batch_at, ground = batches(names, self.stage.eye, self.sizes.batch), self.stage.ground
+        batch_at, ground = batches(names, self.stage.eye, self.sizes.batch), self.ground(names)
         learning = objective_of(ground, way, born(ground, way, names, self.seed))
         begin(
             run, way=str(way), steps=self.sizes.parts, batch=self.sizes.batch, rate=rate, optimizer=OPTIMIZER,
-            blocks=ground.connector.form.blocks, loudness_cost=cost_of(way, ground),
+            blocks=ground.connector.form.blocks, **manners_of(way, ground),
         )  # fmt: skip
         fit(learning, batch_at, schedule_of(self.sizes.parts, rate), run, seed=self.seed)
 

@@ -25,6 +25,9 @@ OWN_WORDS = {"identity": 0.2, "palette": 0.2, "style": 0.4}
 CONTRARY = 0.5  # of those, share whose reference says something else
 YIELDING = 0.25  # of those, share whose picture is what the reference says
 LEANING = 0.6  # of the scenes that senses learn from; see `scenes`
+# Of a loss of 0.05. A ground is large, and has much of that to spend; shapes without a word have least.
+LOUDNESS_COST = {"identity": 1e-4, "palette": 3e-3, "style": 1.5e-3}
+DISTURBANCE = {"identity": 1.5, "palette": 0.0, "style": 0.0}  # it is drowned first
 UNNAMED = 0.75  # share of scenes that identity learns from whose shape has no word: there it has most to say
 
 

@@ -20,7 +20,7 @@ from intarsia.train import processes
 from recipes.modules.training import keep_or_refuse
 from recipes.modules.ways import Ground
 
-from .host import INNER, LATE, LOUDNESS_COST, NOISE, Hosting, train_host
+from .host import INNER, LATE, NOISE, Hosting, train_host
 from .senses import SENSES
 from .sight import EYE, JUDGE, Sight, train_sight
 from .words import MARKS
@@ -58,9 +58,7 @@ class Stage:
         """The host, and what senses look at."""
         host = self.finished("host", Hosting, train_host, self.host, seed=0)
         seen = dict.fromkeys(SENSES, Features(self.eye.width, "eye"))
-        return Ground(
-            host.unet, host.connector, DDIMScheduler(**NOISE), seen, INNER, MARKS, LATE, loudness_cost=LOUDNESS_COST
-        )
+        return Ground(host.unet, host.connector, DDIMScheduler(**NOISE), seen, INNER, MARKS, LATE)
 
     def prepare(self) -> None:
         """Train all that is not kept yet."""

@@ -14,7 +14,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from intarsia import FitError, HostNotFrozen, hosts
 from intarsia.connect import Learning, Modality, Stack, measure_gap
-from intarsia.connect.learning import loudness_of
+from intarsia.connect.learning import loudness_of, stray_noise
 from intarsia.hosts import pico
 from intarsia.hosts.diffusers_unet import UNetHost
 from intarsia.train import Schedule, fit
@@ -245,6 +245,24 @@ def test_loudness_costs_what_it_is_told_to(world):
     assert paying.loudness_cost == 0.5
     words = torch.randn(3, 5, 8)
     torch.testing.assert_close(loudness_of(1.5 * words, words), torch.full((3,), 0.25))
+
+
+def test_who_learns_is_disturbed_as_much_as_told_and_is_measured_without(world):
+    carrier = make_carrier()
+    module = spoken("style", carrier).requires_grad_(True)
+    calm, disturbed = (Learning(Stack(carrier, [module]), world.host, SAMPLE, disturbance=most) for most in (0.0, 2.0))
+    measured = [measure_gap(learning, lambda _draw: world.batch(), draws=1) for learning in (calm, disturbed)]
+    assert measured[0] == measured[1]
+    assert disturbed.disturbance == 2.0
+    found = []
+    for learning in (calm, disturbed):
+        torch.manual_seed(0)
+        found.append(learning(world.batch()))
+    assert found[0]["loss"] != found[1]["loss"]
+    words = torch.randn(400, 5, 8)
+    loud = loudness_of(words + stray_noise(words, 2.0), words)
+    assert loud.max() < 2.0 + 1e-4
+    assert 0.9 < loud.mean() < 1.1, "of each sample a share by lot"
 
 
 def test_who_pays_for_loudness_is_quieter_and_is_heard_all_the_same(world, trained, tmp_path):

@@ -97,10 +97,11 @@ def test_all_ways_learn_at_the_same_noise_and_from_the_same_channels(way):
     assert called[0].float().mean() > 900
 
 
-def test_what_stands_beside_pays_nothing_for_loudness():
-    ground = replace(ground_of(pico.unet(), make_carrier()), loudness_cost=0.5)
-    costs = {way: getattr(objective_of(ground, way, born(ground, way, NAMES)), "loudness_cost", 0) for way in Way}
-    assert costs == {Way.modules: 0.5, Way.ungated: 0.5, Way.loud: 0, Way.concatenated: 0, Way.decoupled: 0}
+@pytest.mark.parametrize("manner", ["loudness_cost", "disturbance"])
+def test_what_stands_beside_is_spared_what_modules_bear_for_others(manner):
+    ground = replace(ground_of(pico.unet(), make_carrier()), **{manner: 0.5})
+    borne = {way: getattr(objective_of(ground, way, born(ground, way, NAMES)), manner, 0) for way in Way}
+    assert borne == {Way.modules: 0.5, Way.ungated: 0.5, Way.loud: 0, Way.concatenated: 0, Way.decoupled: 0}
 
 
 def test_rivals_are_shown_nothing_in_half_of_the_rows_without_words():

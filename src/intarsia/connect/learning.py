@@ -38,6 +38,8 @@ class Learning(nn.Module):
         channels: What each latent channel counts in the losses, (channels); all alike if not given.
         loudness_cost: Times the loudness of the modules, added to the loss. Who moves the tokens no farther than
             needed leaves room for other modules, and for words. Source: ours.
+        disturbance: The most noise that the tokens are disturbed by, as loudness; of each sample a share of it by lot.
+            Who learns among noise is heard beside other modules. Source: ours.
 
     Raises:
         HostNotFrozen: a weight would train that the modules stand on, or the host is in training mode.
@@ -54,6 +56,7 @@ class Learning(nn.Module):
         late: float = 1.0,
         channels: Tensor | None = None,
         loudness_cost: float = 0.0,
+        disturbance: float = 0.0,
     ) -> None:
         super().__init__()
         if not any(value.requires_grad for value in stack.parameters()):
@@ -70,7 +73,7 @@ class Learning(nn.Module):
         self.stack = stack
         self.host: list[Any] = [host.module]  # in a list: neither trained nor saved with the stack
         self.noise, self.watched, self.late, self.channels = noise, watched, late, channels
-        self.loudness_cost = loudness_cost
+        self.loudness_cost, self.disturbance = loudness_cost, disturbance
 
     def learning_groups(self) -> list[Group]:
         """The global scalars of gates: they learn faster, for all else has no gradient until they open, and do not
@@ -87,7 +90,8 @@ class Learning(nn.Module):
         }
         noisy, times, wanted = noised(self.noise, latents, late=self.late)
         tokens = self.stack(called["encoder_hidden_states"], times, references)
-        errors = self.errors(noisy, times, wanted, called, tokens)
+        stray = stray_noise(tokens, self.disturbance)
+        errors = self.errors(noisy, times, wanted, called, tokens + stray)
         losses = {"loss": errors.mean()}
         if self.loudness_cost:
             with torch.no_grad():
@@ -102,7 +106,7 @@ class Learning(nn.Module):
             watched = {other: one.changed(lambda part: part[rows]) for other, one in strange.items()}
             with torch.no_grad():
                 heard = self.stack(part[3]["encoder_hidden_states"], part[1], watched)
-                losses[f"gap_{name}"] = self.errors(*part, heard).mean() - errors[rows].mean()
+                losses[f"gap_{name}"] = self.errors(*part, heard + stray[rows]).mean() - errors[rows].mean()
         return losses
 
     def errors(
@@ -126,17 +130,17 @@ def measure_gap(
 ) -> dict[str, float]:
     """Losses and gaps over whole batches, as `Learning` answers them: less noisy than what the log says of a few steps.
 
-    What loudness costs is left out: how well the model draws is asked here.
+    What loudness costs, and what disturbs, is left out: how well the model draws is asked here.
 
     Args:
         batch_at: As for `train.fit`.
     """
-    watched, cost = learning.watched, learning.loudness_cost
-    learning.watched, learning.loudness_cost = sys.maxsize, 0.0
+    kept = learning.watched, learning.loudness_cost, learning.disturbance
+    learning.watched, learning.loudness_cost, learning.disturbance = sys.maxsize, 0.0, 0.0
     try:
         return mean_losses(learning, batch_at, draws=draws, seed=seed)
     finally:
-        learning.watched, learning.loudness_cost = watched, cost
+        learning.watched, learning.loudness_cost, learning.disturbance = kept
 
 
 @torch.no_grad()
@@ -166,6 +170,16 @@ def refuse_thawed(what: str, module: Any) -> None:
 def loudness_of(moved: Tensor, unmoved: Tensor) -> Tensor:
     """How far tokens (batch, tokens, width) were moved against how long they are, squared: (batch)."""
     return (moved - unmoved).square().sum((1, 2)) / unmoved.square().sum((1, 2))
+
+
+@torch.no_grad()
+def stray_noise(tokens: Tensor, most: float) -> Tensor:
+    """Noise for tokens (batch, tokens, width): each sample's loudness against them is anything from 0 to `most`."""
+    if not most:
+        return torch.zeros_like(tokens)
+    noise, shares = torch.randn_like(tokens), most * torch.rand_like(tokens[:, :1, :1])
+    lengths = [one.square().sum((1, 2), keepdim=True) for one in (tokens, noise)]
+    return noise * (shares * lengths[0] / lengths[1]).sqrt()
 
 
 def neighbours(part: Tensor) -> Tensor:
