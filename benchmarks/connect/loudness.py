@@ -26,7 +26,7 @@ from intarsia.shipped import model_folder
 from recipes.modules.folder import limited
 from recipes.modules.run import BLOCKS, Sense
 
-WEIGHTS = (0.5, 0.65, 0.8, 0.9, 1.0, 1.25, 1.5)
+WEIGHTS = (0.5, 0.65, 0.8, 0.9, 1.0, 1.25, 1.5, 1.75)
 
 
 def main(

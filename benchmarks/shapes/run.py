@@ -12,8 +12,8 @@ one; the scenes that senses learnt from lean, so that attributes that go togethe
 """
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from benchmarks.drawing import processes
 from benchmarks.results import RESULTS, Claim, at_least, at_most, write_result
 from benchmarks.shapes.trials import FOLLOWED, SCALES, UNNAMED, Trials
 from intarsia.graphs.exporting import digest_of
-from recipes.modules.training import refuse_unequal
+from recipes.modules.training import Training, refuse_unequal
 from recipes.modules.ways import Way, run_name
 from recipes.shapes.run import JOINT, WAYS, Sizes, World, trainings_of
 from recipes.shapes.senses import SENSES
@@ -62,7 +62,7 @@ def main(
         pilot = quick or len(ways) < len(WAYS) or len(worlds) < SEEDS
         kept = Path(brief) if quick or len(ways) < len(WAYS) else KEPT
         asked = [Asked(Trials(world, 6 if quick else pictures, 2 if quick else 20), ways, kept) for world in worlds]
-        refuse_unequal({f"{one.name} {name}": told for one in asked for name, told in one.answers.trainings.items()})
+        refuse_unequal_worlds({one.name: one.answers.trainings for one in asked})
         examine(asked, ways, WEIGHTS[::4] if quick else WEIGHTS, claiming=not pilot)
 
 
@@ -96,6 +96,25 @@ class Asked:
 
     def sided_with_words(self, weight: float) -> np.ndarray:
         return self.answers.row(f"conflict|{weight}", lambda: {"won": self.trials.sided_with_words(weight)})["won"]
+
+
+def refuse_unequal_worlds(trainings: Mapping[str, Mapping[str, Training]]) -> None:
+    """All worlds must have been trained alike; senses of one world alike too, but for manners, which are their own.
+
+    Args:
+        trainings: By world and by what was trained.
+
+    Raises:
+        SystemExit: they were not.
+    """
+    for name in next(iter(trainings.values())):
+        refuse_unequal({f"{world} {name}": found[name] for world, found in trainings.items()})
+    unmannered = {
+        f"{world} {name}": replace(one, loudness_cost=0.0, disturbance=0.0)
+        for world, found in trainings.items()
+        for name, one in found.items()
+    }
+    refuse_unequal(unmannered)
 
 
 def examine(worlds: list[Asked], ways: Sequence[str], weights: tuple[float, ...], *, claiming: bool) -> None:

@@ -40,6 +40,12 @@ def limited(module: Modality, scale: float, lowest: float) -> Modality:
     return made
 
 
+def paid(training: Mapping[str, Any]) -> str:
+    """What a module paid for loudness in its last training; its card does not tell of those before."""
+    cost = training.get("loudness_cost", 0)
+    return f"{cost:g} in the last {training['steps']:,} steps" if cost else "nothing"
+
+
 def line_of(path: Path) -> str:
     """A module's line in the table of the card."""
     card = read(path, DOCUMENT)[1]
@@ -48,7 +54,7 @@ def line_of(path: Path) -> str:
         card["name"], card["features"]["encoder"], f"{path.stat().st_size / 1e6:.1f} MB",
         f"{told.get('before', 0) + told['steps']:,} of {told['batch']}", f"{told['seconds'] / 3600:.2f} h",
         f"{told['loss']:.4f}", f"{told['gap']:.4f}", f"{card['gating']['scale']:g}",
-        f"{card.get('window', {}).get('lowest', 0):g}", f"{told.get('loudness_cost', 0):g}",
+        f"{card.get('window', {}).get('lowest', 0):g}", paid(told),
         told.get("commit", "bc6c37d or before"),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"

@@ -101,9 +101,8 @@ def told_by(card: Mapping[str, Any]) -> Training:
 
 
 def refuse_unequal(trainings: Mapping[str, Training]) -> None:
-    """What is compared must have been trained alike: as long, on as many pictures, at one rate within a way.
-
-    What loudness costs is a sense's own: what shows in large areas has more of the loss to spend.
+    """What is compared must have been trained alike: as long, on as many pictures, at one rate and with the
+    same manners within a way.
 
     Raises:
         SystemExit: it was not.
@@ -111,14 +110,14 @@ def refuse_unequal(trainings: Mapping[str, Training]) -> None:
     equal = {
         (one.steps, one.before, one.batch, one.processes, one.precision, one.optimizer) for one in trainings.values()
     }
-    rates = {(one.way, one.rate) for one in trainings.values()}
-    if len(equal) <= 1 and len(rates) == len({way for way, *_ in rates}):
+    own = {(one.way, one.rate, one.loudness_cost, one.disturbance) for one in trainings.values()}
+    if len(equal) <= 1 and len(own) == len({way for way, *_ in own}):
         return
     raise SystemExit(
         "these were not trained alike, so that comparing them would mean nothing; train anew those that differ:\n"
         + "\n".join(
             f"  {name}: {one.steps:,} steps of {one.batch} by {one.processes} processes at {one.rate:g}, "
-            f"{one.optimizer}, precision {one.precision}"
+            f"{one.optimizer}, precision {one.precision}, loudness at {one.loudness_cost:g}, noise {one.disturbance:g}"
             for name, one in trainings.items()
         )
     )

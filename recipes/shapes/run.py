@@ -55,7 +55,7 @@ class World:
         return self.runs / f"seed-{self.seed}"
 
     def ground(self, names: tuple[str, ...]) -> Ground:
-        """The stage's, on which these senses learn what they owe to others; jointly, they owe what the least owes."""
+        """The stage's, with the manners of these senses; jointly, the least cost and the most noise of any."""
         return replace(
             self.stage.ground,
             loudness_cost=min(LOUDNESS_COST[name] for name in names),

@@ -1,13 +1,15 @@
 """What the benchmark of drawn shapes asks for and says of pictures, with an eye and a judge that see the truth."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks.shapes import trials as trials_module
-from benchmarks.shapes.run import dial_claims
+from benchmarks.shapes.run import dial_claims, refuse_unequal_worlds
 from benchmarks.shapes.trials import SCALES, Trials
+from recipes.modules.training import Training
 from recipes.shapes.scenes import Scenes, apart, bin_of
 from recipes.shapes.senses import SENSES
 from recipes.shapes.words import MARKS, PLACES
@@ -71,3 +73,15 @@ def test_a_dial_is_smooth_and_ends_at_the_reference():
     assert holding(1.0, 0.8, 0.35) == [True, False, True, True]
     assert holding(1.0, 0.85, 0.1) == [True, True, False, True]
     assert holding(0.6, 0.8, 0.1)[-1] is False
+
+
+def test_senses_have_manners_of_their_own_which_all_worlds_share():
+    quiet = Training("modules", 4000, 32, 1, "no", 6e-3, 3, 60.0, loudness_cost=3e-3)
+    loud = replace(quiet, loudness_cost=1e-4, disturbance=1.5)
+    world = {"palette": quiet, "identity": loud}
+    refuse_unequal_worlds({"seed-0": world, "seed-1": dict(world)})
+    for other in ({"loudness_cost": 1e-3}, {"disturbance": 0.5}, {"steps": 3000}, {"rate": 1e-3}):
+        with pytest.raises(SystemExit, match="not trained alike"):
+            refuse_unequal_worlds({"seed-0": world, "seed-1": world | {"identity": replace(loud, **other)}})
+    with pytest.raises(SystemExit, match="not trained alike"):
+        refuse_unequal_worlds({"seed-0": world | {"identity": replace(loud, steps=3000)}})

@@ -47,9 +47,10 @@ def test_a_training_goes_on_as_it_began(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "other",
-    [{"steps": 3000}, {"batch": 64}, {"processes": 2}, {"precision": "bf16"}, {"rate": 3e-3}],
+    [{"steps": 3000}, {"batch": 64}, {"processes": 2}, {"precision": "bf16"}, {"rate": 3e-3}, {"loudness_cost": 0.1},
+     {"disturbance": 1.0}],
     ids=lambda one: next(iter(one)),
-)
+)  # fmt: skip
 def test_what_was_trained_otherwise_is_not_compared(other):
     refuse_unequal({"style": ONE, "palette": replace(ONE, seconds=90.0), "ours": replace(ONE, way="ours", rate=1e-2)})
     with pytest.raises(SystemExit, match="not trained alike"):
