@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from benchmarks.shapes.trials import FOLLOWED, SCALES, UNNAMED, Trials
 from intarsia.graphs.exporting import digest_of
 from recipes.modules.training import Training, refuse_unequal
 from recipes.modules.ways import Way, run_name
-from recipes.shapes.run import JOINT, WAYS, Sizes, World, trainings_of
+from recipes.shapes.run import WAYS, Sizes, World
 from recipes.shapes.senses import SENSES
 from recipes.shapes.stage import Stage
 
@@ -78,8 +79,8 @@ class Asked:
         }  # fmt: skip
         self.name, self.trials = world.folder.name, trials
         self.answers = Answers.of(kept / f"{self.name}.npz", settings)
-        for way, names in trainings_of([Way(way) for way in ways]):
-            self.answers.training(run_name(way, names), partial(world.ended, way, names))
+        for way, name in product(map(Way, ways), SENSES):
+            self.answers.training(run_name(way, [name]), partial(world.ended, way, name))
 
     def figures(self, way: str, names: Names, swapped: str | None) -> Figures:
         called = f"{way}|{','.join(names)}|{swapped or ''}"
@@ -99,7 +100,7 @@ class Asked:
 
 
 def refuse_unequal_worlds(trainings: Mapping[str, Mapping[str, Training]]) -> None:
-    """All worlds must have been trained alike; senses of one world alike too, but for manners, which are their own.
+    """Each sense must have been trained alike in all ways and worlds; how long, and with which manners, is its own.
 
     Args:
         trainings: By world and by what was trained.
@@ -107,14 +108,13 @@ def refuse_unequal_worlds(trainings: Mapping[str, Mapping[str, Training]]) -> No
     Raises:
         SystemExit: they were not.
     """
-    for name in next(iter(trainings.values())):
-        refuse_unequal({f"{world} {name}": found[name] for world, found in trainings.items()})
-    unmannered = {
-        f"{world} {name}": replace(one, loudness_cost=0.0, disturbance=0.0)
-        for world, found in trainings.items()
-        for name, one in found.items()
-    }
-    refuse_unequal(unmannered)
+    everything = {(world, name): one for world, found in trainings.items() for name, one in found.items()}
+    for sense in SENSES:
+        ways = {run_name(way, [sense]) for way in Way}
+        refuse_unequal({" ".join(key): one for key, one in everything.items() if key[1] in ways})
+    refuse_unequal({
+        " ".join(key): replace(one, steps=0, loudness_cost=0.0, disturbance=0.0) for key, one in everything.items()
+    })  # fmt: skip
 
 
 def examine(worlds: list[Asked], ways: Sequence[str], weights: tuple[float, ...], *, claiming: bool) -> None:
@@ -134,7 +134,7 @@ def examine(worlds: list[Asked], ways: Sequence[str], weights: tuple[float, ...]
         return pooled([one.changed(sense) for one in worlds])
 
     ways = list(map(str, ways))
-    assembly = assembly_of(SENSES, SCALES, ways, JOINT, judged, changed)
+    assembly = assembly_of(SENSES, SCALES, ways, (), judged, changed)
     rows = [
         {one.name: {name: asdict(training) for name, training in one.answers.trainings.items()} for one in worlds},
         {"way": "real pictures", **told(pooled([one.real() for one in worlds]))},

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.connect.assembly import DERIVED, IN_TURN, JOINT, SOFTER, SOFTLY, TEXT, Names, Scale
+from benchmarks.connect.assembly import DERIVED, IN_TURN, SOFTER, SOFTLY, TEXT, Names, Scale
 from benchmarks.keeping import kept_pictures
 from intarsia.graphs.exporting import digest_of
 from recipes.modules.ways import Parts, Way, heard
@@ -54,8 +54,6 @@ class Trials:
         return {name: self.world.stage.eye.tokens(drawn(self.wanted.kept(SHARED[name], 0.0))) for name in SENSES}
 
     def parts(self, way: str, names: Names) -> Parts:
-        if way == JOINT:
-            return self.world.parts(Way.modules, names, joint=True)
         return {} if way == TEXT else self.world.parts(Way(DERIVED.get(way, way)), names)
 
     def pictures(

@@ -1,6 +1,6 @@
 """The drawn world, trained from nothing: eye and judge, a text-to-image model, and ways of showing it pictures.
 
-    python -m recipes.shapes.run --seed 0     three hours on one core; resumes, and may be killed at any time
+    python -m recipes.shapes.run --seed 0     two hours on one core; resumes, and may be killed at any time
     python -m recipes.shapes.run --seed 0 --way modules    only ours; then the others, when there is time
     python -m recipes.shapes.run --seed 1     once seed 0 has left its learning rates; then side by side with it
     python -m recipes.shapes.run --stage      eye, judge and host, which all seeds share and which are kept in weights/
@@ -9,6 +9,7 @@ Once there is a stage, ways may be shared out among processes that run side by s
 draws itself. `benchmarks.shapes.run` reads what it keeps.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,24 +17,24 @@ import torch
 import typer
 
 from intarsia.train import fit
-from recipes.modules.rates import OPTIMIZER, STEPS, chosen_rate, schedule_of
+from recipes.modules import rates
+from recipes.modules.rates import OPTIMIZER, chosen_rate, schedule_of
 from recipes.modules.training import Training, begin, ended
 from recipes.modules.ways import Ground, Parts, Way, born, manners_of, objective_of, run_name, trained
 
-from .senses import DISTURBANCE, LOUDNESS_COST, SENSES, batches
+from .senses import DISTURBANCE, LOUDNESS_COST, SENSES, STEPS, batches
 from .stage import Stage
 
 WAYS = (Way.modules, Way.concatenated, Way.decoupled)  # `benchmarks.connect` also has gates of one number
-JOINT = ("identity", "style")
-SOUGHT_ON = ("identity",)  # where a way's learning rate is sought
+SOUGHT_ON = "identity"  # where a way's learning rate is sought
 
 
 @dataclass(frozen=True)
 class Sizes:
     """How long parts are trained, in steps, and on how many scenes a step."""
 
-    parts: int = 4000
-    search: int = STEPS
+    parts: int | None = None  # of each sense; its own `STEPS` if None
+    search: int = rates.STEPS
     batch: int = 32
 
 
@@ -54,13 +55,9 @@ class World:
     def folder(self) -> Path:
         return self.runs / f"seed-{self.seed}"
 
-    def ground(self, names: tuple[str, ...]) -> Ground:
-        """The stage's, with the manners of these senses; jointly, the least cost and the most noise of any."""
-        return replace(
-            self.stage.ground,
-            loudness_cost=min(LOUDNESS_COST[name] for name in names),
-            disturbance=max(DISTURBANCE[name] for name in names),
-        )
+    def ground(self, name: str) -> Ground:
+        """The stage's, with the manners of this sense."""
+        return replace(self.stage.ground, loudness_cost=LOUDNESS_COST[name], disturbance=DISTURBANCE[name])
 
     def rate(self, way: Way) -> float:
         """The learning rate of a way, which the world of seed 0 seeks for all.
@@ -74,60 +71,54 @@ class World:
                 f"{sought}: seed 0 has not found the learning rate of {way!r} yet, which is every seed's. Run "
                 f"--seed 0 until the file rates.json is there; then begin seed {self.seed}."
             )
-        ground, seeking = self.ground(SOUGHT_ON), batches(SOUGHT_ON, self.stage.eye, self.sizes.batch)
+        ground, seeking = self.ground(SOUGHT_ON), batches([SOUGHT_ON], self.stage.eye, self.sizes.batch)
         return chosen_rate(
-            lambda: objective_of(ground, way, born(ground, way, SOUGHT_ON, self.seed)), seeking, sought,
+            lambda: objective_of(ground, way, born(ground, way, [SOUGHT_ON], self.seed)), seeking, sought,
             steps=self.sizes.search, batch=self.sizes.batch,
         )  # fmt: skip
 
-    def train(self, way: Way, names: tuple[str, ...]) -> None:
-        """Train parts; resumes."""
-        rate, run = self.rate(way), self.folder / run_name(way, names)
-        batch_at, ground = batches(names, self.stage.eye, self.sizes.batch), self.ground(names)
-        learning = objective_of(ground, way, born(ground, way, names, self.seed))
+    def train(self, way: Way, name: str) -> None:
+        """Train a part; resumes."""
+        rate, run, steps = self.rate(way), self.folder / run_name(way, [name]), self.sizes.parts or STEPS[name]
+        batch_at, ground = batches([name], self.stage.eye, self.sizes.batch), self.ground(name)
+        learning = objective_of(ground, way, born(ground, way, [name], self.seed))
         begin(
-            run, way=str(way), steps=self.sizes.parts, batch=self.sizes.batch, rate=rate, optimizer=OPTIMIZER,
+            run, way=str(way), steps=steps, batch=self.sizes.batch, rate=rate, optimizer=OPTIMIZER,
             blocks=ground.connector.form.blocks, **manners_of(way, ground),
         )  # fmt: skip
-        fit(learning, batch_at, schedule_of(self.sizes.parts, rate), run, seed=self.seed)
+        fit(learning, batch_at, schedule_of(steps, rate), run, seed=self.seed)
 
-    def parts(self, way: Way, names: tuple[str, ...], *, joint: bool = False) -> Parts:
-        """Trained parts, frozen: each alone, or all that were trained jointly.
+    def parts(self, way: Way, names: Iterable[str]) -> Parts:
+        """Trained parts, frozen.
 
         Raises:
             SystemExit: they were not trained.
         """
-        groups = [names] if joint else [(name,) for name in names]
-        found = [trained(self.stage.ground, way, group, self.folder) for group in groups]
+        found = [trained(self.stage.ground, way, [name], self.folder) for name in names]
         return {name: part for parts in found for name, part in parts.items()}
 
     def train_all(self, ways: list[Way]) -> None:
         """All learning rates, so that other worlds can begin; then all parts."""
         for way in ways:
             self.rate(way)
-        for way, names in trainings_of(ways):
-            self.train(way, names)
+        for way in ways:
+            for name in SENSES:
+                self.train(way, name)
 
-    def ended(self, way: Way, names: tuple[str, ...]) -> Training:
+    def ended(self, way: Way, name: str) -> Training:
         """How something was trained.
 
         Raises:
             SystemExit: it was not, or not to the end.
         """
-        return ended(self.folder / run_name(way, names))
-
-
-def trainings_of(ways: list[Way]) -> list[tuple[Way, tuple[str, ...]]]:
-    """Each sense in each way, and two jointly in ours."""
-    found = [(way, (name,)) for way in ways for name in SENSES]
-    return found + [(way, JOINT) for way in ways if way == Way.modules]
+        return ended(self.folder / run_name(way, [name]))
 
 
 def main(
     seed: int = typer.Option(0, help="Of the parts."),
     way: list[Way] = typer.Option(list(WAYS), help="Which ways; all that are compared if not given."),
     stage: bool = typer.Option(False, "--stage", help="Only what all seeds stand on."),
-    steps: int = typer.Option(Sizes.parts, help="Training steps of each sense in each way."),
+    steps: int | None = typer.Option(None, help="Training steps of every part; each sense's own if not given."),
     runs: Path = typer.Option(Path("runs/shapes"), help="Where training is kept."),
 ) -> None:
     """Train what is not trained yet."""

@@ -75,13 +75,19 @@ def test_a_dial_is_smooth_and_ends_at_the_reference():
     assert holding(0.6, 0.8, 0.1)[-1] is False
 
 
-def test_senses_have_manners_of_their_own_which_all_worlds_share():
-    quiet = Training("modules", 4000, 32, 1, "no", 6e-3, 3, 60.0, loudness_cost=3e-3)
-    loud = replace(quiet, loudness_cost=1e-4, disturbance=1.5)
-    world = {"palette": quiet, "identity": loud}
+def test_each_sense_trains_alike_in_all_ways_and_worlds():
+    palette = Training("modules", 2000, 32, 1, "no", 6e-3, 3, 60.0, loudness_cost=3e-3)
+    identity = replace(palette, steps=4000, loudness_cost=1e-4, disturbance=1.5)
+    rival = replace(identity, way="decoupled", rate=2e-3, loudness_cost=0.0, disturbance=0.0)
+    world = {"palette": palette, "identity": identity, "decoupled-identity": rival}
     refuse_unequal_worlds({"seed-0": world, "seed-1": dict(world)})
     for other in ({"loudness_cost": 1e-3}, {"disturbance": 0.5}, {"steps": 3000}, {"rate": 1e-3}):
         with pytest.raises(SystemExit, match="not trained alike"):
-            refuse_unequal_worlds({"seed-0": world, "seed-1": world | {"identity": replace(loud, **other)}})
-    with pytest.raises(SystemExit, match="not trained alike"):
-        refuse_unequal_worlds({"seed-0": world | {"identity": replace(loud, steps=3000)}})
+            refuse_unequal_worlds({"seed-0": world, "seed-1": world | {"identity": replace(identity, **other)}})
+    for name, other in (
+        ("identity", {"steps": 3000}),
+        ("decoupled-identity", {"steps": 3000}),
+        ("palette", {"rate": 1e-3}),
+    ):
+        with pytest.raises(SystemExit, match="not trained alike"):
+            refuse_unequal_worlds({"seed-0": world | {name: replace(world[name], **other)}})

@@ -7,7 +7,7 @@ import torch
 from recipes.modules.ways import Way, heard
 from recipes.shapes import stage, words
 from recipes.shapes.host import SHAPE, draw, folded
-from recipes.shapes.run import JOINT, Sizes, World
+from recipes.shapes.run import Sizes, World
 from recipes.shapes.scenes import NAMED, SHAPES, WIDTH, apart, bin_of, drawn, some
 from recipes.shapes.senses import CONTRARY, OWN_WORDS, SENSES, SHARED, UNNAMED, YIELDING, batches
 from recipes.shapes.stage import Stage
@@ -131,8 +131,7 @@ def test_a_world_trains_resumes_and_draws(tmp_path):
     world = World(0, tmp_path, stage_in(tmp_path), BRIEF)
     for way in (Way.modules, Way.decoupled):
         for name in SENSES:
-            world.train(way, (name,))
-    world.train(Way.modules, JOINT)
+            world.train(way, name)
     again = World(0, tmp_path, stage_in(tmp_path), BRIEF)
     ground = again.stage.ground
     scenes = some(3)
@@ -148,7 +147,7 @@ def test_a_world_trains_resumes_and_draws(tmp_path):
     assert plain.shape == (3, 3, 32, 32)
     assert torch.equal(plain, pictures({}))
     assert folded(plain).shape[1:] == (SHAPE["in_channels"], 16, 16)
-    for way, names, joint in ((Way.modules, SENSES, False), (Way.decoupled, SENSES, False), (Way.modules, JOINT, True)):
-        assert not torch.equal(pictures(again.parts(way, names, joint=joint)), plain)
+    for way in (Way.modules, Way.decoupled):
+        assert not torch.equal(pictures(again.parts(way, SENSES)), plain)
     with pytest.raises(SystemExit, match="ungated-style: there is no such training"):
         again.parts(Way.ungated, ("style",))
