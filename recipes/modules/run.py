@@ -76,6 +76,7 @@ def main(
     start: Path | None = typer.Option(None, help="A module's file to begin with, and to train on."),
     blocks: int = typer.Option(BLOCKS, help="After which modules speak: 2, or 4 for pilots, narrower ones."),
     loudness_cost: float = typer.Option(LOUDNESS_COST, help="What a module pays for how far it moves the tokens."),
+    disturbance: float = typer.Option(0.0, help="The most noise that a module learns among, as loudness."),
     every: int = typer.Option(1, help="Learn from every so many cells only: for rehearsals."),
 ) -> None:
     """Train; when all steps of a module are done, write its file."""
@@ -88,7 +89,7 @@ def main(
         cells = Cells.read(base, every)
         batch_at = batches(names, cells, base, runs, batch)
     pipe = load_pipeline(model_folder("emoji"), device="cpu")
-    ground = ground_of(pipe, base, channel_weights(base / "latents"), blocks, loudness_cost)
+    ground = ground_of(pipe, base, channel_weights(base / "latents"), blocks, loudness_cost, disturbance)
     ground.unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
     called = run_name(way, names)
     if rate is None:
@@ -141,13 +142,14 @@ def ground_of(
     channels: Tensor | None = None,
     blocks: int = BLOCKS,
     loudness_cost: float = LOUDNESS_COST,
+    disturbance: float = 0.0,
 ) -> Ground:
     """The emoji model, frozen, and what its senses look at.
 
     Args:
         channels: What each latent channel counts in training, as it did when the model itself was trained.
         blocks: After which modules speak.
-        loudness_cost: As `connect.Learning` has it.
+        loudness_cost, disturbance: As `connect.Learning` has them.
 
     Raises:
         SystemExit: nobody chose a width for so many blocks.
@@ -159,7 +161,7 @@ def ground_of(
     blank = torch.from_numpy(np.load(base / "words/blank.npy").astype(np.float32))
     return Ground(
         pipe.unet, TextCarrier.of(pipe, blocks=blocks), DDIMScheduler(**NOISE), features, INNER[blocks], blank, LATE,
-        channels, loudness_cost,
+        channels, loudness_cost, disturbance,
     )  # fmt: skip
 
 
