@@ -44,7 +44,7 @@ from intarsia.plan.text import write_plan
 from intarsia.shipped import model_folder
 from recipes.modules.run import ground_of
 from recipes.modules.senses import ENCODERS
-from recipes.modules.training import Training, ended, refuse_unequal, told_by
+from recipes.modules.training import MANNERS, Training, ended, refuse_unequal_senses, told_by
 from recipes.modules.ways import Ground, Parts, Way, born, heard, run_name, trained
 
 KEPT = RESULTS / "connect/rows.npz"
@@ -121,19 +121,20 @@ class Bench:
         wanted = [(trained_as(way), (name,)) for way in ways if way != OURS for name in self.senses]
         wanted += [(trained_as(JOINT), joint)] if joint else []
         found, lacking = {}, []
-        for called in dict.fromkeys(run_name(way, names) for way, names in wanted):
+        for called, sense in dict.fromkeys((run_name(way, names), "+".join(names)) for way, names in wanted):
             try:
-                found[called] = self.answers.training(called, partial(ended, self.runs / called))
+                found[called, sense] = self.answers.training(called, partial(ended, self.runs / called))
             except SystemExit as error:
                 lacking.append(str(error))
         if lacking:
             raise SystemExit("\n".join(lacking))
-        refuse_unequal(found)
+        refuse_unequal_senses(found, own=MANNERS)
         shipped = {name: self.shipped(OURS, (name,)) for name in self.senses}
         absent = [name for name, path in shipped.items() if path is None]
         if joint and absent:
             raise SystemExit(f"no {', '.join(absent)} ships yet; train it: python -m recipes.modules.run")
-        return found | {f"{name}, shipped": told_by(read(path, DOCUMENT)[1]) for name, path in shipped.items() if path}
+        alike = {called: training for (called, _), training in found.items()}
+        return alike | {f"{name}, shipped": told_by(read(path, DOCUMENT)[1]) for name, path in shipped.items() if path}
 
     def shipped(self, way: str, names: Names) -> Path | None:
         """The file of a module of ours that comes with the model, if it does."""

@@ -12,8 +12,8 @@ one; the scenes that senses learnt from lean, so that attributes that go togethe
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -28,7 +28,7 @@ from benchmarks.drawing import processes
 from benchmarks.results import RESULTS, Claim, at_least, at_most, write_result
 from benchmarks.shapes.trials import FOLLOWED, SCALES, UNNAMED, Trials
 from intarsia.graphs.exporting import digest_of
-from recipes.modules.training import Training, refuse_unequal
+from recipes.modules.training import MANNERS, Training, refuse_unequal_senses
 from recipes.modules.ways import Way, run_name
 from recipes.shapes.run import WAYS, Sizes, World
 from recipes.shapes.senses import SENSES
@@ -62,15 +62,16 @@ def main(
             worlds = [World(one, runs, stage) for one in (range(seeds) if seed is None else [seed])]
         pilot = quick or len(ways) < len(WAYS) or len(worlds) < SEEDS
         kept = Path(brief) if quick or len(ways) < len(WAYS) else KEPT
-        asked = [Asked(Trials(world, 6 if quick else pictures, 2 if quick else 20), ways, kept) for world in worlds]
-        refuse_unequal_worlds({one.name: one.answers.trainings for one in asked})
+        asked = [Asked(Trials(world, 6 if quick else pictures, 2 if quick else 20), kept) for world in worlds]
+        trained = {key: one for world in asked for key, one in world.trainings(ways).items()}
+        refuse_unequal_senses(trained, own=(*MANNERS, "steps"))
         examine(asked, ways, WEIGHTS[::4] if quick else WEIGHTS, claiming=not pilot)
 
 
 class Asked:
     """One world's trials, and their answers where they are kept."""
 
-    def __init__(self, trials: Trials, ways: Sequence[str], kept: Path) -> None:
+    def __init__(self, trials: Trials, kept: Path) -> None:
         world, stage = trials.world, trials.world.stage
         ground = (stage.eye, stage.judge, stage.ground.unet, stage.ground.connector)
         settings = {
@@ -79,8 +80,15 @@ class Asked:
         }  # fmt: skip
         self.name, self.trials = world.folder.name, trials
         self.answers = Answers.of(kept / f"{self.name}.npz", settings)
-        for way, name in product(map(Way, ways), SENSES):
-            self.answers.training(run_name(way, [name]), partial(world.ended, way, name))
+
+    def trainings(self, ways: Sequence[Way]) -> dict[tuple[str, str], Training]:
+        """How all was trained, by what it is called and by its sense."""
+        world = self.trials.world
+        return {
+            (f"{self.name} {run_name(way, [sense])}", sense):
+                self.answers.training(run_name(way, [sense]), partial(world.ended, way, sense))
+            for way, sense in product(ways, SENSES)
+        }  # fmt: skip
 
     def figures(self, way: str, names: Names, swapped: str | None) -> Figures:
         called = f"{way}|{','.join(names)}|{swapped or ''}"
@@ -97,24 +105,6 @@ class Asked:
 
     def sided_with_words(self, weight: float) -> np.ndarray:
         return self.answers.row(f"conflict|{weight}", lambda: {"won": self.trials.sided_with_words(weight)})["won"]
-
-
-def refuse_unequal_worlds(trainings: Mapping[str, Mapping[str, Training]]) -> None:
-    """Each sense must have been trained alike in all ways and worlds; how long, and with which manners, is its own.
-
-    Args:
-        trainings: By world and by what was trained.
-
-    Raises:
-        SystemExit: they were not.
-    """
-    everything = {(world, name): one for world, found in trainings.items() for name, one in found.items()}
-    for sense in SENSES:
-        ways = {run_name(way, [sense]) for way in Way}
-        refuse_unequal({" ".join(key): one for key, one in everything.items() if key[1] in ways})
-    refuse_unequal({
-        " ".join(key): replace(one, steps=0, loudness_cost=0.0, disturbance=0.0) for key, one in everything.items()
-    })  # fmt: skip
 
 
 def examine(worlds: list[Asked], ways: Sequence[str], weights: tuple[float, ...], *, claiming: bool) -> None:

@@ -2,14 +2,16 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from intarsia import CardError
 from intarsia.keeping import keep_settings
 from intarsia.train import processes
+
+MANNERS = ("loudness_cost", "disturbance")  # of modules; rivals have none
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,22 @@ def told_by(card: Mapping[str, Any]) -> Training:
     if lacking:
         raise SystemExit(f"the file of {card['name']!r} does not say its {', '.join(lacking)}; train it anew.")
     return Training(**{name: card["training"][name] for name in named})
+
+
+def refuse_unequal_senses(trainings: Mapping[tuple[str, str], Training], own: Iterable[str]) -> None:
+    """Each sense must have been trained alike in all ways; all senses too, but for what is a sense's own.
+
+    Args:
+        trainings: By what it is called, and by its sense.
+        own: Fields of `Training`.
+
+    Raises:
+        SystemExit: they were not.
+    """
+    for sense in {sense for _, sense in trainings}:
+        refuse_unequal({called: one for (called, of), one in trainings.items() if of == sense})
+    blank = dict.fromkeys(own, 0)
+    refuse_unequal({called: replace(one, **blank) for (called, _), one in trainings.items()})
 
 
 def refuse_unequal(trainings: Mapping[str, Training]) -> None:

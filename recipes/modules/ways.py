@@ -19,7 +19,7 @@ from intarsia.train import wear_average
 
 from . import rivals
 from .rivals import Adapter, Rivalry, Telling
-from .training import ended
+from .training import MANNERS, ended
 
 Parts = Mapping[str, Modality | Adapter]  # by sense, all of one kind
 
@@ -91,7 +91,7 @@ def born(ground: Ground, way: Way, names: Sequence[str], seed: int = 0) -> Parts
 def manners_of(way: Way, ground: Ground) -> dict[str, float]:
     """What modules bear for the sake of others: a cost of loudness, and noise. Rivals speak beside the tokens."""
     minded = way in (Way.modules, Way.ungated)
-    return {one: getattr(ground, one) if minded else 0.0 for one in ("loudness_cost", "disturbance")}
+    return {one: getattr(ground, one) if minded else 0.0 for one in MANNERS}
 
 
 def objective_of(ground: Ground, way: Way, parts: Parts) -> nn.Module:

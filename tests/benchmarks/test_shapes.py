@@ -1,15 +1,13 @@
 """What the benchmark of drawn shapes asks for and says of pictures, with an eye and a judge that see the truth."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks.shapes import trials as trials_module
-from benchmarks.shapes.run import dial_claims, refuse_unequal_worlds
+from benchmarks.shapes.run import dial_claims
 from benchmarks.shapes.trials import SCALES, Trials
-from recipes.modules.training import Training
 from recipes.shapes.scenes import Scenes, apart, bin_of
 from recipes.shapes.senses import SENSES
 from recipes.shapes.words import MARKS, PLACES
@@ -73,21 +71,3 @@ def test_a_dial_is_smooth_and_ends_at_the_reference():
     assert holding(1.0, 0.8, 0.35) == [True, False, True, True]
     assert holding(1.0, 0.85, 0.1) == [True, True, False, True]
     assert holding(0.6, 0.8, 0.1)[-1] is False
-
-
-def test_each_sense_trains_alike_in_all_ways_and_worlds():
-    palette = Training("modules", 2000, 32, 1, "no", 6e-3, 3, 60.0, loudness_cost=3e-3)
-    identity = replace(palette, steps=4000, loudness_cost=1e-4, disturbance=1.5)
-    rival = replace(identity, way="decoupled", rate=2e-3, loudness_cost=0.0, disturbance=0.0)
-    world = {"palette": palette, "identity": identity, "decoupled-identity": rival}
-    refuse_unequal_worlds({"seed-0": world, "seed-1": dict(world)})
-    for other in ({"loudness_cost": 1e-3}, {"disturbance": 0.5}, {"steps": 3000}, {"rate": 1e-3}):
-        with pytest.raises(SystemExit, match="not trained alike"):
-            refuse_unequal_worlds({"seed-0": world, "seed-1": world | {"identity": replace(identity, **other)}})
-    for name, other in (
-        ("identity", {"steps": 3000}),
-        ("decoupled-identity", {"steps": 3000}),
-        ("palette", {"rate": 1e-3}),
-    ):
-        with pytest.raises(SystemExit, match="not trained alike"):
-            refuse_unequal_worlds({"seed-0": world | {name: replace(world[name], **other)}})

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from recipes.modules.training import Training, begin, ended, refuse_unequal, told_by
+from recipes.modules.training import MANNERS, Training, begin, ended, refuse_unequal, refuse_unequal_senses, told_by
 from recipes.shapes.run import Sizes, World
 from recipes.shapes.stage import Stage
 
@@ -55,6 +55,35 @@ def test_what_was_trained_otherwise_is_not_compared(other):
     refuse_unequal({"style": ONE, "palette": replace(ONE, seconds=90.0), "ours": replace(ONE, way="ours", rate=1e-2)})
     with pytest.raises(SystemExit, match="not trained alike"):
         refuse_unequal({"style": ONE, "palette": replace(ONE, **other)})
+
+
+def test_each_sense_is_trained_alike_in_all_ways():
+    own = (*MANNERS, "steps")
+    palette = replace(ONE, way="modules", loudness_cost=3e-3)
+    identity = replace(palette, steps=8000, loudness_cost=1e-4, disturbance=1.5)
+    rival = replace(ONE, steps=8000, rate=2e-3)
+    trainings = {
+        (f"{world} {name}", sense): one
+        for world in ("first", "second")
+        for name, sense, one in (
+            ("palette", "palette", palette), ("identity", "identity", identity),
+            ("decoupled-identity", "identity", rival),
+        )
+    }  # fmt: skip
+    refuse_unequal_senses(trainings, own)
+    with pytest.raises(SystemExit, match="not trained alike"):
+        refuse_unequal_senses(trainings, MANNERS)
+    for name, sense, other in (
+        ("identity", "identity", {"loudness_cost": 1e-3}), ("identity", "identity", {"disturbance": 0.5}),
+        ("identity", "identity", {"steps": 3000}), ("decoupled-identity", "identity", {"steps": 3000}),
+        ("palette", "palette", {"rate": 5e-3}), ("palette", "palette", {"batch": 64}),
+    ):  # fmt: skip
+        key = f"second {name}", sense
+        with pytest.raises(SystemExit, match="not trained alike"):
+            refuse_unequal_senses(trainings | {key: replace(trainings[key], **other)}, own)
+    quicker = {key: replace(one, rate=5e-3) for key, one in trainings.items() if key[1] == "palette"}
+    with pytest.raises(SystemExit, match="not trained alike"):
+        refuse_unequal_senses(trainings | quicker, own)
 
 
 def test_a_file_tells_its_training():

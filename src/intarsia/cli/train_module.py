@@ -35,6 +35,9 @@ def train_module(
     loudness_cost: float = typer.Option(
         0.01, min=0, help="What it pays for how far it moves words: more makes room for other senses, 0 for none."
     ),
+    disturbance: float = typer.Option(
+        0.3, min=0, help="The most noise in the words that it learns among, so that other senses disturb it less."
+    ),
     inner: int | None = typer.Option(
         None, min=1, help="The width that the module works in; less makes a smaller file."
     ),
@@ -79,14 +82,16 @@ def train_module(
     settings = {
         "name": name, "rows": str(rows), "metadata": read, "model": str(folder), "encoder": sight.features.encoder,
         "steps": steps, "batch": batch, "rate": rate, "optimizer": "muon", "wordless": wordless,
-        "loudness_cost": loudness_cost, "inner": inner, "seed": seed,
+        "loudness_cost": loudness_cost, "disturbance": disturbance, "inner": inner, "seed": seed,
     }  # fmt: skip
     with state.main_process_first():
         keep_settings(run, settings)
         examples = examples_for(pipe, run, listed, sight)
     pipe.unet.eval().requires_grad_(False)
     noise = DDIMScheduler.from_config(pipe.scheduler.config)
-    learning = Learning(Stack(carrier, [module]), hosts.of(pipe.unet), noise, loudness_cost=loudness_cost)
+    learning = Learning(
+        Stack(carrier, [module]), hosts.of(pipe.unet), noise, loudness_cost=loudness_cost, disturbance=disturbance
+    )
     size = min(batch, len(examples))
     schedule = Schedule(steps, rate, warmup=min(100, steps // 10), cooldown=steps // 2, optimizer="muon")
     done = fit(learning, lambda _draw: examples.batch(size, name, wordless), schedule, run, seed=seed,
