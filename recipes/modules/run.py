@@ -48,7 +48,7 @@ from .ways import Ground, Parts, Way, born, manners_of, objective_of, run_name
 BLOCKS = 2  # what `connect.TextCarrier` has if it is not told otherwise, as whoever loads what ships does
 INNER = {2: 160, 4: 104}  # by blocks, the width that parts work in: 3 MB a module
 LOUDNESS_COST = {"palette": 0.05, "silhouette": 0.03, "style": 0.02}  # see `connect.Learning`
-DISTURBANCE = 0.3  # about as loud as two other modules
+DISTURBANCE = {"palette": 0.0, "silhouette": 0.3, "style": 0.0}  # other modules are about as loud
 LATE = 0.4  # what a reference says is settled where noise is high
 FOLDER = model_folder("emoji") / "modules"
 SOUGHT_ON = ["silhouette"]  # where a way's learning rate is sought: the sense that the most of a picture hangs on
@@ -77,9 +77,11 @@ def main(
     start: Path | None = typer.Option(None, help="A module's file to begin with, and to train on."),
     blocks: int = typer.Option(BLOCKS, help="After which modules speak: 2, or 4 for pilots, narrower ones."),
     loudness_cost: float | None = typer.Option(
-        None, help="What a module pays for how far it moves the tokens; its own, the least of several, if not given."
+        None, help="What a module pays for how far it moves the tokens; its own, or the least of several, if not given."
     ),
-    disturbance: float = typer.Option(DISTURBANCE, help="The most noise that a module learns among, as loudness."),
+    disturbance: float | None = typer.Option(
+        None, help="The most noise that a module learns among, as loudness; its own, or the most of several."
+    ),
     every: int = typer.Option(1, help="Learn from every so many cells only: for rehearsals."),
 ) -> None:
     """Train; when all steps of a module are done, write its file."""
@@ -88,12 +90,13 @@ def main(
         raise SystemExit(f"modules of {blocks} blocks do not go with the {BLOCKS} of those that ship; name an --out.")
     names = sorted(map(str, senses))
     cost = min(LOUDNESS_COST[name] for name in names) if loudness_cost is None else loudness_cost
+    stray = max(DISTURBANCE[name] for name in names) if disturbance is None else disturbance
     state = processes()
     with state.main_process_first():
         cells = Cells.read(base, every)
         batch_at = batches(names, cells, base, runs, batch)
     pipe = load_pipeline(model_folder("emoji"), device="cpu")
-    ground = ground_of(pipe, base, channel_weights(base / "latents"), blocks, cost, disturbance)
+    ground = ground_of(pipe, base, channel_weights(base / "latents"), blocks, cost, stray)
     ground.unet.set_attn_processor(AttnProcessor())  # on a CPU, faster backwards than the fused kernel
     called = run_name(way, names)
     if rate is None:

@@ -36,7 +36,9 @@ def train_module(
         0.01, min=0, help="What it pays for how far it moves words: more makes room for other senses, 0 for none."
     ),
     disturbance: float = typer.Option(
-        0.3, min=0, help="The most noise in the words that it learns among, so that other senses disturb it less."
+        0.0,
+        min=0,
+        help="The most noise in the words that it learns among: some senses are then disturbed less by others.",
     ),
     inner: int | None = typer.Option(
         None, min=1, help="The width that the module works in; less makes a smaller file."
