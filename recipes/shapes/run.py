@@ -17,8 +17,8 @@ import torch
 import typer
 
 from intarsia.train import fit
-from recipes.modules import rates
 from recipes.modules.rates import OPTIMIZER, chosen_rate, schedule_of
+from recipes.modules.rates import STEPS as SEARCH
 from recipes.modules.training import Training, begin, ended
 from recipes.modules.ways import Ground, Parts, Way, born, manners_of, objective_of, run_name, trained
 
@@ -34,7 +34,7 @@ class Sizes:
     """How long parts are trained, in steps, and on how many scenes a step."""
 
     parts: int | None = None  # of each sense; its own `STEPS` if None
-    search: int = rates.STEPS
+    search: int = SEARCH
     batch: int = 32
 
 

@@ -27,11 +27,8 @@ YIELDING = 0.25  # of those, share whose picture is what the reference says
 LEANING = 0.6  # of the scenes that senses learn from; see `scenes`
 # Of a loss of 0.05. A ground is large, and has much of that to spend; shapes without a word have least.
 LOUDNESS_COST = {"identity": 1e-4, "palette": 3e-3, "style": 5e-3}
-DISTURBANCE = {
-    "identity": 1.5,
-    "palette": 0.0,
-    "style": 1.0,
-}  # it is drowned first, and speaks of the same thing as style
+# Identity and style speak of the same thing, where palette leaves them alone.
+DISTURBANCE = {"identity": 1.5, "palette": 0.0, "style": 1.0}
 STEPS = {"identity": 4000, "palette": 2000, "style": 2000}  # of training: most for shapes, which are learnt last
 UNNAMED = 0.75  # share of scenes that identity learns from whose shape has no word: there it has most to say
 
