@@ -123,10 +123,10 @@ def test_a_table_says_what_would_be_said(connector, pipe):
             senses.give(**references(1))
             if ahead:
                 senses.precompute(both, pipe.scheduler.timesteps, guided=True)
-                table = dict(senses.table.reading[2])
+                table = dict(senses.table.readings[0].tokens)
             pictures.append(draw(pipe, connector, prompt_embeds=words[:1], negative_prompt_embeds=both[:1]))
             if ahead:
-                assert senses.table.reading[2].keys() == table.keys(), "nothing was worked out in the run"
+                assert senses.table.readings[0].tokens.keys() == table.keys(), "nothing was worked out in the run"
     assert torch.equal(*pictures)
     times = torch.tensor([900.0, 12.5])
     together = stack(words, times, stack.references(references()))
@@ -169,6 +169,16 @@ def test_a_table_forgets_what_its_stack_was(changed):
     after = table.tokens(words, time, False)
     assert not torch.equal(after, before)
     assert torch.equal(after, stack(words, time, table.references))
+
+
+def test_a_table_knows_two_readings_of_the_words():
+    """Guidance in two calls goes to and fro between them at every step, and a second run is told nothing anew."""
+    carrier = make_carrier()
+    stack, words = three(carrier), words_for(carrier)
+    table, times = Table(stack, stack.references(references(1))), [torch.tensor(float(time)) for time in (999, 500, 1)]
+    steps = [(half, time) for time in times for half in words.chunk(2)]
+    first = [table.tokens(half, time, False) for half, time in steps]
+    assert all(table.tokens(half, time, False) is told for (half, time), told in zip(steps, first, strict=True))
 
 
 def test_time_is_heard(connector, pipe):

@@ -116,7 +116,7 @@ def test_image_to_image(connector, pipe):
         silent = picture()
         senses.give(style=seen(1))
         assert not torch.equal(picture(), silent)
-        assert len(senses.table.reading[2]) == 3, "the run begins in the middle"
+        assert len(senses.table.readings[0].tokens) == 3, "the run begins in the middle"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_time_steps_that_are_fractions_or_come_twice(scheduler, distinct, connec
         senses.give(style=seen(1))
         first = draw(pipe, connector, num_inference_steps=STEPS)
         assert torch.equal(draw(pipe, connector, num_inference_steps=STEPS), first)
-        assert len(senses.table.reading[2]) == distinct
+        assert len(senses.table.readings[0].tokens) == distinct
 
 
 def test_words_without_guidance_and_several_pictures_a_prompt(connector, pipe):

@@ -75,10 +75,10 @@ def test_a_picture_for_each_prompt(pipe):
 def test_a_run_seen_again_is_told_from_a_table(pipe):
     with shown(pipe, {"palette": plain("red")}) as senses:
         draw(pipe)
-        known = dict(senses.table.reading[2])
+        known = dict(senses.table.readings[0].tokens)
         draw(pipe)
         assert len(known) == 2
-        assert all(senses.table.reading[2][time] is told for time, told in known.items())
+        assert all(senses.table.readings[0].tokens[time] is told for time, told in known.items())
 
 
 def test_refusals(pipe, tmp_path):

@@ -6,7 +6,7 @@ are fractions, Heun's come twice, and an image-to-image run begins in the middle
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -16,12 +16,22 @@ from .reference import Reference
 from .stack import Stack
 
 Uncond = Literal["off", "same"]
+READINGS = 2  # guidance in two calls, and a ControlNet that guesses, go to and fro between two readings of the words
+
+
+class Reading(NamedTuple):
+    """Words, how they were read, and the tokens told of them so far, by time step."""
+
+    words: Tensor
+    manner: tuple[Any, ...]
+    tokens: dict[float, Tensor]
 
 
 class Table:
     """A stack with references, and the tokens that it has told so far. New references make a new table.
 
-    Tokens are kept for the last words only, and while weights and parameters stay as they are; in training nothing is.
+    Tokens are kept for the last two readings of words only, and while weights and parameters stay as they are; in
+    training nothing is.
 
     Args:
         uncond: Whether the half without words hears the references too, "same", or not, "off".
@@ -36,7 +46,7 @@ class Table:
         self.stack = stack
         self.references = dict(references)
         self.unworded = self.references if uncond == "same" else {}
-        self.reading: tuple[Tensor, tuple[Any, ...], dict[float, Tensor]] | None = None
+        self.readings: list[Reading] = []
 
     def tokens(self, words: Tensor, times: Tensor, guided: bool) -> Tensor:
         """Tokens for one call of the UNet.
@@ -64,12 +74,13 @@ class Table:
 
     def known(self, words: Tensor, guided: bool) -> dict[float, Tensor]:
         """The tokens kept for these words, by time step; none yet if the words are new."""
-        reading, telling = self.reading, (guided, dict(self.stack.weights), versions(self.stack))
-        if reading is not None and reading[1] == telling and same(reading[0], words):
-            return reading[2]
-        fresh: dict[float, Tensor] = {}
-        self.reading = words.clone(), telling, fresh
-        return fresh
+        manner = guided, dict(self.stack.weights), versions(self.stack)
+        for reading in self.readings:
+            if reading.manner == manner and same(reading.words, words):
+                return reading.tokens
+        fresh = Reading(words.clone(), manner, {})
+        self.readings = [fresh, *self.readings][:READINGS]
+        return fresh.tokens
 
     def told(self, words: Tensor, times: Tensor, guided: bool) -> Tensor:
         """Tokens, worked out."""
