@@ -36,7 +36,7 @@ from recipes.shapes.stage import Stage
 
 KEPT = RESULTS / "shapes"
 SEEDS = 3
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
+WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 ASKED, LED = 0.8, 0.8  # shares of shapes without a word that are drawn; of contradictions that words win at weight 1
 STEEPEST, WOBBLE, YIELDED = 0.5, 0.05, 0.2  # a dial is smooth, does not turn back, and reaches the reference
 BRIEF = Sizes(parts=2, search=2, batch=6)
