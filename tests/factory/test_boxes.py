@@ -44,6 +44,14 @@ def test_cells_are_those_of_the_detector(cells):
     assert torch.allclose(answers[1, :, :BOX], torch.cat([cells.centres - reach, cells.centres + reach], 1))
 
 
+def test_a_backbone_that_keeps_channels_last():
+    sizes = {"img_size": 64, "embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "window_size": 2}
+    model = Detector("swin_tiny_patch4_window7_224", num_classes=5, width=16, arguments=sizes).eval()
+    with torch.no_grad():
+        answers = model(torch.rand(2, 3, 64, 64))
+    assert answers.shape == (2, sum((64 // stride) ** 2 for stride in model.strides), BOX + 5)
+
+
 @pytest.mark.parametrize(
     ("backbone", "levels", "said"),
     [

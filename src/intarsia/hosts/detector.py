@@ -15,6 +15,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import Format
 from timm.models import register_model
 from timm.models._efficientnet_blocks import InvertedResidual
 from torch import Tensor, nn
@@ -90,7 +91,9 @@ class Detector(nn.Module):
             (batch, cells, 4 + names): left, top, right and bottom in pixels, then logits; cells from fine to coarse,
             row by row.
         """
-        features = [lateral(part) for lateral, part in zip(self.laterals, self.backbone(x), strict=True)]
+        order = getattr(self.backbone, "output_fmt", Format.NCHW)
+        parts = [nchw_of(part, order) for part in self.backbone(x)]
+        features = [lateral(part) for lateral, part in zip(self.laterals, parts, strict=True)]
         for place in range(len(features) - 2, -1, -1):
             above = F.interpolate(features[place + 1], size=features[place].shape[-2:], mode="nearest")
             features[place] = features[place] + above
@@ -104,6 +107,11 @@ class Detector(nn.Module):
         said, middle = torch.cat(answers, 2).float(), torch.cat(centres, 1)  # pixels want more digits than bfloat16 has
         reach = F.softplus(said[:, :BOX]) * torch.cat(strides, 1)
         return torch.cat([middle - reach[:, :2], middle + reach[:, 2:], said[:, BOX:]], 1).transpose(1, 2)
+
+
+def nchw_of(features: Tensor, order: Format) -> Tensor:
+    """(batch, channels, height, width), whichever way a backbone gives them."""
+    return features if order == Format.NCHW else features.permute(0, 3, 1, 2)
 
 
 def trunk_of(backbone: str, levels: tuple[int, ...], **arguments: Any) -> Any:
