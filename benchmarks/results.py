@@ -1,13 +1,13 @@
 """What every benchmark writes: where it ran, what it saw, and what it claims."""
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import distributions, version
 from pathlib import Path
 
 from intarsia.rig.machine import machine
+from recipes.shipping import commit
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy")
@@ -28,6 +28,10 @@ def at_least(name: str, value: float, target: float) -> Claim:
     return Claim(name, value, f"at least {target}", value >= target)
 
 
+def above(name: str, value: float, target: float) -> Claim:
+    return Claim(name, value, f"above {target}", value > target)
+
+
 def at_most(name: str, value: float, target: float) -> Claim:
     return Claim(name, value, f"at most {target}", value <= target)
 
@@ -43,14 +47,13 @@ def write_result(
 ) -> Path:
     """Write `results/<name>.json`, over an older one; quick runs go to `results/quick/`, which git ignores."""
     folder = RESULTS / "quick" if settings.get("quick") else RESULTS
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     here = machine()
     result = {
         "benchmark": name,
         "device": here["device"],
         "threads": here["threads"],
         "versions": versions(),
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "settings": dict(settings),
         "claims": [asdict(claim) for claim in claims],
         "rows": [dict(row) for row in rows],

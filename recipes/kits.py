@@ -12,6 +12,8 @@ from torch import Tensor
 
 from intarsia import IntarsiaError, factory
 from intarsia.factory import Task
+from intarsia.keeping import keep_settings
+from intarsia.train import seed_everything
 from recipes.shipping import shipped_folder, write_card
 
 LIMIT_MB = 40
@@ -37,6 +39,21 @@ def choices_split(space: factory.Space) -> dict[str, list[Task]]:
         for place, answers in enumerate(chosen):
             parts["seen" if place % HELD else "unseen"].append(space.task_of(answers))
     return parts
+
+
+def looks_of(pictures: Tensor) -> str:
+    """What pictures look like from afar: enough to tell when they are drawn or read otherwise than before."""
+    return f"{tuple(pictures.shape)}, {float(pictures.mean()):.3f} +- {float(pictures.std()):.3f}"
+
+
+def begin(runs: Path, lessons: factory.Lessons, settings: Mapping[str, object]) -> None:
+    """Take down what a training is begun with, its first pictures too.
+
+    Raises:
+        CardError: it goes on in `runs`, and was begun otherwise.
+    """
+    seed_everything(0)
+    keep_settings(runs, {**settings, "first pictures": looks_of(lessons.concepts(0)[0])})
 
 
 def without(lessons: factory.Lessons, held: Sequence[Task]) -> factory.Lessons:

@@ -1,4 +1,4 @@
-"""What stands beside a kit: training one model for one task, pruning by magnitude, and a plain classifier.
+"""What stands beside a kit: training one model for one task, pruning by magnitude, and a plain model.
 
 Kits learn at a rate that falls, and their weights are averaged. So every budget of seconds is a training of its own,
 whose rate falls to nothing over it, and is as good as its weights or their average, whichever are better.
@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from benchmarks.factory.worlds import World
 from intarsia import rig
 from intarsia.factory import Task
+from intarsia.factory.boxes import answering, losses
 from intarsia.factory.exams import own_answers
 from intarsia.factory.frontier import marked
+from intarsia.factory.seeking import BOXES, cells_of
+from intarsia.hosts.detector import BOX
 from intarsia.plan import Plan
 from intarsia.train import Schedule, seed_everything
 from intarsia.train.ema import Average
@@ -36,11 +39,13 @@ class Taught:
     Attributes:
         accuracy: The best at any look: rivals are given that.
         seconds: Of training alone: the last step may end a little after its time.
+        steps: Of training, each of `BATCH` pictures.
         reached: Seconds after which it was as good as was asked; None if never.
     """
 
     accuracy: float
     seconds: float
+    steps: int
     reached: float | None
 
 
@@ -74,7 +79,7 @@ def taught(model: nn.Module, task: Task, world: World, seconds: float, *, goal: 
             spent += time.perf_counter() - began
         best = max(best, looked_at(model.eval(), average, task, world))
         reached = spent if best >= goal else None
-    return Taught(best, spent, reached)
+    return Taught(best, spent, steps, reached)
 
 
 def looked_at(model: nn.Module, average: Average, task: Task, world: World) -> float:
@@ -94,11 +99,22 @@ class Plain(nn.Module):
 
     def __init__(self, world: World) -> None:
         super().__init__()
-        self.model = world.host().module.requires_grad_(True)
+        host = world.host()
+        self.model = host.module.requires_grad_(True)
         self.probe = world.probe(self.model) if world.probe else None
+        self.cells = cells_of(host) if world.space.things else None
 
-    def wrong(self, pictures: Tensor, concepts: Tensor) -> Tensor:
-        """What the supernet's first stage minimises."""
+    def wrong(self, pictures: Tensor, *truth: Tensor) -> Tensor:
+        """What the supernet's first stage minimises.
+
+        Args:
+            truth: What the lessons tell of concepts: what is right, or boxes and names.
+        """
+        if self.cells is not None:
+            answers, (boxes, names) = self.model(pictures), truth
+            wrong = losses(answers[..., BOX:], answers[..., :BOX], answering(self.cells, boxes), names, boxes)
+            return wrong["names"] + BOXES * wrong["boxes"]
+        (concepts,) = truth
         if self.probe is None:
             return F.cross_entropy(self.model(pictures), concepts)
         return self.probe.wrong(self.probe(self.model, pictures), concepts)
@@ -136,7 +152,8 @@ def plain(world: World, seconds: float, seed: int) -> Plain:
 def pruned(model: nn.Module, size: tuple[int, int, int], macs: float) -> nn.Module:
     """The model pruned by the magnitude of groups (torch-pruning) to at most so many MACs, by bisecting the ratio.
 
-    Its ratio is the same for every layer, the residual stream included; what the model answers stays whole.
+    Its ratio is the same for every layer, the residual stream included; what the model answers stays whole. A model
+    that costs no more is not pruned: the least that goes is a channel of every layer.
     """
     pictures = torch.zeros(1, *size)
 
@@ -152,6 +169,10 @@ def pruned(model: nn.Module, size: tuple[int, int, int], macs: float) -> nn.Modu
             copied.eval()(pictures)
         return copied, counted.total
 
+    with torch.no_grad(), rig.count_macs() as counted:
+        model(pictures)
+    if counted.total <= macs:
+        return copy.deepcopy(model).requires_grad_(True)
     low, high = 0.0, 0.98
     found, _ = at(high)
     for _ in range(RATIOS):

@@ -1,4 +1,4 @@
-"""What is measured of one kit, row by row; rows are kept, and found again by the kit's weights."""
+"""What is measured of one kit, row by row; rows are kept, and found again by weights, settings and pictures."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,15 @@ from benchmarks.factory.scenarios import beside, score, timed
 from benchmarks.factory.timing import fastest_over_dense
 from benchmarks.factory.worlds import World
 from benchmarks.keeping import kept_row
+from benchmarks.results import versions
 from intarsia import factory
-from intarsia.factory import Kit, Task
+from intarsia.factory import Kit, Ranking, Task
 from intarsia.factory.audit import accuracies, whose
 from intarsia.graphs.exporting import digest_of
 from intarsia.rig.machine import machine
+from intarsia.train import seed_everything
+from recipes.kits import looks_of
+from recipes.shipping import commit
 
 WITH_RIVALS = ("seen", "unseen")  # parts; of others it is only told whose units do how well
 FEWER = 3  # shares at which rivals are trained for seeds other than the first
@@ -54,19 +58,21 @@ class Seed:
 
     @cached_property
     def kept(self) -> Path:
-        """The folder of rows of a kit of these weights under these settings."""
-        told = hashlib.sha256(repr([sorted(self.settings.items()), weights_of(self.kit)]).encode()).hexdigest()
-        return self.runs / f"{self.world.name}-{self.seed}-{told[:12]}"
+        """The folder of rows of a kit of these weights, under these settings, with these pictures."""
+        seed_everything(0)
+        shown = [self.world.lessons.tasks(0), *(self.world.exam(tasks[0]) for tasks in self.tasks.values())]
+        told = [sorted(self.settings.items()), weights_of(self.kit), *(looks_of(pictures) for pictures, *_ in shown)]
+        name = hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+        return self.runs / f"{self.world.name}-{self.seed}-{name}"
 
     @cached_property
     def clock(self) -> factory.WallClock:
         few = self.settings["quick"] or self.kit.host.outline.macs >= LARGE
         return factory.WallClock(calls=20 if few else CALLS)
 
-    @cached_property
-    def device(self) -> factory.Device:
-        """This machine, measured once."""
-        path, subnets = self.devices / self.kept.name / "device.yaml", 24 if self.settings["quick"] else 64
+    def device(self, kind: str) -> factory.Device:
+        """This machine, measured once for rows of each kind: only for `timing` need it be quiet."""
+        path, subnets = self.devices / self.kept.name / f"{kind}.yaml", 24 if self.settings["quick"] else 64
         if not path.exists():
             measured = factory.meter_device(self.kit.host, subnets=subnets, seed=self.seed, clock=self.clock)
             factory.save_device(measured, path)
@@ -106,7 +112,7 @@ class Seed:
             rows += [kept_row(self.kept / "device.json", here(self.device_row)), *timings, self.orders_row(timings)]
         if Stage.parts in stages:
             if self.world.plain and not self.settings["quick"]:
-                rows.append(kept_row(self.kept / "plain.json", self.plain_row))
+                rows.append(kept_row(self.kept / "plain.json", here(self.plain_row)))
             for part in self.tasks:
                 rows += self.part_rows(part, blind)
         if Stage.rivals in stages:
@@ -120,7 +126,7 @@ class Seed:
         for part in WITH_RIVALS:
             for place in middling(self.dense[part], self.settings["trained"]):
                 for share in some:
-                    asked = self.kit, self.tasks[part][place], share, self.device, self.clock
+                    asked = self.kit, self.tasks[part][place], share, self.device(kind), self.clock
                     making = (
                         partial(timed, *asked) if kind == "timing"
                         else partial(beside, self.world, *asked, self.settings["patience"])
@@ -133,11 +139,12 @@ class Seed:
         """How well this machine's seconds are predicted, and how fast the fastest model is."""
         if self.training is None:
             raise SystemExit("the kit's card does not say how long it was trained; run its recipe anew.")
-        judged, first = self.device.scores["seconds"], self.tasks["seen"][0]
+        device, first = self.device(Stage.timing), self.tasks["seen"][0]
+        judged = device.scores["seconds"]
         return {
             "kind": "device", "seed": self.seed, "macs": self.kit.host.outline.macs, "training seconds": self.training,
             "spearman": judged.spearman, "error_95": judged.error_95, "within_10": judged.within_10,
-            "held out": self.device.held_out, "fastest over dense": fastest_over_dense(self.kit, first, self.clock),
+            "held out": device.held_out, "fastest over dense": fastest_over_dense(self.kit, first, self.clock),
         }  # fmt: skip
 
     def orders_row(self, timings: Sequence[Mapping[str, Any]]) -> dict[str, object]:
@@ -162,26 +169,30 @@ class Seed:
             rankings = whose(kit, tasks, seed=self.seed) | {
                 "nearest": [replace(one, answers=task.answers) for one, task in zip(near, tasks, strict=True)]
             }
+            return rates_of(kit, rankings)
+
+        def rates_of(kit: Kit, rankings: Mapping[str, list[Ranking]]) -> dict[str, object]:
             found = accuracies(kit, tasks, rankings, self.world.exam, shares)
-            return {way: rates.mean(0).tolist() for way, rates in found.items()}
+            return {"rates": {way: rates.mean(0).tolist() for way, rates in found.items()}}
 
         def blindly(other: Kit) -> dict[str, object]:
-            own = {"blind": other.assembler.rank(tasks, other.grounds)}
-            return {"blind": accuracies(other, tasks, own, self.world.exam, shares)["blind"].mean(0).tolist()}
+            return rates_of(other, {"blind": other.assembler.rank(tasks, other.grounds)})
 
-        rates = kept_row(self.kept / f"{part}.json", ours)
+        made = kept_row(self.kept / f"{part}.json", here(ours))
+        rates = made.pop("rates")
         if blind is not None:
-            rates |= kept_row(self.kept / f"{part}-blind-{weights_of(blind)[:12]}.json", partial(blindly, blind))
+            path = self.kept / f"{part}-blind-{weights_of(blind)[:12]}.json"
+            rates |= kept_row(path, here(partial(blindly, blind)))["rates"]
         return [
-            {"kind": "part", "seed": self.seed, "part": part, "tasks": len(tasks), "share": share,
+            {"kind": "part", "seed": self.seed, "part": part, "tasks": len(tasks), "share": share, **made,
              "dense": float(np.mean(self.dense[part])), **{way: each[column] for way, each in rates.items()}}
             for column, share in enumerate(shares)
         ]  # fmt: skip
 
 
 def here(make: Callable[[], dict[str, object]]) -> Callable[[], dict[str, object]]:
-    """A row that says where its seconds were taken."""
-    return lambda: {"machine": machine()["device"], **make()}
+    """A row that says where, with what and when in the project's history it was made: others may be of other days."""
+    return lambda: {"machine": machine()["device"], "commit": commit(), "versions": versions(), **make()}
 
 
 def weights_of(kit: Kit) -> str:

@@ -17,7 +17,7 @@ that the largest models find neither easy nor hard. On one exam:
     refreshed            with statistics of batch norms from other, unlabelled pictures
     dense                the kit's largest model for the task: the whole, but where all tasks share one head
     plain                the whole architecture, trained as nothing but a classifier of all answers, or of what is in
-                         each cell, of which the answer follows
+                         each cell, of which the answer follows; or as a detector of all names
     another's, mean, random, nearest      the same supernet with other units: of another task, the mean of all, drawn,
                          of the most similar task that was trained
     blind                a supernet trained alike whose assembler is told nothing of tasks; of the first seed. Where

@@ -93,12 +93,15 @@ def beside(
         "refreshed": score(world, again, task), "dense": score(world, largest, task),
     }  # fmt: skip
     scratch = taught(untrained(done.plan, world), task, world, patience, goal=ours - 0.01)
-    row |= {"scratch": scratch.accuracy, "scratch seconds": scratch.seconds, "scratch reached": scratch.reached}
+    row |= {
+        "scratch": scratch.accuracy, "scratch seconds": scratch.seconds, "scratch steps": scratch.steps,
+        "scratch reached": scratch.reached,
+    }  # fmt: skip
     budgets = {f"{seconds:g}": min(seconds, patience) for seconds in TUNING} | {"equal": sum(done.took.values())}
     smaller = pruned(largest, kit.host.size, order.budget.bounds["macs"])
     for name, seconds in budgets.items():
         tuned = taught(copy.deepcopy(smaller), task, world, seconds)
-        row |= {f"pruned {name}": tuned.accuracy, f"pruned {name} seconds": tuned.seconds}
+        row |= {f"pruned {name}": tuned.accuracy, f"pruned {name} steps": tuned.steps}
     return row | {"tuned": taught(done.model, task, world, budgets["10"]).accuracy}
 
 

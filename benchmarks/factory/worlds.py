@@ -233,7 +233,7 @@ def sprite_world(data: Path = SPRITES, shown: int = 150) -> World:
         "sprites", finding.supernet, sprites.SPACE, sprites.lessons(held, finding.BATCH, finding.TASKS),
         sprites.examined(held), sprites.split(held)["seen"],
         seeking(cells_of(finding.supernet()), sprites.SPACE, sought(held)), sprites.exam_of(held, shown),
-        finding.LOWEST, 1.0, backbone.MEAN, backbone.STD, None, finding.STEPS, THING_SHARES, {0.5: 0.95},
+        finding.LOWEST, 1.0, backbone.MEAN, backbone.STD, None, finding.STEPS, THING_SHARES, {0.5: 0.95}, plain=1200.0,
         rate=finding.RATE,
     )  # fmt: skip
 

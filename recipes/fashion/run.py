@@ -12,10 +12,9 @@ from torch import Tensor
 
 from intarsia import factory
 from intarsia.hosts import timm_supernet
-from intarsia.keeping import keep_settings
 from intarsia.shipped import KITS
 from intarsia.train import seed_everything
-from recipes.kits import choices_split, command, leave, without
+from recipes.kits import begin, choices_split, command, leave, without
 
 from .pictures import MEAN, NAMES, SIZE, STD, WORDS, read
 
@@ -57,10 +56,11 @@ def main(
     """Run the recipe."""
     torch.set_num_threads(threads)
     pictures, answers = read(data, "train")
-    keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "lowest": LOWEST})
+    taught = lessons(pictures, answers, batch)
+    begin(runs, taught, {"steps": [concepts, customising], "batch": batch, "lowest": LOWEST})
     seed_everything(0)
     kit = factory.learned(
-        supernet(), SPACE, lessons(pictures, answers, batch), runs, lowest=LOWEST, concepts=concepts,
+        supernet(), SPACE, taught, runs, lowest=LOWEST, concepts=concepts,
         customising=customising, mean=(MEAN,), std=(STD,),
         card={"trained on": "Fashion-MNIST (MIT), 60,000 pictures"},
         stop_after=None if minutes is None else minutes * 60,

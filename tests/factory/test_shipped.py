@@ -1,11 +1,15 @@
 """Kits that ship: found by short names, listed, and asked when no kit is named."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from intarsia import factory, shipped
+from intarsia import factory, rig, shipped
+from intarsia.factory.frontier import marked
+from intarsia.factory.labelled import read_exam
 
 from .conftest import call
 
@@ -45,3 +49,32 @@ def test_what_ships_serves_its_lowest_budget(name, tmp_path):
     factory.ship(order, done, kit, tmp_path / "out", [])
     built, pictures = factory.rebuild(tmp_path / "out"), torch.randn(2, *kit.host.size)
     assert torch.equal(built.model(pictures), done.model(pictures))
+
+
+def clothes(out):
+    """Thirty real pictures of each kind of clothes, which were not learned from, as a person has them: in folders."""
+    page, names = Image.open(Path(__file__).with_name("clothes.png")), shipped_space("fashion").names
+    for row, name in enumerate(names):
+        (out / name).mkdir(parents=True)
+        for column in range(page.width // 28):
+            page.crop((28 * column, 28 * row, 28 * column + 28, 28 * row + 28)).save(out / name / f"{column}.png")
+    return ", ".join(names), 0.85
+
+
+def shipped_space(name):
+    return factory.load_kit(shipped.kit_folder(name)).space
+
+
+PICTURES = {"fashion": clothes}  # by kit: what puts pictures into a folder, and tells a task and how often it is right
+
+
+@pytest.mark.parametrize("name", shipped.kit_names())
+def test_what_ships_is_right_about_a_persons_pictures(name, tmp_path):
+    words, wanted = PICTURES[name](tmp_path)
+    kit = factory.load_kit(shipped.kit_folder(name))
+    task = kit.space.read(words)
+    exam = read_exam(tmp_path, kit, task).exam
+    for share in (kit.lowest, kit.highest):
+        ranking = kit.assembler.rank([task], kit.grounds)[0]
+        model = rig.bake(ranking.plan(ranking.cut_at_share(share)), kit.host)[0].eval()
+        assert marked(model, *exam) > wanted

@@ -61,6 +61,14 @@ def test_unseen_pairs_of_sprites_for_tests_can_be_asked_for(sprites):
     assert set(zip(scene.classes.tolist(), scene.colours.tolist(), strict=True)) <= set(UNSEEN)
 
 
+def test_what_is_hidden_is_not_there_at_all(sprites):
+    """Or somebody who finds what shows of it would be wrong."""
+    scenery = Scenery(sprites, least=1.1, clutter=0)  # more than there is to see of anything
+    scene = scenery.draw(np.random.default_rng(7))
+    assert not len(scene.boxes)
+    assert (scene.picture == scenery._floor(np.random.default_rng(7)).astype(np.uint8)).all()
+
+
 def test_every_resolution_has_things_to_answer_for_and_hardly_a_thing_has_none(sprites):
     scenery, draws, strides = Scenery(sprites), np.random.default_rng(0), (8, 16, 32)
     cells, rows = Cells.of(strides, (3, 96, 96)), scenery.rows()
