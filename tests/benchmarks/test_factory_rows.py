@@ -1,0 +1,106 @@
+"""What is measured of a kit, row by row: which tasks and shares, what is timed, and what is kept."""
+
+from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from benchmarks.factory import scenarios, worlds
+from benchmarks.factory.claims import claims_of
+from benchmarks.factory.rows import Seed, Stage, middling, nearest, spread
+from benchmarks.factory.timing import PAIRS, seconds_over
+from intarsia import RigError, factory
+from intarsia.factory import Lessons, Task, choices
+from tests.factory.conftest import kit_of
+
+
+def test_the_nearest_task_and_far_places():
+    tasks = [Task(parts, parts) for parts in ((0, 1), (1, 2), (0, 1, 2), (3, 4))]
+    assert nearest(tasks[0], tasks) == tasks[2]
+    assert spread(12, 2) == [0, 11]
+    assert spread(5, 3) == [0, 2, 4]
+    assert spread(1, 2) == [0]
+    assert middling([0.9, 0.1, 0.5, 0.6, 0.4], 2) == [2, 4]
+    assert middling([0.9, 0.1], 5) == [0, 1]
+
+
+def test_models_are_timed_in_pairs_so_drift_is_of_no_matter():
+    now = count()
+    clock = SimpleNamespace(seconds=lambda model, _inputs: model * 1.05 ** next(now))
+    assert seconds_over(1.0, 4.0, (3, 8, 8), clock) == pytest.approx(0.25 / 1.05)
+    assert next(now) == 2 * PAIRS
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A kit that learned nothing, and a world of choices between six colours for it."""
+    kit, answers = kit_of(), torch.arange(60) % 6
+    pictures = torch.randn(60, 3, 32, 32)
+    tasks = [kit.space.task(pair) for pair in (("red", "green"), ("blue", "grey"), ("cyan", "pink"), ("red", "pink"))]
+    world = SimpleNamespace(
+        name="colours", space=kit.space, tasks={"seen": tasks[:2], "unseen": tasks[2:]}, known=tasks, apart=None,
+        exam=choices(pictures, answers), kept={}, plain=0.0, aid=None, rate=2e-3, probe=None,
+        host=lambda: kit_of().host,
+        loss=worlds.choosing(worlds.labelled(pictures, answers)),
+        lessons=Lessons(lambda _draw: (pictures, answers), lambda _draw: (torch.randn(300, 3, 32, 32),)),
+    )  # fmt: skip
+    monkeypatch.setattr(scenarios, "exported", lambda *_given: {"export": 0.1})
+    settings = {"quick": True, "shares": (1.0,), "trained": 1, "patience": 0.01}
+    return Seed(world, kit, 0, tmp_path / "rows", tmp_path / "devices", 60.0, settings)
+
+
+def test_stages_can_be_run_apart_and_make_one_result(own, monkeypatch):
+    timings, parts, rest = (own.rows(None, [stage]) for stage in Stage)
+    assert [row["kind"] for row in timings] == ["device"] + 2 * ["timing"] + ["orders"]
+    assert 0 <= timings[-1]["met"] <= 1
+    assert {row["part"] for row in parts} == {"seen", "unseen"}
+    whole = parts[0]
+    assert {"dense", "own", "another's", "mean", "random", "nearest"} <= whole.keys()
+    assert whole["own"] == whole["mean"] == whole["random"] == whole["dense"]
+    assert {"ours", "scratch", "tuned", "pruned 60", "pruned equal", "assemble"} <= rest[0].keys()
+    claims_of(own.world, [*timings, *parts, *rest])
+    monkeypatch.setattr("benchmarks.factory.rows.accuracies", None)
+    monkeypatch.setattr("benchmarks.factory.scenarios.taught", None)
+    again = Seed(own.world, own.kit, 0, own.runs, own.devices, 60.0, own.settings)
+    assert again.rows(None, list(Stage)) == [*timings, *parts, *rest], "rows are kept"
+
+
+def test_rows_of_other_weights_are_others(own):
+    kept = own.kept
+    for module in (own.kit.host.module, own.kit.assembler):
+        next(module.parameters()).data.add_(1)
+        other = Seed(own.world, own.kit, 0, own.runs, own.devices, 60.0, own.settings).kept
+        assert other != kept
+        kept = other
+
+
+def test_rows_of_other_pictures_are_others(own):
+    exam = own.world.exam
+    own.world.exam = lambda task: (2 * exam(task)[0], exam(task)[1])
+    changed = Seed(own.world, own.kit, 0, own.runs, own.devices, 60.0, own.settings).kept
+    own.world.exam = exam
+    assert own.kept != changed
+
+
+def test_what_is_over_its_budget_is_counted_and_not_read(own, monkeypatch):
+    task, fulfil = own.tasks["seen"][0], factory.fulfil
+    monkeypatch.setattr(scenarios, "in_seconds", lambda *_given: {})
+    assert scenarios.timed(own.kit, task, 0.9, own.device("timing"), own.clock)["over budget"] is False
+    largest = scenarios.made_at(own.kit, task, 1.0)
+    monkeypatch.setattr(factory, "fulfil", lambda *given, **more: replace(fulfil(*given, **more), model=largest))
+    assert scenarios.timed(own.kit, task, 0.9, own.device("timing"), own.clock)["over budget"] is True
+
+
+def test_an_export_that_answers_otherwise_is_told(monkeypatch):
+    kit = kit_of()
+    order = factory.Order(kit.space.read("red, blue"), factory.Budget(macs=1e12))
+    done = factory.fulfil(order, kit)
+    assert scenarios.exported(order, done, kit, [])["export"] > 0
+
+    def refused(*_given):
+        raise RigError("onnx answers otherwise")
+
+    monkeypatch.setattr(factory, "ship", refused)
+    assert scenarios.exported(order, done, kit, ["onnx"]) == {"not exported": "onnx answers otherwise"}
