@@ -14,7 +14,8 @@ def shipped_folder(out: Path, *, limit_mb: float, keep: Sequence[str] = ()) -> I
     Args:
         keep: Folders of the one that ships which stay, for others write them. They do not count for the limit.
     """
-    part = out.with_suffix(".part")
+    part, old = out.with_suffix(".part"), out.with_suffix(".old")
+    settle(out, old)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     yield part
@@ -24,12 +25,18 @@ def shipped_folder(out: Path, *, limit_mb: float, keep: Sequence[str] = ()) -> I
     for name in keep:
         if (out / name).exists():
             shutil.copytree(out / name, part / name)
-    old = out.with_suffix(".old")  # a kill between the two renames leaves all that was there in it
     if out.exists():
         out.rename(old)
     part.rename(out)
     shutil.rmtree(old, ignore_errors=True)
     print(f"wrote {out}: {size:.1f} MB")
+
+
+def settle(out: Path, old: Path) -> None:
+    """Undo what a kill left: all that shipped is in `old` if it came between the two renames, in the way if after."""
+    if old.exists() and not out.exists():
+        old.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def commit() -> str:

@@ -10,11 +10,14 @@ import torch
 from torch import nn
 
 from benchmarks.factory import rivals, worlds
+from benchmarks.factory.timing import made_at
 from intarsia import rig
-from intarsia.factory import Grounds, Ranking, Space, Task, choices
+from intarsia.factory import Grounds, Ranking, Seeking, Space, Task, choices, codes_of
+from intarsia.factory.seeking import BOXES
 from intarsia.hosts import timm_supernet
 from recipes.mosaics import questions
-from tests.factory.conftest import kit_of
+from tests.factory.conftest import KINDS, apart, detector_kit
+from tests.factory.test_learning import scenes
 
 
 @pytest.fixture
@@ -178,11 +181,30 @@ def test_a_plain_model_of_mosaics_answers_from_the_digits_that_it_sees(monkeypat
     assert rivals.Chooser(whole, world, task)(torch.zeros(3, 1, 32, 32)).argmax(1).tolist() == [1, 0, 0]
 
 
-def test_what_costs_no_more_is_not_pruned():
-    kit, picture = kit_of(), torch.randn(2, 3, 32, 32)
+@pytest.mark.parametrize("made", KINDS.values())
+def test_what_costs_no_more_is_not_pruned(made):
+    kit = made()
+    pictures = torch.randn(2, *kit.host.size)
     whole = rivals.pruned(kit.host.module, kit.host.size, kit.host.outline.macs)
-    assert torch.equal(whole(picture), kit.host.module(picture))
+    assert torch.equal(whole(pictures), kit.host.module(pictures))
     smaller = rivals.pruned(kit.host.module, kit.host.size, 0.9 * kit.host.outline.macs).eval()
     with rig.count_macs() as counted:
-        smaller(picture[:1])
+        smaller(pictures[:1])
     assert counted.total <= 0.9 * kit.host.outline.macs
+    assert smaller(pictures).shape == whole(pictures).shape, "what is answered stays"
+    assert min(apart(kit.host, smaller(pictures), whole(pictures))) > 1e-3
+
+
+@pytest.mark.parametrize("words", ["red square", "bar", "red, blue"])
+def test_rivals_seek_things_as_kits_do(words, monkeypatch):
+    kit, batch = detector_kit(), scenes(0)
+    task, groups = kit.space.read(words), kit.space.groups_of(kit.space.names)
+    second, rival = Seeking(kit.host, kit.assembler, groups, kit.lowest), made_at(kit, task, kit.highest)
+    monkeypatch.setattr(kit.host.module, "train", lambda: None)  # so that batch norms are as the rival's
+    told = second((*batch, codes_of([task] * 3, len(kit.space.names))))
+    loss = worlds.seeking(second.cells, kit.space, lambda *_: batch)
+    with torch.enable_grad():
+        wrong = loss(rival.requires_grad_(True), task, len(batch[0]))
+    assert float(wrong) == pytest.approx(float(told["names"] + BOXES * told["boxes"]), rel=1e-5)
+    wrong.backward()
+    assert all(value.grad.any() for value in rival.parameters())

@@ -5,7 +5,19 @@ import torch
 import torch.nn.functional as F
 
 from intarsia import FitError
-from intarsia.factory.boxes import Cells, Found, Things, answering, as_logits, fitting, found, losses, padded, sure_of
+from intarsia.factory.boxes import (
+    Cells,
+    Found,
+    Things,
+    answering,
+    as_logits,
+    crowded,
+    fitting,
+    found,
+    losses,
+    padded,
+    sure_of,
+)
 from intarsia.hosts.detector import BOX, Detector
 
 SIZE = (3, 96, 96)
@@ -108,6 +120,27 @@ def test_a_picture_of_nothing_costs_only_what_is_said_of_it(cells):
     assert wrong(answers, nothing, cells)["boxes"] == 0
     assert wrong(answers, nothing, cells)["names"] < 1e-4
     assert wrong(answers + 20, nothing, cells)["names"] > 1
+
+
+def test_within_a_crowd_nothing_is_wrong_that_it_may_hold_but_its_known_things_count(cells):
+    boxes, names = padded([THINGS])
+    crowd = torch.tensor([[[0.0, 0, 96, 48]]]), torch.tensor([[[1.0, 0, 0, 0, 0]]])
+    unknown = crowded(cells, *crowd)
+    assert torch.equal(unknown[0, :, 0], cells.centres[:, 1] < 48)
+    assert not unknown[..., 1:].any()
+    owner = answering(cells, boxes)
+
+    def named(answers):
+        return losses(answers[..., BOX:], answers[..., :BOX], owner, names, boxes, unknown)["names"]
+
+    answers = perfect(cells, THINGS)
+    rest = (owner[0] < 0) & unknown[0, :, 0]
+    answers[0, rest, BOX] = 20
+    assert named(answers) < 1e-4
+    for cell, kind in ((rest, 1), (~unknown[0, :, 0] & (owner[0] < 0), 0), (owner[0] == 0, 0)):
+        other = answers.clone()
+        other[0, cell, BOX + kind] *= -1
+        assert named(other) > 0.1
 
 
 @pytest.mark.parametrize(

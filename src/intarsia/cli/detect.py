@@ -23,11 +23,15 @@ def detect(
     if out.suffix.lower() != ".png":
         raise typer.BadParameter(f"{out}: boxes are drawn into a PNG; name one, such as {out.with_suffix('.png')}.")
 
+    from ..errors import FitError
     from ..factory import load_pack, rebuild
     from ..factory.detecting import detect as found
     from ..factory.detecting import drawn
     from ..pictures import on_white, opened
 
+    if scenario is None and model.is_file():
+        known = ", ".join(load_pack(model).scenarios)
+        raise FitError(f"{model} is a pack of several models: say --scenario and one of: {known}.")
     built = rebuild(model) if scenario is None else load_pack(model).cut(scenario)
     shown = on_white(opened(picture))
     seen = found(built, shown, least=least)

@@ -24,7 +24,8 @@ def frontier(
     task: str = typer.Option(..., help="What to tell apart or find: 'shoe, bag, coat', 'all', 'red sword'."),
     pictures: Path = typer.Option(
         ...,
-        help="A folder with a subfolder of pictures for each answer; of things, one with an annotations.json (COCO).",
+        help="A folder with a subfolder of pictures for each answer; of things, annotations (COCO) or the folder that "
+        "they and the pictures are in.",
     ),
     against: Against = typer.Option(Against.macs, help="macs, or milliseconds measured on this machine."),
     points: int = typer.Option(8, min=2, help="Models, from the smallest that was trained for to the largest."),

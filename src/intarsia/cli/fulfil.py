@@ -33,7 +33,7 @@ def fulfil(
         None, help="What to tell apart: 'shoe, bag, coat', 'all', or 'all but shirt, coat'."
     ),
     detect: str | None = typer.Option(None, help="What to find, of a kit for things: 'red sword', or 'potion'."),
-    milliseconds: float | None = typer.Option(None, help="Of one call on the device, at most."),
+    milliseconds: float | None = typer.Option(None, min=1e-6, help="Of one call on the device, at most."),
     macs: float | None = typer.Option(None, parser=amount, help="Multiply-accumulates of one call, at most: 3M."),
     params: float | None = typer.Option(None, parser=amount, help="Parameters, at most: 250k."),
     size: float | None = typer.Option(None, "--bytes", parser=amount, help="Bytes of weights, at most: 1M."),
@@ -47,7 +47,7 @@ def fulfil(
     int8: Path | None = typer.Option(
         None,
         help="Write it in 8 bits too (ONNX Runtime), ranges and accuracy from this folder of labelled pictures: a "
-        "subfolder for each answer; of things, an annotations.json (COCO).",
+        "subfolder for each answer; of things, annotations (COCO) or the folder that they and the pictures are in.",
     ),
     out: Path = typer.Option(..., "--out", "-o", help="The folder to write; must not exist."),
 ) -> None:
@@ -64,9 +64,11 @@ def fulfil(
 
     from .. import factory
     from ..errors import FitError
+    from ..factory.int8 import halves
     from ..factory.labelled import read_exam
     from ..plan.bill import count
     from ..shipped import kit_folder
+    from .spoken import told_by_options
 
     seconds = None if milliseconds is None else milliseconds / 1000
     budget = factory.Budget(seconds=seconds, memory=memory, macs=macs, params=params, bytes=size)
@@ -76,6 +78,9 @@ def fulfil(
         other = "finds things: say --detect" if found.space.things else "tells names apart: say --task"
         raise FitError(f"{named}: this kit {other}. It knows: {', '.join(found.space.names)}.")
     asked = found.space.read(words)
+    judged = None if int8 is None else read_exam(int8, found, asked)
+    if judged is not None:
+        halves(len(judged.pictures), judged.holds)  # refused before anything is measured or made
     if device is not None:
         on = factory.load_device(device)
     elif budget.on_device:
@@ -85,8 +90,8 @@ def fulfil(
     else:
         on = None
     order = factory.Order(asked, budget, on)
-    judged = None if int8 is None else read_exam(int8, found, asked)
-    done = factory.fulfil(order, found)
+    with told_by_options(budget):
+        done = factory.fulfil(order, found)
     factory.ship(order, done, found, out, [one.value for one in to], int8=judged)
     does = "finds" if found.space.things else "asked" if found.space.shared else "tells apart"
     typer.echo(f"{does}: {', '.join(found.space.spoken(asked))}")

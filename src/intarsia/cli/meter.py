@@ -40,7 +40,7 @@ def meter(
     from .. import factory
     from ..rig.machine import processors
     from ..shipped import kit_folder
-    from .measuring import exported, measured, tell_scores
+    from .measuring import exported, measured, tell_doubts, tell_scores, tell_whole
 
     if threads is not None and threads > processors():
         raise typer.BadParameter(f"--threads {threads}: this machine has {processors()} processors.")
@@ -52,5 +52,7 @@ def meter(
     assert device is not None
     made = measured(found, subnets, threads, runtime) if times is None else factory.read_times(times, found.host)
     factory.save_device(made, device)
+    tell_whole(found)
     tell_scores(made)
+    tell_doubts(made)
     typer.echo(f"wrote {device}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..errors import FitError
 from ..rig import bake
 from .cuts import masks_of
 from .exams import Exam
@@ -39,7 +40,12 @@ def whose(kit: Kit, tasks: Sequence[Task], *, seed: int = 0) -> dict[str, list[R
     """For each task, the rankings of all `WAYS`.
 
     Another's are those of one other task each, all in a ring in random order.
+
+    Raises:
+        FitError: there is no other task.
     """
+    if (count := len(set(tasks))) < 2:
+        raise FitError(f"{count} tasks to audit: give two or more different ones, so that there are another's units.")
     codes = codes_of(tasks, len(kit.space.names))
     with torch.no_grad():
         raw = kit.assembler(codes).double().numpy()
@@ -97,7 +103,7 @@ def audit(kit: Kit, tasks: Sequence[Task], exam: Exam, shares: Sequence[float], 
     """Accuracy by budget, and whether it depends on whose units are used.
 
     Raises:
-        FitError: a share was not trained for.
+        FitError: a share was not trained for, or there are fewer than two tasks.
     """
     for share in shares:
         refuse_share(share, kit.lowest, kit.highest)

@@ -63,6 +63,27 @@ class Cells:
         return cls(torch.cat(centres), torch.cat(stride), torch.cat(least), torch.cat(most))
 
 
+def reaches(cells: Cells, boxes: Tensor) -> Tensor:
+    """(batch, cells, things, 4): how far each side of a box is from a cell's centre; below zero from outside.
+
+    Args:
+        boxes: (batch, things, 4).
+    """
+    centres, boxes = cells.centres[:, None], boxes[:, None]
+    return torch.cat([centres - boxes[..., :2], boxes[..., 2:] - centres], 3)
+
+
+def crowded(cells: Cells, boxes: Tensor, kinds: Tensor) -> Tensor:
+    """(batch, cells, kinds): whether a cell lies in a crowd that may hold a kind, so that nobody knows what is there.
+
+    Args:
+        boxes: (batch, crowds, 4).
+        kinds: (batch, crowds, kinds): 1 for each that a crowd may hold.
+    """
+    inside = (reaches(cells, boxes.cpu()).amin(3) > 0).to(kinds)
+    return inside @ kinds > 0
+
+
 def answering(cells: Cells, boxes: Tensor) -> Tensor:
     """(batch, cells): the number of the thing that each cell answers for, -1 for none.
 
@@ -71,8 +92,8 @@ def answering(cells: Cells, boxes: Tensor) -> Tensor:
     """
     if not boxes.shape[1]:
         return torch.full((len(boxes), len(cells.centres)), -1)
+    reach = reaches(cells, boxes)
     centres, boxes = cells.centres[:, None], boxes[:, None]
-    reach = torch.cat([centres - boxes[..., :2], boxes[..., 2:] - centres], 3)  # (batch, cells, things, 4)
     longest = reach.amax(3)
     apart = (centres - (boxes[..., :2] + boxes[..., 2:]) / 2).abs().amax(3)
     fits = (reach.amin(3) > 0) & (apart < NEAR * cells.stride[:, None])
@@ -124,7 +145,9 @@ def fitting(names: Tensor, asked: Tensor) -> Tensor:
     return torch.where(asked.any(2)[:, None], fits, 1.0).prod(2)
 
 
-def losses(said: Tensor, placed: Tensor, owner: Tensor, fits: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+def losses(
+    said: Tensor, placed: Tensor, owner: Tensor, fits: Tensor, boxes: Tensor, unknown: Tensor | None = None
+) -> dict[str, Tensor]:
     """How wrong a detector is, for each cell that should answer: `names` by focal loss, `boxes` by generalised IoU.
 
     Args:
@@ -133,6 +156,7 @@ def losses(said: Tensor, placed: Tensor, owner: Tensor, fits: Tensor, boxes: Ten
         owner: (batch, cells): the thing that each cell answers for, -1 for none; see `answering`.
         fits: (batch, things, kinds): 1 for each kind that a thing is of. Boxes of things of no kind are not asked for.
         boxes: (batch, things, 4).
+        unknown: (batch, cells, kinds): where a kind may be or not; see `crowded`. There it is not wrong to say it.
     """
     kinds = fits.shape[2]
     rows = owner.clamp(min=0)[..., None]
@@ -140,7 +164,10 @@ def losses(said: Tensor, placed: Tensor, owner: Tensor, fits: Tensor, boxes: Ten
     mine = wanted.amax(2) > 0
     true = boxes.gather(1, rows.expand(-1, -1, BOX))
     count = mine.sum().clamp(min=1)
-    named = sigmoid_focal_loss(said.float(), wanted.float(), reduction="sum") / count
+    missed = sigmoid_focal_loss(said.float(), wanted.float(), reduction="none")
+    if unknown is not None:
+        missed = missed.masked_fill(unknown & (wanted == 0), 0.0)
+    named = missed.sum() / count
     around = generalized_box_iou_loss(placed[mine].float(), true[mine].float(), reduction="sum") / count
     return {"names": named, "boxes": around}
 

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +16,12 @@ from ..errors import FitError
 from ..graphs.exporting import digest_of
 from ..rig import count_macs
 from ..rig.machine import machine, processors, with_threads
+from ..rig.meter import settle
 from .runtimes import TIMED, TORCH, backend_of, convert, file_of
 
 Machine = Mapping[str, str | int]
-FEWEST = 5  # timed calls of even the slowest model
+FEWEST = 5  # timed calls of even the slowest model, where there is no hurry
+NO_HURRY = float("inf")
 
 
 class Clock(Protocol):
@@ -45,6 +47,7 @@ class WallClock:
     Attributes:
         calls: That are timed; more are made until `least` seconds have gone by, and fewer, though `FEWEST` at least,
             once `most` have.
+        limit: Seconds after which no call is made, be it to warm up or to be timed. There is one in any case.
         threads: That calls run with; as torch has them, if None.
     """
 
@@ -52,6 +55,7 @@ class WallClock:
     warmups: int = 3
     least: float = 0.02
     most: float = 0.3
+    limit: float = NO_HURRY
     threads: int | None = None
 
     @property
@@ -66,14 +70,27 @@ class WallClock:
 
     def median(self, call: Callable[[], object]) -> float:
         """Seconds of anything that can be called."""
-        for _ in range(self.warmups):
-            call()
-        taken: list[float] = []
-        while (len(taken) < self.calls or sum(taken) < self.least) and (len(taken) < FEWEST or sum(taken) < self.most):
-            began = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - began)
+        warming: list[float] = []
+        while len(warming) < self.warmups and sum(warming) < self.limit:
+            warming.append(timed(call))
+        taken = warming[-1:] if warming and sum(warming) >= self.limit else [timed(call)]
+        while self.asks_for_more(taken) and sum(warming) + sum(taken) < self.limit:
+            taken.append(timed(call))
         return statistics.median(taken)
+
+    def asks_for_more(self, taken: Sequence[float]) -> bool:
+        """Whether calls that took so many seconds are too few, limit aside."""
+        lasted = sum(taken)
+        return (len(taken) < self.calls or lasted < self.least) and (len(taken) < FEWEST or lasted < self.most)
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds of one call, until all that it launched is done."""
+    settle()
+    began = time.perf_counter()
+    call()
+    settle()
+    return time.perf_counter() - began
 
 
 @dataclass(frozen=True)
@@ -132,6 +149,13 @@ def keeping(clock: AnyClock) -> Iterator[AnyClock]:
             yield replace(clock, kept=Path(folder))
     else:
         yield clock
+
+
+def hurried(clock: AnyClock, limit: float) -> AnyClock:
+    """The clock; if it is of the wall, or has one, a measurement lasts so many seconds and hardly longer."""
+    if isinstance(clock, RuntimeClock):
+        return replace(clock, wall=hurried(clock.wall, limit))
+    return replace(clock, limit=limit) if isinstance(clock, WallClock) else clock
 
 
 def clock_for(machine: Machine) -> "WallClock | RuntimeClock":

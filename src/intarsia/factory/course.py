@@ -121,11 +121,7 @@ def learned(
         Unfinished: a stage was stopped; nothing after it was begun.
     """
     grounds = Grounds.of(host.outline, host.answers)
-    if len(grounds.every_answer) != len(space.outputs):
-        raise FitError(
-            f"the supernet has {len(grounds.every_answer)} outputs, and the space names {len(space.outputs)}: "
-            f"{', '.join(space.outputs)}. Create the model with num_classes={len(space.outputs)}."
-        )
+    refuse_other_answers(space, host)
     if space.things and (probe is not None or begins is not None):
         raise FitError(
             "a detector learns without a probe, and its budgets do not fall: leave out 'probe' and 'begins'."
@@ -169,6 +165,22 @@ def learned(
             second(lessons.tasks(draw))
     host.module.to(memory_format=torch.contiguous_format).eval()
     return kit
+
+
+def refuse_other_answers(space: Space, host: TimmSupernet) -> None:
+    """Raise `FitError` unless a supernet gives the answers that a space names."""
+    wanted = len(space.outputs)
+    if host.answers is None:
+        raise FitError(
+            f"{host.architecture}: its answers are not those of one linear layer or convolution, so none can be left "
+            f"out. Create it with num_classes={wanted}; if there are two such layers, as in distilled models, take "
+            "another model."
+        )
+    if (count := host.units[host.answers].count) != wanted:
+        raise FitError(
+            f"the supernet has {count} outputs, and the space names {wanted}: {', '.join(space.outputs)}. Create the "
+            f"model with num_classes={wanted}."
+        )
 
 
 def refuse_unfinished(done: Mapping[str, float], steps: int, run: Path) -> None:

@@ -20,6 +20,7 @@ from .runtimes import TORCH
 
 FORMAT = "device/1"
 COUNTED = {"seconds": "macs", "memory": "bytes"}  # what a prediction starts from
+SURE = 0.9  # rank correlation with what was measured, below which predictions are doubtful
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Device:
         subnets, held_out: How many subnets were measured, and how many of them the fits did not see.
         scores: By what was predicted, how well the held-out ones were.
         remote: Measured elsewhere, by `time_models.py`: what is made for it here cannot be measured here.
+        took: Seconds that measuring took; None if it was measured elsewhere.
     """
 
     machine: Machine
@@ -47,6 +49,17 @@ class Device:
     held_out: int
     scores: Mapping[str, Score]
     remote: bool = False
+    took: float | None = None
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is predicted too badly to choose models by, and what to do: a line each."""
+        return tuple(
+            f"{name} of models that the fit has not seen have a rank correlation of {score.spearman:.2f} with what was "
+            f"predicted, less than {SURE}. Measure them again, with nothing else running."
+            for name, score in self.scores.items()
+            if score.spearman < SURE
+        )
 
     def predict(self, ranking: Ranking) -> dict[str, Array]:
         """Seconds and memory of each beginning of a ranking, from the shortest on; longer is never said to be less."""
@@ -82,6 +95,8 @@ class Device:
         problems = []
         if self.host != outline.shape_hash:
             problems.append(f"the device was measured for the supernet {self.host}, this one is {outline.shape_hash}")
+        elif self.sites != grounds.sites:
+            problems.append("the device's sites are in another order than the supernet's")
         if dict(self.inputs) != {name: tuple(shape) for name, shape in outline.inputs.items()}:
             problems.append(f"the device was measured at {dict(self.inputs)}, the supernet takes {outline.inputs}")
         if not self.remote:
@@ -95,7 +110,7 @@ class Device:
             raise FitError([f"{problem}. Measure it anew: 'intarsia meter'." for problem in problems])
 
 
-@checked(config=ConfigDict(extra="forbid", strict=False), frozen=True, kw_only=True)
+@checked(config=ConfigDict(extra="forbid", strict=False, allow_inf_nan=False), frozen=True, kw_only=True)
 class _File(Device):
     """A device as its file says it; whatever else the file says is refused."""
 
@@ -135,4 +150,18 @@ def load_device(path: Path) -> Device:
         raise CardError(
             f"{path}: not a device file: {str(error).splitlines()[0]}. 'intarsia meter' writes one."
         ) from None
+    if (wrong := lacking(read)) is not None:
+        raise CardError(f"{path}: not a device file: {wrong}. 'intarsia meter' writes one.")
     return Device(**{name: getattr(read, name) for name in Device.__dataclass_fields__})
+
+
+def lacking(device: Device) -> str | None:
+    """What is missing from a device, or is too much, where each part of it is of its type."""
+    for name in COUNTED:
+        if name not in device.scores:
+            return f"scores.{name}: missing"
+        line: Line = getattr(device, name)
+        for part in ("each_share", "middle"):
+            if (count := len(getattr(line, part))) != len(device.sites):
+                return f"{name}.{part}: {count} numbers for {len(device.sites)} sites"
+    return None

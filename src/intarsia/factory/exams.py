@@ -28,10 +28,12 @@ class Answered:
     Attributes:
         pictures: (count, channels, height, width), normalised.
         marks_of: For rows of them, (rows), what marks the answers to these.
+        holds: (count): of things, whether a picture has one that is asked for; without such no rows can be marked.
     """
 
     pictures: Tensor
     marks_of: Callable[[Tensor], Marks]
+    holds: Tensor | None = None
 
     @property
     def exam(self) -> tuple[Tensor, Marks]:
@@ -70,20 +72,26 @@ def choices(pictures: Tensor, answers: Tensor) -> Exam:
     return exam
 
 
-def thing_marks(space: Space, task: Task, size: tuple[int, int, int], wanted: Sequence[Tensor]) -> Marks:
+def thing_marks(
+    space: Space,
+    task: Task,
+    size: tuple[int, int, int],
+    wanted: Sequence[Tensor],
+    crowds: Sequence[Tensor] | None = None,
+) -> Marks:
     """Average precision at an overlap of one half.
 
     Args:
         size: Of the pictures: (channels, height, width).
         wanted: Of each picture, the boxes of the things that are asked for, (things, 4).
+        crowds: Of each picture, the boxes of crowds that may hold such things, (crowds, 4): what is found there is
+            neither right nor wrong.
 
     Raises:
         FitError: nothing is to be found, so nothing can be marked.
         RigError: the packages are not installed.
     """
-    if not any(map(len, wanted)):
-        asked = ", ".join(space.spoken(task))
-        raise FitError(f"no picture of the exam holds what is asked for: {asked}. Give it some that do.")
+    refuse_nothing(space, task, torch.tensor([len(boxes) > 0 for boxes in wanted]))
     try:
         from torchmetrics.detection import MeanAveragePrecision
 
@@ -91,7 +99,8 @@ def thing_marks(space: Space, task: Task, size: tuple[int, int, int], wanted: Se
     except ImportError as error:
         raise RigError("average precision needs packages. Install them: pip install 'intarsia[factory]'") from error
     groups = space.groups_of(space.spoken(task))
-    true = [{"boxes": boxes, "labels": torch.zeros(len(boxes), dtype=torch.long)} for boxes in wanted]
+    around = crowds or [boxes[:0] for boxes in wanted]
+    true = [truth_of(boxes, crowd) for boxes, crowd in zip(wanted, around, strict=True)]
 
     def marks(said: Tensor) -> float:
         metric.reset()
@@ -103,3 +112,16 @@ def thing_marks(space: Space, task: Task, size: tuple[int, int, int], wanted: Se
         return float(metric.compute()["map"])
 
     return marks
+
+
+def truth_of(wanted: Tensor, crowds: Tensor) -> dict[str, Tensor]:
+    """What is in a picture, as torchmetrics is told it."""
+    many = torch.tensor([0] * len(wanted) + [1] * len(crowds), dtype=torch.long)
+    return {"boxes": torch.cat([wanted, crowds]), "labels": torch.zeros_like(many), "iscrowd": many}
+
+
+def refuse_nothing(space: Space, task: Task, holds: Tensor) -> None:
+    """Raise `FitError` if no picture, of (pictures), holds what a task asks for."""
+    if not holds.any():
+        asked = ", ".join(space.spoken(task))
+        raise FitError(f"no picture of the exam holds what is asked for: {asked}. Give it some that do.")

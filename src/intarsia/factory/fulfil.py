@@ -27,8 +27,8 @@ from .ranking import Ranking
 from .refreshing import refreshed
 from .task import Task
 
-MEASUREMENTS = 6  # of models on the way to one that fits
-GUESSES = 4  # of these, before halves are tried
+STOPS = 126  # models of a task that are measured, some 2 % apart
+MEASUREMENTS = 9  # of models on the way to one that fits; halves of so many stops need 7, and two guesses are free
 TIMES = 2  # that seconds of a model are measured; the slower counts, for the promise is to hold next time too
 Made = tuple[Plan, nn.Module, Lineage, dict[str, float]]
 
@@ -166,43 +166,52 @@ def fulfil(order: Order, kit: Kit, *, clock: Clock | None = None, pictures: Tens
 
 
 def searched(bench: Bench, told: Mapping[str, NDArray[Any]], floor: int, ceiling: int) -> tuple[int, Made]:
-    """The longest beginning that is told to fit, and does when it is measured; the shortest if none does.
+    """The longest beginning that is told to fit, where all that is bound is known; else one that does when measured.
 
-    After one that is over, what is told is corrected by what was measured, and the longest that should then fit is
-    tried; after `GUESSES`, halves. It ends when the next longer one is over, so that tighter budgets nest however wrong
-    what is told may be; or after `MEASUREMENTS`.
+    What has to be measured is sought among `stops_of` the ranking alone, until the next longer one is over: tighter
+    budgets nest, however wrong what is told may be. The longest that was told to fit is tried first; what is told is
+    then corrected by what was measured, and the longest that should now fit is tried, or, where too few measurements
+    would be left to settle the rest by halves, the one nearest to it.
 
     Args:
         told: What each beginning is said to cost, from the shortest on.
         floor, ceiling: The shortest and the longest that were trained for.
+
+    Returns:
+        The shortest, if none fits.
     """
-    least, budget = bench.ranking.least, bench.order.budget
-    stops = np.unique(bench.ranking.ends[floor : ceiling + 1]).tolist()  # lengths of different models
+    ranking, budget = bench.ranking, bench.order.budget
     seen = {name: [(0.0, 0.0)] for name in budget.bounds}  # of each model: what was told, and what was measured
 
     def longest() -> int:
         fits = [told[name] <= told_within(bound, seen[name]) for name, bound in budget.bounds.items()]
-        length = bench.ranking.cut(np.all(fits, axis=0)) or floor
-        return max(0, bisect_right(stops, length) - 1)
+        return min(ranking.cut(np.all(fits, axis=0)) or floor, ceiling)
 
+    if budget.bounds.keys() <= bench.known.keys():
+        length = longest()
+        return length, bench.made(length)
+    stops = stops_of(ranking, floor, ceiling)
     fitting, over, found = -1, len(stops), None
-    place = longest()
-    while True:
-        length = stops[place]
-        made = bench.made(length)
+    while over - fitting > 1:
+        reach = 2 ** (MEASUREMENTS - bench.tried - 1)
+        wanted = bisect_right(stops, longest()) - 1
+        place = min(max(wanted, fitting + 1, over - reach), over - 1, fitting + reach)
+        made = bench.made(stops[place])
         if budget.exceeded(made[3]):
             over = place
-        elif over == len(stops):
-            return length, made
         else:
             fitting, found = place, made
-        if over - fitting == 1 or bench.tried >= MEASUREMENTS:
-            return (stops[fitting], found) if found is not None else (length, made)
         for name in budget.bounds:
-            seen[name].append((float(told[name][length - least]), made[3][name]))
-        wanted = longest() if bench.tried < GUESSES else (fitting + over) // 2
-        last = found is None and bench.tried == MEASUREMENTS - 1
-        place = 0 if last else min(max(wanted, fitting + 1), over - 1)
+            seen[name].append((float(told[name][stops[place] - ranking.least]), made[3][name]))
+    return stops[max(fitting, 0)], found or made
+
+
+def stops_of(ranking: Ranking, floor: int, ceiling: int) -> list[int]:
+    """The beginnings that are measured: `STOPS` at most, each dearer in MACs by the same factor than the last."""
+    least, macs = ranking.least, ranking.costs["macs"]
+    shares = np.geomspace(macs[floor - least], macs[ceiling - least], STOPS)
+    lengths = least + np.searchsorted(macs, shares.round(), side="right") - 1
+    return np.unique(ranking.ends[[floor, *lengths, ceiling]]).tolist()
 
 
 def told_within(bound: float, seen: list[tuple[float, float]]) -> float:

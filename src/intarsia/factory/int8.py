@@ -44,8 +44,11 @@ class Int8:
     pictures: int
 
 
-def halves(count: int) -> tuple[Tensor, Tensor]:
+def halves(count: int, holds: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Rows of pictures to take ranges from, and of others to judge by; dealt at random, the same every time.
+
+    Args:
+        holds: (count): of things, whether a picture has one that is asked for. Each half gets some that do.
 
     Raises:
         FitError: too few for both.
@@ -54,6 +57,17 @@ def halves(count: int) -> tuple[Tensor, Tensor]:
         raise FitError(f"{count} pictures are too few for 8 bits: {LEAST} to set ranges and {LEAST} to judge.")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     first, rest = order.tensor_split([min(RANGES, count // 2)])
+    if holds is None:
+        return first, rest
+    if holds.sum() < 2:
+        raise FitError(
+            f"{int(holds.sum())} of {count} pictures holds what is asked for: 8 bits need one to set ranges and one to "
+            "judge. Give it more that do."
+        )
+    for lacking, other in ((first, rest), (rest, first)):
+        if not holds[lacking].any():
+            given = holds[other].nonzero()[0, 0]
+            lacking[0], other[given] = other[given].clone(), lacking[0].clone()
     return first, rest
 
 
@@ -111,9 +125,9 @@ def int8_of(folder: Path, known: Answered, *, things: bool) -> Int8:
             alone are in 8 bits, not what makes boxes of their answers.
 
     Raises:
-        FitError: too few pictures.
+        FitError: too few pictures, or too few that hold what is asked for.
     """
-    first, rest = halves(len(known.pictures))
+    first, rest = halves(len(known.pictures), known.holds)
     marks, shown = known.marks_of(rest), known.pictures[rest]
     quantized(folder / "model.onnx", known.pictures[first], folder / NAME, ("Conv",) if things else None)
     ready = BACKENDS["onnx"].ready

@@ -1,6 +1,7 @@
 """A kit: a trained supernet, its assembler, and the answers that they know. A folder of safetensors and JSON."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -115,6 +116,30 @@ def misbuilt(host: TimmSupernet, how: str) -> FitError:
     )
 
 
+def shares_of(card: Mapping[str, Any]) -> tuple[float, float]:
+    """The lowest and the highest share of MACs that a card says were trained for.
+
+    Raises:
+        ValueError: they are none.
+    """
+    lowest, highest = float(card["lowest"]), float(card["highest"])
+    if not 0 < lowest <= highest <= 1:
+        raise ValueError(f"lowest {lowest:g} and highest {highest:g} are to be shares of MACs, in this order")
+    return lowest, highest
+
+
+def numbers_of(card: Mapping[str, Any], name: str, channels: int) -> tuple[float, ...]:
+    """The numbers that a card says of channels, one each.
+
+    Raises:
+        ValueError: they are not as many, or not all numbers.
+    """
+    numbers = tuple(map(float, card[name]))
+    if len(numbers) != channels or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{name} has {len(numbers)} numbers where pictures have {channels} channels")
+    return numbers
+
+
 def load_kit(folder: Path) -> Kit:
     """Read a kit.
 
@@ -138,16 +163,20 @@ def load_kit(folder: Path) -> Kit:
             tuple(tuple(group) for group in said["groups"]),
             said.get("things", False),
         )
-        assembler = Assembler.of(space, Grounds.of(host.outline, host.answers), card["assembler"]["width"])
-        lowest, highest, rest = card["lowest"], card["highest"], card["card"]
-        mean, std = tuple(card["mean"]), tuple(card["std"])
+        grounds = Grounds.of(host.outline, host.answers)
+        if len(space.outputs) != len(grounds.every_answer):
+            raise ValueError(f"{len(space.outputs)} names of {len(grounds.every_answer)} outputs")
+        assembler = Assembler.of(space, grounds, card["assembler"]["width"])
+        lowest, highest = shares_of(card)
+        mean, std = (numbers_of(card, name, channels) for name in ("mean", "std"))
+        rest = dict(card["card"])
         if host.outline.shape_hash != card["outline"]:
             raise CardError(
                 f"{path}: timm or intarsia of this version has {card['architecture']!r} otherwise than its card says."
             )
     except FileNotFoundError:
         raise CardError(f"{folder}: no {CARD} in it, so it is not a kit.") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         if isinstance(error, CardError):
             raise
         raise CardError(f"{path}: not the card of a kit ({error}).") from None

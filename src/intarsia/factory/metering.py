@@ -3,6 +3,7 @@
 Source: NN-Factory (Xu et al. 2023) profiles thousands of subnets for each device; see `fitting` for what differs.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,12 +15,13 @@ from torch import Tensor, nn
 from ..errors import FitError
 from ..hosts.timm_supernet import TimmSupernet
 from ..rig import bake, peak_bytes
-from .clocks import Clock, Machine, WallClock
+from .clocks import Clock, Machine, WallClock, hurried
 from .device import COUNTED, Device
 from .fitting import Array, fit_line, score_of
 from .ranking import Grounds, Ranking
 
 LEAST, MOST = 24, 512  # subnets that a fit can be made from, and that anyone would wait for
+PATIENCE = 100.0  # seconds: with all that comes before and after, a device is measured within two minutes
 
 
 def refuse_number(subnets: int) -> None:
@@ -72,7 +74,13 @@ class Subnets:
 
 
 def picture_for(host: TimmSupernet, seed: int = 0) -> Tensor:
-    """What subnets are measured on: noise, (1, channels, height, width)."""
+    """What subnets are measured on: noise, (1, channels, height, width).
+
+    Raises:
+        FitError: the supernet is not on the CPU, which is what devices are of.
+    """
+    if (place := next(host.module.parameters()).device).type != "cpu":
+        raise FitError(f"the supernet is on {place}, and models are measured on the CPU: host.module.to('cpu') first.")
     return torch.randn(1, *host.size, generator=torch.Generator().manual_seed(seed))
 
 
@@ -82,33 +90,44 @@ def meter_device(
     subnets: int = 64,
     clock: Clock | None = None,
     seed: int = 0,
+    patience: float = PATIENCE,
     tell: Callable[[int], None] = lambda _: None,
 ) -> Device:
     """Measure subnets of a supernet on this machine, and fit what all others will cost.
 
     Subnets are spread evenly over total MACs, with shapes drawn at random; a third of them, spread likewise, is held
-    out. They are measured twice, there and back, and the faster time counts: a busy moment passes.
+    out. They are measured twice, there and back, and the faster time counts: a busy moment passes. Every other one
+    comes first, so that these are spread evenly too, should time be too short for all.
 
     Args:
         subnets: 50 to 64 are enough.
         clock: Of the wall and PyTorch, if not given; a `RuntimeClock` for another runtime.
+        patience: Seconds that it may take. The slower models are, the fewer calls of each are timed; then the way back
+            is cut short, and at last only every other subnet is measured.
         tell: Told how many measurements have been made, of twice the subnets.
 
     Raises:
-        FitError: too few subnets for a fit, or more than anyone would wait for.
+        FitError: too few subnets for a fit, or more than anyone would wait for; the supernet is not on the CPU.
         RigError: the clock's runtime is not installed.
     """
     clock = clock or WallClock()
     drawn, inputs = Subnets.stratified(host, subnets, seed), picture_for(host, seed)
     seconds = np.full(subnets, np.inf)
     memory = np.zeros(subnets)
-    for done, subnet in enumerate([*range(subnets), *reversed(range(subnets))], start=1):
+    began = time.perf_counter()
+    there = [*range(0, subnets, 2), *range(1, subnets, 2)]
+    for done, subnet in enumerate([*there, *reversed(there)]):
+        left = max(0.0, began + patience - time.perf_counter())
+        if not left and done >= max(LEAST, subnets / 2):
+            break
         model = drawn.made(subnet)
-        seconds[subnet] = min(seconds[subnet], clock.seconds(model, inputs))
         if not memory[subnet]:
-            memory[subnet] = peak_bytes(model, inputs)
-        tell(done)
-    return device_from(host, drawn.counts, seconds, memory, clock.machine)
+            memory[subnet] = peak_bytes(model, inputs)  # before it is timed, for its first call is none of the fastest
+        quick = hurried(clock, left / (2 * subnets - done))
+        seconds[subnet] = min(seconds[subnet], quick.seconds(model, inputs))
+        tell(done + 1)
+    took, seen = time.perf_counter() - began, np.isfinite(seconds)
+    return device_from(host, drawn.counts[seen], seconds[seen], memory[seen], clock.machine, took=round(took, 1))
 
 
 def device_from(
@@ -119,12 +138,14 @@ def device_from(
     machine: Machine,
     *,
     remote: bool = False,
+    took: float | None = None,
 ) -> Device:
     """A device from subnets that have been measured; a third of them, spread over total MACs, judges the fits.
 
     Args:
         counts: (subnets, sites): units of each site that each keeps; of answers, all.
         seconds, memory: (subnets).
+        took: Seconds that measuring took, if that is known.
 
     Raises:
         FitError: too few subnets for a fit, or more than anyone would wait for.
@@ -143,5 +164,5 @@ def device_from(
     return Device(
         machine=dict(machine), host=host.outline.shape_hash, inputs=dict(host.outline.inputs), sites=grounds.sites,
         seconds=lines["seconds"], memory=lines["memory"], subnets=len(counts), held_out=int(hidden.sum()),
-        scores=scores, remote=remote,
+        scores=scores, remote=remote, took=took,
     )  # fmt: skip

@@ -15,15 +15,23 @@ from ..errors import FitError
 
 @contextmanager
 def statistics_anew(model: nn.Module) -> Iterator[bool]:
-    """Running means and variances are the plain mean over all calls made inside; says whether there are any to take."""
+    """Running means and variances are the plain mean over all calls made inside; says whether there are any to take.
+
+    If an exception ends the block, they are what they were before it.
+    """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     before = [(norm.training, norm.momentum) for norm in norms]
+    statistics = [(value, value.clone()) for norm in norms for value in norm.buffers()]
     for norm in norms:
         norm.reset_running_stats()
         norm.train()
         norm.momentum = None
     try:
         yield bool(norms)
+    except BaseException:
+        for value, was in statistics:
+            value.copy_(was)
+        raise
     finally:
         for norm, (training, momentum) in zip(norms, before, strict=True):
             norm.train(training)
@@ -36,13 +44,29 @@ def refreshed(model: nn.Module, pictures: Tensor, batch: int = 64) -> None:
 
     Args:
         pictures: (count, channels, height, width), normalised as for the model; a last batch of one is left out.
+        batch: Pictures in a call.
 
     Raises:
-        FitError: one picture, or none, has no statistics.
+        FitError: one picture, or none, has no statistics, nor have batches of one; the model does not take such
+            pictures. It is left as it was.
     """
     if len(pictures) < 2:
         raise FitError(f"{len(pictures)} pictures for statistics of batch norms: give two or more, better hundreds.")
+    if batch < 2:
+        raise FitError(f"batches of {batch} for statistics of batch norms: give two or more, better dozens.")
     with statistics_anew(model) as any_at_all:
         for part in pictures.split(batch) if any_at_all else ():
             if len(part) > 1:
-                model(part)
+                called(model, part)
+
+
+def called(model: nn.Module, pictures: Tensor) -> None:
+    """Call a model; what it raises for such pictures becomes a `FitError` of one line."""
+    try:
+        model(pictures)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FitError(
+            f"pictures of shape {tuple(pictures.shape)}, {pictures.dtype}, are none for this model: {why} Give them as "
+            "(count, channels, height, width), normalised as for the model."
+        ) from error

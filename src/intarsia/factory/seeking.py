@@ -10,6 +10,7 @@ probabilities is quality focal loss (Li et al. 2020).
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,14 +20,15 @@ from ..errors import FitError
 from ..hosts.detector import BOX
 from ..hosts.timm_supernet import TimmSupernet
 from ..rig import gated
+from ..rig.bare import bare_copy
+from ..rig.outlining import on_meta
 from .assembler import Assembler
-from .boxes import Cells, answering, as_logits, fitting, losses, sure_of
+from .boxes import Cells, answering, as_logits, crowded, fitting, losses, sure_of
 from .cuts import Cuts, by_site, random_parts, strata
 from .ranking import Grounds
 from .task import groups_mask
 
-Scenes = tuple[Tensor, Tensor, Tensor]  # pictures, boxes, names
-Sought = tuple[Tensor, Tensor, Tensor, Tensor]  # and tasks
+Batch = tuple[Tensor, ...]
 BOXES = 2.0  # what a box counts beside a name
 
 
@@ -34,19 +36,30 @@ def cells_of(host: TimmSupernet) -> Cells:
     """The cells of a host's detector.
 
     Raises:
-        FitError: it is none.
+        FitError: it is none, or its backbone gives others at this size of picture.
     """
     strides = getattr(host.module, "strides", None)
     if strides is None:
         raise FitError(f"{host.name} finds no things: create it as timm's 'anchor_free_detector'.")
-    return Cells.of(strides, host.size)
+    cells = Cells.of(strides, host.size)
+    with on_meta(bare_copy(host.module).eval(), {}) as (run, *_):
+        given = cast(Tensor, run(host.inputs())).shape[1]
+    if given != len(cells.centres):
+        channels, *sides = host.size
+        fits = (channels, *(-(-side // strides[-1]) * strides[-1] for side in sides))
+        raise FitError(
+            f"{host.name} has {given} cells in pictures of {host.size}, and {len(cells.centres)} are wanted: its "
+            f"backbone rounds sides down. Take sides that are multiples of {strides[-1]}, such as {fits}."
+        )
+    return cells
 
 
 class Naming(nn.Module):
     """First stage: every thing with every name, by the whole supernet and by random parts of it.
 
     A batch is (pictures, boxes, names): (batch, channels, height, width), (batch, things, 4) in pixels, zero where
-    there is no thing, and (batch, things, names), 1 for each that fits.
+    there is no thing, and (batch, things, names), 1 for each that fits. It may end with crowds, in the same way, and
+    1 for each name that may fit one of them: a cell in these need not deny what it may see.
 
     Args:
         lowest: The smallest share of MACs to train for.
@@ -59,15 +72,16 @@ class Naming(nn.Module):
         self.grounds = Grounds.of(host.outline, host.answers)
         self.strata = strata(self.grounds, lowest)
 
-    def forward(self, batch: Scenes) -> dict[str, Tensor]:
-        pictures, boxes, names = batch
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        pictures, boxes, names, *crowds = batch
         self.net.train()
         half = len(pictures) // 2
         masks = random_parts(self.grounds, self.strata, half, len(pictures)).to(pictures.device)
         with gated(self.host[0], by_site(self.grounds, masks)):
             answers = self.net(pictures)
         owner = answering(self.cells, boxes.cpu()).to(boxes.device)
-        wrong = losses(answers[..., BOX:], answers[..., :BOX], owner, names, boxes)
+        unknown = crowded(self.cells, *crowds) if crowds else None
+        wrong = losses(answers[..., BOX:], answers[..., :BOX], owner, names, boxes, unknown)
         return {"loss": wrong["names"] + BOXES * wrong["boxes"], **wrong}
 
 
@@ -75,7 +89,7 @@ class Seeking(nn.Module):
     """Second stage: the assembler and the supernet together, over tasks and budgets.
 
     A batch is (pictures, boxes, names, tasks), as for `Naming`, with (tasks, names): 1 for what is asked for. There
-    are as many pictures for each task; those of the first come first.
+    are as many pictures for each task; those of the first come first. It may end with crowds, as there.
 
     Args:
         groups: Which names are alternatives; see `Space.groups_of`.
@@ -103,8 +117,8 @@ class Seeking(nn.Module):
         self.distilled = distilled
         self.register_buffer("groups", groups_mask(groups, len(grounds.every_answer)), persistent=False)
 
-    def forward(self, batch: Sought) -> dict[str, Tensor]:
-        pictures, boxes, names, tasks = batch
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        pictures, boxes, names, tasks, *crowds = batch
         if len(pictures) % len(tasks):
             raise FitError(f"{len(pictures)} pictures of {len(tasks)} tasks: give each task as many.")
         self.net.train()
@@ -116,10 +130,12 @@ class Seeking(nn.Module):
         asked = (tasks[:, None] * self.groups).repeat_interleave(each, 0)  # (pictures, groups, names)
         owner = answering(self.cells, boxes.cpu()).to(boxes.device)
         fits = fitting(names, asked)[..., None]
+        unknown = crowded(self.cells, crowds[0], fitting(crowds[1], asked)[..., None]) if crowds else None
         whole, cut = answers.chunk(2)
         large, part = (as_logits(sure_of(one[..., BOX:], asked)) for one in (whole, cut))
         wrong = [
-            losses(said[..., None], one[..., :BOX], owner, fits, boxes) for said, one in ((large, whole), (part, cut))
+            losses(said[..., None], one[..., :BOX], owner, fits, boxes, unknown)
+            for said, one in ((large, whole), (part, cut))
         ]
         likely = large.detach().sigmoid()
         apart = F.binary_cross_entropy_with_logits(part, likely, reduction="none") * (part.sigmoid() - likely).square()

@@ -28,7 +28,7 @@ from torch import Tensor
 from ..errors import FitError
 from ..plan.table import nearest
 
-ALL_BUT = "all but "
+ALL, ALL_BUT = "all", "all but "
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Space:
             FitError: they are not of the grammar, or name what does not exist.
         """
         words, everything = text.strip(), set(range(len(self.names)))
-        if words.casefold() == "all":
+        if words.casefold() == ALL:
             return self.task_of(everything)
         taken = words[len(ALL_BUT) :] if words.casefold().startswith(ALL_BUT) else None
         names = [name.strip() for name in (words if taken is None else taken).split(",")]
@@ -170,6 +170,19 @@ class Space:
         """Which of these names are of one group, by their places, group by group; none is empty."""
         found = (tuple(names.index(name) for name in group if name in names) for group in self.groups)
         return tuple(group for group in found if group)
+
+
+def unaskable(name: str) -> str | None:
+    """What to do about a name of things that no words would ask for; None if some do."""
+    if not name.strip():
+        return "leave it out"
+    if name != " ".join(name.split()):
+        return "write it without spaces around it, and with single ones inside"
+    if "," in name:
+        return "write it without commas, which stand between names"
+    if name.casefold() == ALL or name.casefold().startswith(ALL_BUT):
+        return f"call it otherwise, for {ALL!r} asks for everything"
+    return None
 
 
 def codes_of(tasks: Sequence[Task], parts: int) -> Tensor:

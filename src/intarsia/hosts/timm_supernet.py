@@ -29,6 +29,7 @@ from ..rig.outlining import module_macs
 from . import timm_narrowing
 from .timm_blocks import ENDS, blocks_of
 from .timm_units import FINDERS, units_of
+from .timm_whole import unfollowed
 
 
 class TimmSupernet:
@@ -44,7 +45,7 @@ class TimmSupernet:
     Attributes:
         units: By site, those of layers and answers.
         blocks: Those that can be left out, and the gates that shut each off.
-        whole: The layers that stay whole though they have inner channels, and why.
+        inexact: The layers that stay whole because slicing them would not be exact, and why.
 
     Raises:
         FitError: no unit is found.
@@ -64,7 +65,7 @@ class TimmSupernet:
         self.architecture = architecture or said.get("architecture") or type(module).__name__
         self.arguments = dict(arguments or {})
         self.name = f"timm/{self.architecture}"
-        units, self.whole = units_of(module, grain)
+        units, self.inexact = units_of(module, grain)
         self.units = {site.path: site for site in units}
         self.blocks = blocks_of(module, self.inputs())
         if not self.gates:
@@ -78,6 +79,11 @@ class TimmSupernet:
             prices=self.prices(),
             bytes=bytes_of(self.module),
         )
+
+    @cached_property
+    def whole(self) -> dict[str, str]:
+        """The modules that stay whole, inexact to slice or not followed, and why; not those of next to no MACs."""
+        return self.inexact | unfollowed(self.module, self.inputs(), self.units.values(), self.inexact)
 
     @cached_property
     def gates(self) -> dict[str, tuple[Gate, ...]]:

@@ -18,6 +18,7 @@ from timm.models._efficientnet_blocks import EdgeResidual, InvertedResidual, Squ
 from timm.models.resnet import BasicBlock, Bottleneck
 from torch import nn
 
+from ..errors import FitError
 from ..rig.contract import Gate
 
 LINEAR = (nn.Linear, Linear)
@@ -194,17 +195,13 @@ FINDERS: Mapping[type[nn.Module], Finder] = {
     Attention: attention,
 }
 
-# Blocks that stay whole, by the names of their classes.
+# Blocks that stay whole for a reason that we know, by the names of their classes.
 WHOLE = {
     "DepthwiseSeparableConv": "its channels are the residual stream's own",
     "ConvBnAct": "its channels are the residual stream's own",
     "GlobalResponseNormMlp": "GlobalResponseNorm over the gated axis would answer otherwise without the others",
     "GluMlp": "its gates and values are halves of one layer, which we do not follow",
     "SwiGLU": "its gates and values are two layers, which we do not follow",
-    "AttentionRope": "an attention that we do not follow",
-    "WindowAttention": "an attention that we do not follow",
-    "DiffAttention": "an attention that we do not follow",
-    "MobileAttention": "an attention that we do not follow",
     "CondConvResidual": "its weights are mixed for each sample",
 }
 
@@ -214,7 +211,12 @@ def units_of(model: nn.Module, grain: int) -> tuple[list[Units], dict[str, str]]
 
     Args:
         grain: The most channels in one unit.
+
+    Raises:
+        FitError: there is no channel in a unit.
     """
+    if grain < 1:
+        raise FitError(f"a grain of {grain}: units have at least one channel each.")
     found: list[Units] = []
     whole: dict[str, str] = {}
     for path, module in model.named_modules():

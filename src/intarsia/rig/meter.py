@@ -74,6 +74,12 @@ class Seconds:
         return 1 / self.ratio(name)[0]
 
 
+def settle() -> None:
+    """Wait for all that was launched: on CUDA a call ends before its work does."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def measure_seconds(candidates: Mapping[str, Callable[[], object]], *, rounds: int, warmups: int = 1) -> Seconds:
     """Time candidates against each other, interleaved."""
     for _ in range(warmups):
@@ -85,8 +91,7 @@ def measure_seconds(candidates: Mapping[str, Callable[[], object]], *, rounds: i
         for call in candidates.values():
             began = time.perf_counter()
             call()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            settle()
             times.append(time.perf_counter() - began)
         taken.append(times)
     return Seconds(tuple(candidates), tuple(tuple(times) for times in taken))
@@ -112,10 +117,6 @@ def unit_seconds(pieces: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
                 open_since[-1][1] += lasted
 
         return hook
-
-    def settle() -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
 
     handles = [piece.register_forward_pre_hook(before) for piece in pieces.values()]
     handles += [piece.register_forward_hook(after(path)) for path, piece in pieces.items()]

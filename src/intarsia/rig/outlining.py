@@ -64,7 +64,9 @@ def on_meta(
 ) -> Iterator[tuple[Callable[[Mapping[str, Any]], object], dict[str, int], dict[str, int], FlopCounterMode]]:
     """Run a module without computing anything, and watch pieces of it: what they cost and hand on."""
     stateless = {
-        name: value.to("meta") for group in (module.named_parameters(), module.named_buffers()) for name, value in group
+        name: value.detach().to("meta")
+        for group in (module.named_parameters(), module.named_buffers())
+        for name, value in group
     }
     tallies = dict.fromkeys(pieces, 0)
     sizes = dict.fromkeys(pieces, 0)
