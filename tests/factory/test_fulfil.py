@@ -16,7 +16,6 @@ from torch import nn
 from intarsia import CardError, FitError, Keep, OutputExists, OverBudget, RigError, factory, rig
 from intarsia.factory import Budget, MacsClock, Order
 from intarsia.factory.device import load_device, save_device
-from intarsia.factory.fitting import fit_line, score_of
 from intarsia.factory.fulfil import MEASUREMENTS, stops_of
 from intarsia.graphs.backends import BACKENDS
 from intarsia.hosts import timm_supernet
@@ -29,43 +28,17 @@ def fulfilled(kit, words, budget, device=None, clock=CLOCK, **more):
     return factory.fulfil(Order(kit.space.read(words), budget, device), kit, clock=clock, **more)
 
 
-def test_a_macs_clock_is_fitted_exactly(device):
-    assert device.scores["seconds"].spearman > 0.999
-    assert device.scores["seconds"].error_95 < 1e-6
-    assert device.scores["memory"].spearman > 0.95
-    assert device.held_out >= 16
-
-
-def test_a_noisy_machine_is_fitted_within_its_noise():
-    draws = np.random.default_rng(0)
-    shares = draws.uniform(0.1, 1, (60, 12))
-    macs = 1e6 * shares.sum(1) ** 2
-    slow = 1 + np.linspace(0, 1, 12)  # seconds that MACs do not tell
-    measured = (1e-3 + 1e-10 * macs + 1e-3 * shares @ slow) * draws.normal(1, 0.01, 60)
-    line = fit_line(macs[::2], shares[::2], measured[::2])
-    told = score_of(line.predict(macs[1::2], shares[1::2]), measured[1::2])
-    assert told.spearman > 0.98
-    assert told.error_95 < 0.05
-    alone = replace(line, each_share=(0.0,) * 12)
-    assert score_of(alone.predict(macs[1::2], shares[1::2]), measured[1::2]).error_95 > told.error_95
-
-
-@pytest.mark.parametrize(("predicted", "wanted"), [([1, 1, 2, 3], 0.949), ([3, 3, 2, 1], -0.949), ([2, 2, 2, 2], 0.0)])
-def test_equal_predictions_share_their_rank(predicted, wanted):
-    told = score_of(np.array(predicted, float), np.array([1.0, 2, 3, 4]))
-    assert told.spearman == pytest.approx(wanted, abs=1e-3)
-    assert score_of(np.array([1.0, 2, 3, 4]), np.array(predicted, float)).spearman == pytest.approx(told.spearman)
-
-
 MANY = [(which, 200 if which == "kit" else 20) for which in KINDS]
 MANY += [pytest.param("thing_kit", 200, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize(("metered", "orders"), MANY, indirect=["metered"])
 def test_many_orders_and_no_violation(metered, orders):
+    """However wrong the device is. Now and then all that is promised is counted anew."""
     kit, device = metered
+    clock = Slower(kit, 1.1, 0.05)
     draws, picture = random.Random(0), torch.zeros(1, *kit.host.size)
-    whole = fulfilled(kit, ", ".join(kit.space.names), Budget(macs=1e15), device).costs
+    whole = fulfilled(kit, ", ".join(kit.space.names), Budget(macs=1e15), device, clock).costs
     refused = 0
     for number in range(orders):
         words = draws.sample(kit.space.names, draws.randint(2, len(kit.space.names)))
@@ -74,7 +47,7 @@ def test_many_orders_and_no_violation(metered, orders):
             for name in draws.sample(sorted(whole), draws.randint(1, 3))
         }  # fmt: skip
         try:
-            done = fulfilled(kit, ", ".join(words), Budget(**bounds), device)
+            done = fulfilled(kit, ", ".join(words), Budget(**bounds), device, clock)
         except OverBudget as refusal:
             assert any(refusal.cheapest[name] > bound for name, bound in bounds.items())
             refused += 1
@@ -83,9 +56,12 @@ def test_many_orders_and_no_violation(metered, orders):
         if number % 10 == 0:
             with rig.count_macs() as counted:
                 done.model(picture)
-            assert counted.total == done.costs["macs"]
-            assert sum(value.numel() for value in done.model.parameters()) == done.costs["params"]
-            assert done.costs["memory"] == rig.peak_bytes(done.model, picture)
+            values = done.model.state_dict().values()
+            assert done.costs == {
+                "macs": counted.total, "params": sum(value.numel() for value in done.model.parameters()),
+                "bytes": sum(value.numel() * value.element_size() for value in values),
+                "memory": rig.peak_bytes(done.model, picture), "seconds": clock.seconds(done.model, picture),
+            }  # fmt: skip
     assert 0.05 * orders < refused < 0.95 * orders
 
 

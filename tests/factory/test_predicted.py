@@ -1,10 +1,14 @@
-"""Devices predict seconds that are not of their own form, on any machine: a clock that adds up what processors do."""
+"""Devices predict seconds of their own form exactly, and on any machine: a clock that adds up what processors do."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from torch import nn
 
 from intarsia import factory
 from intarsia.factory import MacsClock
+from intarsia.factory.fitting import fit_line, score_of
 
 from .conftest import kit_of
 
@@ -44,3 +48,31 @@ def test_held_out_subnets_rank_and_cost_as_they_were_predicted(architecture, arg
     assert score.within_10 >= 0.95
     assert score.error_95 > 0.01, "a clock of the fit's own form would prove nothing"
     assert device.doubts == ()
+
+
+def test_a_macs_clock_is_fitted_exactly(device):
+    assert device.scores["seconds"].spearman > 0.999
+    assert device.scores["seconds"].error_95 < 1e-6
+    assert device.scores["memory"].spearman > 0.95
+    assert device.held_out >= 16
+
+
+def test_a_noisy_machine_is_fitted_within_its_noise():
+    draws = np.random.default_rng(0)
+    shares = draws.uniform(0.1, 1, (60, 12))
+    macs = 1e6 * shares.sum(1) ** 2
+    slow = 1 + np.linspace(0, 1, 12)  # seconds that MACs do not tell
+    measured = (1e-3 + 1e-10 * macs + 1e-3 * shares @ slow) * draws.normal(1, 0.01, 60)
+    line = fit_line(macs[::2], shares[::2], measured[::2])
+    told = score_of(line.predict(macs[1::2], shares[1::2]), measured[1::2])
+    assert told.spearman > 0.98
+    assert told.error_95 < 0.05
+    alone = replace(line, each_share=(0.0,) * 12)
+    assert score_of(alone.predict(macs[1::2], shares[1::2]), measured[1::2]).error_95 > told.error_95
+
+
+@pytest.mark.parametrize(("predicted", "wanted"), [([1, 1, 2, 3], 0.949), ([3, 3, 2, 1], -0.949), ([2, 2, 2, 2], 0.0)])
+def test_equal_predictions_share_their_rank(predicted, wanted):
+    told = score_of(np.array(predicted, float), np.array([1.0, 2, 3, 4]))
+    assert told.spearman == pytest.approx(wanted, abs=1e-3)
+    assert score_of(np.array([1.0, 2, 3, 4]), np.array(predicted, float)).spearman == pytest.approx(told.spearman)
