@@ -71,6 +71,7 @@ def test_sites_in_another_order_are_refused(kit, device):
         (("mean",), [0.5], "mean has 1 numbers where pictures have 3 channels"),
         (("std", 1), "x", "could not convert string to float: 'x'"),
         (("space", "shared"), ["no", "yes"], "2 names of 6 outputs"),
+        (("space", "words"), {"cool": ["ice", "snow"]}, "stands for 'ice', which is no name. the word 'cool' stands"),
         (("assembler", "width"), -1, "negative dimension"),
         (("grain",), 0, "a grain of 0: units have at least one channel each"),
         (("size",), [3, 32], "not enough values"),

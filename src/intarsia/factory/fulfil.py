@@ -137,9 +137,12 @@ def fulfil(order: Order, kit: Kit, *, clock: Clock | None = None, pictures: Tens
     Raises:
         OverBudget: not even the smallest that was trained for fits; `cheapest` is what that one costs.
         FitError: the device is of another machine, runtime, supernet or size, or remote and too often wrong; seconds
-            or memory are bound without one.
+            or memory are bound without one; pictures are of another size than the kit's.
         RigError: the runtime that the device is of is not installed.
     """
+    if pictures is not None and tuple(pictures.shape[1:]) != kit.host.size:
+        wanted = ", ".join(map(str, kit.host.size))
+        raise FitError(f"pictures of shape {tuple(pictures.shape)}: the kit takes (count, {wanted}).")
     clock = clock or (WallClock() if order.device is None else clock_for(order.device.machine))
     if order.device is not None:
         order.device.refuse_other(kit.grounds, clock)

@@ -179,7 +179,8 @@ def load_kit(folder: Path) -> Kit:
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         if isinstance(error, CardError):
             raise
-        raise CardError(f"{path}: not the card of a kit ({error}).") from None
+        why = " ".join(str(error).splitlines())
+        raise CardError(f"{path}: not the card of a kit ({why}).") from None
     load_into(host.module, folder / SUPERNET)
     load_into(assembler, folder / ASSEMBLER)
     return Kit(host, assembler.eval(), space, lowest, mean, std, rest, highest)
