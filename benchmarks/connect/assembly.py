@@ -182,8 +182,9 @@ class Assembly:
             for measure, found in self.kept(OURS, names).items():
                 said = f"{' + '.join(names)}, retention of {measure}"
                 claims.append(at_least(said, counted(found), PAIR if len(names) == 2 else TRIPLE))
-        worst = max(one["share"] for others in self.cross_talk().values() for one in others.values())
-        claims.append(at_most("cross-talk, of the own effect, at its worst", worst, CROSSED))
+        crossed = [one for others in self.cross_talk().values() for one in others.values()]
+        for what, parts in (("", [one["share"] for one in crossed]), (" in means", [one["signed"] for one in crossed])):
+            claims.append(at_most(f"cross-talk{what}, of the own effect, at its worst", max(parts), CROSSED))
         plain = self.means(ALIKE if ALIKE in self.rows else OURS)
         for way in RIVALS:
             if way in self.rows:

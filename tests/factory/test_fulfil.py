@@ -164,12 +164,15 @@ def test_what_is_over_when_measured_is_made_smaller(fine, times, more):
 @pytest.mark.parametrize("metered", KINDS, indirect=True)
 def test_the_impossible_is_refused_with_the_cheapest(metered):
     kit, device = metered
+    ranking = kit.assembler.rank([kit.space.read(some(kit))], kit.grounds)[0]
+    least = ranking.costs["macs"][ranking.cut_at_share(kit.lowest) - ranking.least]
     with pytest.raises(OverBudget, match=r"the cheapest model for this task costs .* s and not 0.0001") as refusal:
         fulfilled(kit, some(kit), Budget(seconds=1e-4), device)
     cheapest = fulfilled(kit, some(kit), Budget(seconds=refusal.value.cheapest["seconds"]), device)
     assert cheapest.costs == refusal.value.cheapest
-    with pytest.raises(OverBudget, match="parameters and not 10"):
+    with pytest.raises(OverBudget, match="parameters and not 10") as other:
         fulfilled(kit, some(kit), Budget(params=10))
+    assert cheapest.costs["macs"] == other.value.cheapest["macs"] == least
 
 
 def test_the_slower_of_two_measurements_is_promised(kit, device):
@@ -353,7 +356,7 @@ def statistics_of(model):
 @pytest.mark.parametrize("which", KINDS)
 def test_batch_norms_are_refreshed_from_pictures(which, request):
     kit, heard = request.getfixturevalue(which), {}
-    pictures, budget = 3 + 2 * torch.randn(64, *kit.host.size), Budget(macs=0.85 * kit.host.outline.macs)
+    pictures, budget = 3 + 2 * torch.randn(64, *kit.host.size), Budget(macs=0.95 * kit.host.outline.macs)
     stale, fresh = (fulfilled(kit, "red, blue", budget, pictures=shown).model for shown in (None, pictures))
     taken, before = statistics_of(fresh), statistics_of(stale)
 
