@@ -10,7 +10,7 @@ from intarsia import FitError
 from intarsia.factory import Assembler, Budget, Grounds, Ranking, Space, codes_of
 from intarsia.plan import cost
 
-from .conftest import COLOURS
+from .conftest import COLOURS, KINDS
 
 SPACE = Space(COLOURS, {"cool": ("green", "blue", "cyan")})
 
@@ -50,7 +50,7 @@ def test_tighter_budgets_nest_and_cost_less(kit, seed):
     assert before == ranking.kept(len(ranking.order))
 
 
-@pytest.mark.parametrize("fixture", ["kit", "thing_kit"])
+@pytest.mark.parametrize("fixture", KINDS)
 def test_a_block_is_there_with_a_quarter_of_each_site_or_not_at_all(fixture, request):
     kit = request.getfixturevalue(fixture)
     outline, left_out = kit.grounds.outline, 0
