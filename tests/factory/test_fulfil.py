@@ -108,7 +108,7 @@ def test_a_tighter_budget_is_never_larger(fine, clock):
     clock = Slower(kit, *clock) if isinstance(clock, tuple) else clock
     largest = clock.seconds(kit.host.module, torch.zeros(1, *kit.host.size))
     before, lengths = None, set()
-    for share in np.linspace(1.02, 0.5, 24):
+    for share in np.linspace(1.02, 0.5, 16):
         try:
             done = fulfilled(kit, some(kit), Budget(seconds=share * largest), device, clock)
         except OverBudget:
