@@ -187,19 +187,22 @@ def test_the_slower_of_two_measurements_is_promised(kit, device):
     assert done.costs["seconds"] <= 0.0038
 
 
-@pytest.mark.parametrize("kept", KINDS, indirect=True)
+@pytest.mark.parametrize("kept", [*KINDS, "deep_kit"], indirect=True)
 def test_the_same_order_the_same_bytes_in_another_process(kept, tmp_path):
+    """However it is worded, and however many threads a process has."""
     kit, folder = kept
     code = (
-        "import sys, torch; from pathlib import Path; from intarsia import factory as f; torch.set_num_threads(1)\n"
-        "kit = f.load_kit(Path(sys.argv[1])); budget = f.Budget(macs=0.8 * kit.host.outline.macs)\n"
+        "import sys, torch; from pathlib import Path; from intarsia import factory as f; torch.set_num_threads(2)\n"
+        "kit = f.load_kit(Path(sys.argv[1])); budget = f.Budget(macs=int(sys.argv[4]))\n"
         "order = f.Order(kit.space.read(sys.argv[2]), budget)\n"
-        "f.ship(order, f.fulfil(order, kit), kit, Path(sys.argv[3]))"
+        "f.ship(order, f.fulfil(order, kit), kit, Path(sys.argv[3])); assert torch.get_num_threads() == 2"
     )
-    order = Order(kit.space.read(some(kit)), Budget(macs=0.8 * kit.host.outline.macs))
+    macs = int((kit.lowest + 0.3 * (1 - kit.lowest)) * kit.host.outline.macs)
+    order = Order(kit.space.read(some(kit)), Budget(macs=macs))
+    assert torch.get_num_threads() == 1
     factory.ship(order, factory.fulfil(order, kit), kit, tmp_path / "a")
     said = ",  ".join(reversed(some(kit).upper().split(", ")))
-    subprocess.run([sys.executable, "-c", code, folder, said, tmp_path / "b"], check=True)
+    subprocess.run([sys.executable, "-c", code, folder, said, tmp_path / "b", str(macs)], check=True)
     for name in ("model.safetensors", "recipe.json", "plan.yaml"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
