@@ -84,7 +84,7 @@ def run(
     if factor is not None and beside is not None:
         raise PlanError("--speed is of the model itself, so nothing goes beside it. Run what it chose with --plan.")
 
-    from .. import hosts
+    from .. import heap, hosts
     from ..eval.side_by_side import WHOLE, compare, steps_for
     from ..hosts.pipelines import lent_unet, load_pipeline
     from .contact import contact_sheet
@@ -102,7 +102,7 @@ def run(
     drawing = functools.partial(
         compare, pipe, prompts, steps=steps, guidance=guidance, seed=seed, beside=teacher, say=say
     )
-    with looking(pipe, senses, steps, [] if teacher is None else [teacher]):
+    with heap.kept(), looking(pipe, senses, steps, [] if teacher is None else [teacher]):
         if factor is not None:
             plans[speed or ""] = plan_asked_for(pipe, prompts, factor, steps, guidance, say)
         result = drawing(plans, rounds=rounds if plans or backend else 1, backend=backend, others=others)

@@ -20,6 +20,7 @@ from accelerate.utils import send_to_device
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from .. import heap
 from ..errors import FitError
 from .checkpoint import Checkpoint
 from .ema import Average
@@ -117,14 +118,17 @@ def fit(
     summed = 0
     last = {name: value for name, value in state.items() if name not in ("step", "seconds")}
 
-    with Progress(
-        TextColumn(out.name),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}"),
-        TimeRemainingColumn(),
-        disable=not accelerator.is_main_process,
-    ) as progress:
+    with (
+        heap.kept(),
+        Progress(
+            TextColumn(out.name),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+            disable=not accelerator.is_main_process,
+        ) as progress,
+    ):
         task = progress.add_task("fit", total=schedule.steps, completed=int(state["step"]), said="")
         for step in range(int(state["step"]), schedule.steps):
             draw = step * accelerator.num_processes + accelerator.process_index
