@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "plan": {"errors", "saving"},
     "rig": {"errors", "plan"},
     "parts": {"errors"},
-    "hosts": {"errors", "pictures", "shipped", "plan", "rig", "parts"},
+    "hosts": {"errors", "heap", "pictures", "shipped", "plan", "rig", "parts"},
     "graphs": {"errors", "saving", "plan", "rig", "hosts"},
     "train": {"errors", "heap", "pictures"},
     "eval": {"errors", "plan", "rig", "hosts", "graphs"},

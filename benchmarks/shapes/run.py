@@ -5,7 +5,7 @@
     torchrun --nproc-per-node 2 -m benchmarks.shapes.run
     python -m benchmarks.shapes.run --quick     trains parts for a few steps and rehearses; claims nothing
     python -m benchmarks.shapes.run --seed 0    one seed, whose figures are kept in results/shapes; claims nothing
-    python -m benchmarks.shapes.run --seed 0 --way modules    a pilot, as soon as these are trained; keeps nothing
+    python -m benchmarks.shapes.run --seed 0 --way modules    the same for ours alone, as soon as they are trained
 
 Two shapes have no word, so that only a reference can ask for them; two things stand in a scene, and references speak of
 one; the scenes that senses learnt from lean, so that attributes that go together have to be told apart.
@@ -61,7 +61,7 @@ def main(
         else:
             worlds = [World(one, runs, stage) for one in (range(seeds) if seed is None else [seed])]
         pilot = quick or len(ways) < len(WAYS) or len(worlds) < SEEDS
-        kept = Path(brief) if quick or len(ways) < len(WAYS) else KEPT
+        kept = Path(brief) if quick else KEPT
         asked = [Asked(Trials(world, 6 if quick else pictures, 2 if quick else 20), kept) for world in worlds]
         trained = {key: one for world in asked for key, one in world.trainings(ways).items()}
         refuse_unequal_senses(trained, own=(*MANNERS, "steps"))

@@ -30,7 +30,7 @@ from ..saving import new_folder
 from ..tensors import load_into
 from .exams import Answered
 from .fulfil import Fulfilled, Order
-from .int8 import int8_of
+from .int8 import halves, int8_of
 from .kit import Kit, misbuilt, refuse_unlike
 from .remote import copy_script
 from .runtimes import backend_of, export, file_of
@@ -106,6 +106,8 @@ def ship(
     """
     for name in formats:
         backend_of(name)
+    if int8 is not None:
+        halves(len(int8.pictures), int8.holds)  # refuses now what would be refused after the work
     remote = order.device is not None and order.device.remote
     formats = [*formats, *({"onnx"} - set(formats) if remote or int8 is not None else ())]
     with new_folder(out) as part:

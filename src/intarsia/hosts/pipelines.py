@@ -10,6 +10,7 @@ import torch
 import transformers
 from diffusers import DiffusionPipeline, UNet2DConditionModel
 
+from .. import heap
 from ..errors import CardError
 from ..shipped import lender_of
 from .assembled_unet import AssembledUNet
@@ -64,6 +65,7 @@ def lent_unet(folder: Path, pipe: DiffusionPipeline, *, device: str | None = Non
     return lender.unet
 
 
+@heap.kept()
 def final_latents(
     pipe: DiffusionPipeline, prompts: Sequence[str], *, steps: int, guidance: float, seed: int = 0
 ) -> torch.Tensor:
