@@ -1,7 +1,8 @@
 """What stands beside a kit: training one model for one task, pruning by magnitude, and a plain model.
 
 Kits learn at a rate that falls, and their weights are averaged. So every budget of seconds is a training of its own,
-whose rate falls to nothing over it, and is as good as its weights or their average, whichever are better.
+whose rate falls to nothing over it, and is as good as its weights or their average, whichever are better. Memory is
+laid out and kept for them as it is for kits.
 """
 
 import copy
@@ -14,7 +15,7 @@ import torch_pruning
 from torch import Tensor, nn
 
 from benchmarks.factory.worlds import World
-from intarsia import rig
+from intarsia import heap, rig
 from intarsia.factory import Task
 from intarsia.factory.boxes import answering, losses
 from intarsia.factory.exams import own_answers
@@ -56,6 +57,7 @@ def step(optimizer: torch.optim.Optimizer, model: nn.Module, loss: Tensor) -> No
     optimizer.zero_grad(set_to_none=True)
 
 
+@heap.kept()
 def taught(model: nn.Module, task: Task, world: World, seconds: float, *, goal: float = 2.0) -> Taught:
     """Train a model for a task at a rate that falls to 0 over so many seconds, or until it is as good as `goal`.
 
@@ -63,7 +65,8 @@ def taught(model: nn.Module, task: Task, world: World, seconds: float, *, goal: 
     """
     if world.aid is not None:
         world.aid(model)
-    optimizer = torch.optim.AdamW(model.requires_grad_(True).parameters(), lr=world.rate)
+    model.requires_grad_(True).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=world.rate)
     average = Average(dict(model.named_parameters()), Schedule.average)
     best, reached, spent, steps = marked(model.eval(), *world.exam(task)), None, 0.0, 0
     while spent < seconds and reached is None:
@@ -134,10 +137,11 @@ class Chooser(nn.Module):
         return F.one_hot(self.world.answered(self.task, seen), len(self.task.answers)).float()
 
 
+@heap.kept()
 def plain(world: World, seconds: float, seed: int) -> Plain:
     """The world's whole architecture, trained for so long at a falling rate."""
     seed_everything(seed)
-    whole = Plain(world).train()
+    whole = Plain(world).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(whole.parameters(), lr=world.rate)
     spent, draw = 0.0, 0
     while spent < seconds:
