@@ -1,12 +1,18 @@
 """Sprites and scenes, on a few real tiles."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from intarsia import CardError
 from intarsia.factory.boxes import Cells, answering
+from intarsia.factory.coco import read_coco
 from recipes.sprites import sprites as recipe
+from recipes.sprites.folder import as_coco
+from recipes.sprites.lessons import SPACE, things_of
 from recipes.sprites.scenes import UNSEEN, Scenery
 from recipes.sprites.sprites import CLASSES, NAMES, colour_of, for_tests, read, sorted_out, turned
 from recipes.sprites.tiles import checked
@@ -78,6 +84,21 @@ def test_every_resolution_has_things_to_answer_for_and_hardly_a_thing_has_none(s
         assert sum(int((owner[cells.stride == stride] >= 0).sum()) for owner in owners) > len(scenes) / 2
     lacking = sum(boxes.shape[1] - len(owner.unique()) + 1 for boxes, owner in zip(scenes, owners, strict=True))
     assert lacking < 0.03 * sum(boxes.shape[1] for boxes in scenes)
+
+
+def test_scenes_in_a_folder_are_read_as_they_were_drawn(sprites, tmp_path):
+    scenery, draws = Scenery(sprites), np.random.default_rng(0)
+    scenes = [scenery.draw(draws) for _ in range(8)]
+    content = as_coco(scenes)
+    for scene, image in zip(scenes, content["images"], strict=True):
+        Image.fromarray(scene.picture).save(tmp_path / image["file_name"])
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    read = read_coco(tmp_path / "annotations.json")
+    order = torch.tensor([SPACE.names.index(name) for name in read.names])
+    for scene, found in zip(scenes, read.pictures, strict=True):
+        wanted = things_of(scene)
+        assert torch.equal(found.things.boxes, wanted.boxes)
+        assert torch.equal(found.things.names, wanted.names[:, order])
 
 
 def test_the_same_seed_draws_the_same_scene(sprites):
