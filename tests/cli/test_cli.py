@@ -56,7 +56,8 @@ def test_a_plan_is_made_shown_priced_and_checked(intarsia, tmp_path):
     assert "wrote p.yaml" in made[1]
     assert "up_blocks.1    #..#..#..#.." in intarsia("show", "p.yaml", "--outline", "emoji")[1]
     assert "up_blocks.1  #..#..#..#.." in intarsia("show", "p.yaml")[1]
-    assert "no problems" in intarsia("check", "p.yaml", "--outline", "emoji")[1]
+    assert "no problems\n" in intarsia("check", "p.yaml", "--outline", "emoji")[1]
+    assert "no problems; its sites were not checked" in intarsia("check", "p.yaml")[1]
     bill = json.loads(intarsia("price", "p.yaml", "--json")[1])
     assert len(bill["macs"]) == 12
     assert 0.5 < bill["macs_ratio"] < 1
@@ -81,6 +82,9 @@ def test_lists(intarsia):
     assert {"emoji-fast", "inherit"} <= set(intarsia("list")[1].split())
     assert "inherit" in intarsia("list", "planners")[1]
     assert "emoji-fast" in intarsia("list", "plans")[1]
+    drawn = intarsia("show", "emoji-light-fast")[1].splitlines()[1].split()[1]
+    does = f"host: reuse in {drawn.count('.')}"  # and not in as many as its rules name, for the last rule wins
+    assert does in " ".join(intarsia("list", "plans")[1].replace("│", " ").split())
 
 
 def test_pictures_side_by_side(intarsia, tmp_path):

@@ -131,7 +131,7 @@ def test_processes_end_as_they_are_told_to(folder, tmp_path, task, code, says):
     ("words", "says"),
     [
         (["--task", "red, bleu", "--macs", "3M"], "there is no 'bleu'. Nearest: 'blue'"),
-        (["--task", "red, blue"], "a budget bounds something"),
+        (["--task", "red, blue"], "say what it may cost: --milliseconds, "),
         (["--task", "red, blue", "--params", "10"], "the cheapest model for this task costs"),
         (["--task", "red, blue", "--macs", "3M", "--device", "nowhere.yaml"], "nowhere.yaml"),
     ],

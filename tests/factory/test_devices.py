@@ -174,6 +174,7 @@ def test_a_machine_without_pytorch_is_metered_by_a_script(kept, few, bare, tmp_p
         with pytest.raises(CardError, match=r"bad\.json: "):
             factory.read_times(tmp_path / "bad.json", kit.host)
     assert "name one thing" in call("meter", folder)[1]
+    assert "are of this machine" in call("meter", folder, "--export", "there", "--threads", 1)[1]
 
 
 @pytest.mark.parametrize("metered", KINDS, indirect=True)

@@ -26,14 +26,18 @@ def distill(
         None, help="A folder of pictures with a metadata.jsonl of 'file_name' and 'text'."
     ),
     prompts: Path | None = typer.Option(
-        None, help="Without pictures: a file with a prompt a line, which the teacher draws."
+        None, help="Without pictures: a file with a prompt a line, which the teacher draws; else its own prompts.txt."
     ),
     drawings: int = typer.Option(256, min=1, help="Without pictures: how many the teacher draws."),
-    guidance: float = typer.Option(GUIDANCE, help="How strongly words lead what the teacher draws."),
+    guidance: float = typer.Option(
+        GUIDANCE, help="How strongly words lead what the teacher draws; Stable Diffusion mostly has 7.5."
+    ),
     steps: int = typer.Option(1000, min=1, help="Training steps."),
     batch: int = typer.Option(16, min=1, help="Pictures a step and process."),
     rate: float = typer.Option(3e-4, help="Learning rate."),
-    task: float = typer.Option(1.0, min=0, help="Weight of predicting the noise that was added."),
+    task: float = typer.Option(
+        1.0, min=0, help="Weight of predicting the noise that was added; 0 suits a student near its teacher."
+    ),
     output: float = typer.Option(1.0, min=0, help="Weight of answering as the teacher does."),
     feature: float = typer.Option(1.0, min=0, help="Weight of having the teacher's features at the end of each block."),
     normalised: bool = typer.Option(

@@ -27,7 +27,9 @@ def amount(text: str) -> float:
 
 def fulfil(
     kit: str | None = typer.Argument(
-        None, help="A kit's folder, or the name of one that ships; else 'fashion' for --task, 'sprites' for --detect."
+        None,
+        help="A kit's folder, or the name of one that ships ('intarsia list kits'); else 'fashion' for --task, "
+        "'sprites' for --detect.",
     ),
     task: str | None = typer.Option(
         None, help="What to tell apart: 'shoe, bag, coat', 'all', or 'all but shirt, coat'."
@@ -53,8 +55,8 @@ def fulfil(
 ) -> None:
     """Make the largest model for a task that stays within a budget, without training.
 
-    Any bounds can be given together; what is measured is measured on the model itself. If nothing fits, the exit code
-    is 3 and the answer says what the cheapest model costs.
+    At least one bound is needed, and several can be given together; what is measured is measured on the model itself.
+    If nothing fits, the exit code is 3 and the answer says what the cheapest model costs.
     """
     from ..saving import refuse_existing
 
@@ -68,15 +70,19 @@ def fulfil(
     from ..factory.labelled import read_exam
     from ..plan.bill import count
     from ..shipped import kit_folder
+    from .reading import parts_known
     from .spoken import told_by_options
 
+    if all(bound is None for bound in (milliseconds, macs, params, size, memory)):
+        raise FitError("say what it may cost: --milliseconds, --memory, --macs, --params or --bytes.")
     seconds = None if milliseconds is None else milliseconds / 1000
     budget = factory.Budget(seconds=seconds, memory=memory, macs=macs, params=params, bytes=size)
     named = kit or ("sprites" if detect else "fashion")
     found = factory.load_kit(kit_folder(named))
     if found.space.things != (detect is not None):
         other = "finds things: say --detect" if found.space.things else "tells names apart: say --task"
-        raise FitError(f"{named}: this kit {other}. It knows: {', '.join(found.space.names)}.")
+        known = parts_known(found.space.names, found.space.words)
+        raise FitError(f"{named}: this kit {other}. It knows: {known}.")
     asked = found.space.read(words)
     judged = None if int8 is None else read_exam(int8, found, asked)
     if judged is not None:

@@ -34,6 +34,7 @@ def table_of(what: What) -> "Table":
     from ..plan import load_plan
     from ..plan.pattern import rows_of
     from ..shipped import MODELS, kit_folder, kit_names, model_names, modules_of, plan_file, plan_names
+    from .reading import parts_known
 
     match what:
         case What.models:
@@ -44,12 +45,14 @@ def table_of(what: What) -> "Table":
             table = Table("plan", "rows", "what it does", "for")
             for name in plan_names():
                 plan = load_plan(plan_file(name))
-                rows: dict[str, set[int]] = {}
+                rows: dict[tuple[str, str], set[int]] = {}
                 for rule in plan.rules:
-                    rows.setdefault(f"{rule.sites}: {type(rule.do).__name__.lower()}", set()).update(
-                        rows_of(rule.rows, plan.rows)
-                    )
-                does = "; ".join(f"{what} in {len(some)}" for what, some in rows.items())
+                    for (sites, _), before in rows.items():
+                        if sites == rule.sites:
+                            before -= set(rows_of(rule.rows, plan.rows))  # the last rule wins
+                    action = type(rule.do).__name__.lower()
+                    rows.setdefault((rule.sites, action), set()).update(rows_of(rule.rows, plan.rows))
+                does = "; ".join(f"{sites}: {action} in {len(some)}" for (sites, action), some in rows.items() if some)
                 does = str(plan.made_by.get("shape", does))  # what a person wrote of it says more
                 table.add_row(name, str(plan.rows), does, str(plan.made_by.get("for", plan.made_by.get("model", ""))))
         case What.modules:
@@ -61,7 +64,8 @@ def table_of(what: What) -> "Table":
             table = Table("kit", "tasks are made of", "trained on")
             for name in kit_names():
                 card = json.loads((kit_folder(name) / "kit.json").read_text())
-                table.add_row(name, ", ".join(card["space"]["names"]), str(card["card"].get("trained on", "")))
+                known = parts_known(card["space"]["names"], card["space"]["words"])
+                table.add_row(name, known, str(card["card"].get("trained on", "")))
         case What.planners:
             table = Table("planner", "what it does", "source")
             for planner in (*PLANNERS, *LOOKING):

@@ -15,11 +15,12 @@ class Runtime(StrEnum):
 def meter(
     kit: str = typer.Argument(..., help="A kit's folder, or the name of one that ships."),
     device: Path | None = typer.Option(None, "--device", "-o", help="The device file to write."),
-    subnets: int = typer.Option(60, help="Models to measure, spread over all sizes; 50 to 64 are enough."),
+    subnets: int = typer.Option(60, help="Models to measure or export, spread over all sizes; 50 to 64 are enough."),
     threads: int | None = typer.Option(None, min=1, help="Threads that models will run with; as torch has them."),
-    runtime: Runtime = typer.Option(Runtime.torch, help="What models will run on: torch, onnx or openvino."),
+    runtime: Runtime | None = typer.Option(None, help="What models will run on: torch (if not given), onnx, openvino."),
     export: Path | None = typer.Option(
-        None, help="For another machine: a folder to write, with models and the script that times them there."
+        None,
+        help="For another machine: a folder to write, with models and a script that times them there by ONNX Runtime.",
     ),
     times: Path | None = typer.Option(None, help="The times.json that came back from there."),
 ) -> None:
@@ -33,6 +34,8 @@ def meter(
 
     if (device is None) == (export is None) or (export and times):
         raise typer.BadParameter("name one thing to write: --device FILE, also with --times, or --export FOLDER.")
+    if (export or times) and (threads or runtime):
+        raise typer.BadParameter("--threads and --runtime are of this machine; there, say time_models.py --threads N.")
     for out in (device, export):
         if out is not None:
             refuse_existing(out)
@@ -50,7 +53,10 @@ def meter(
         typer.echo(f"wrote {export}; there: python {export.name}/time_models.py --threads N")
         return
     assert device is not None
-    made = measured(found, subnets, threads, runtime) if times is None else factory.read_times(times, found.host)
+    if times is None:
+        made = measured(found, subnets, threads, runtime or Runtime.torch)
+    else:
+        made = factory.read_times(times, found.host)
     factory.save_device(made, device)
     tell_whole(found)
     tell_scores(made)

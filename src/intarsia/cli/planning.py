@@ -28,12 +28,16 @@ def inherit(
     sites: str | None = typer.Option(
         None, help="Sites to reuse, such as 'mid_block | up_blocks.[01]'. See 'intarsia outline'."
     ),
-    branch: int | None = typer.Option(None, help="DeepCache's branch number instead of sites: 0 computes the least."),
+    branch: int | None = typer.Option(
+        None,
+        help="Instead of sites: compute the last N + 1 layers on the way up, reuse the rest: DeepCache's branch N.",
+    ),
     every: int | None = typer.Option(None, help="Compute on every n-th call, reuse in between."),
     mode: str | None = typer.Option(
         None,
         help="Where the calls that compute are dense: 'front:count=8' (even, middle and back likewise), "
-        "'power:count=8,centre=4', 'ends:first=3,last=2,every=4', 'bins:compute=6/1/1,reuse=1/3'.",
+        "'power:count=8,centre=4', 'uniform:every=3,offset=1', 'ends:first=3,last=2,every=4', "
+        "'bins:compute=6/1,reuse=2/3' (compute 6, reuse 2, compute 1, reuse 3, compute what is left).",
     ),
     keys: str | None = typer.Option(None, help="Exactly the calls that compute: '0:4, 8, 14'."),
     carry: Carry = typer.Option(Carry.output, help="What is inherited: the output, or what was added to the input."),
@@ -91,7 +95,7 @@ def search(
         [], help="What may be inherited: 'host' for whole calls, or a site. Say it again to choose among several."
     ),
     branch: list[int] = typer.Option(
-        [], help="The same by DeepCache's numbers: 0 computes the least. Without either, whole calls or branch 0."
+        [], help="The same by branch, as in 'plan inherit'. Without either, whole calls or branch 0."
     ),
     steps: int = typer.Option(20, min=2, help="Sampler steps."),
     guidance: float = typer.Option(GUIDANCE, help="How strongly words lead."),
@@ -149,7 +153,8 @@ def search(
         "model": model, "pictures": len(prompt), "guidance": guidance, "seed": seed, "macs": round(macs or 0.0, 4),
     }  # fmt: skip
     plan = replace(found.plan, made_by={**found.plan.made_by, **watched})
-    typer.echo(draw(resolve(plan, host.outline)))
+    alone = hosts.of(pipe.unet, tokens=pipe.tokenizer.model_max_length)  # one sample, as prices are of
+    typer.echo(draw(resolve(plan, alone.outline)))
     save_plan(plan, out)
     typer.echo(f"wrote {out}")
 

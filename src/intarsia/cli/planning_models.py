@@ -31,7 +31,7 @@ def assemble(
     height: int | None = typer.Option(
         None, min=1, help="Of the latents that MACs are counted at; the model's own size if not given."
     ),
-    width: int | None = typer.Option(None, min=1, help="The same. In larger pictures fine resolutions cost more."),
+    width: int | None = typer.Option(None, min=1, help="The same; as --height where that alone is given."),
     model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline."),
     prompt: list[str] = typer.Option(list(WATCHED), help="What to draw while watching; say it again for more."),
     steps: int = typer.Option(10, min=1, help="Sampler steps of the runs whose calls are watched."),
@@ -123,9 +123,10 @@ def switch(
     from ..plan import draw, resolve, save_plan
 
     pipe = load_pipeline(folder)
-    sizes = {"batch": 2 if guidance > 1 else 1, "tokens": pipe.tokenizer.model_max_length}
-    others = {name: hosts.of(lent_unet(path, pipe), **sizes) for name, path in sources.items()}
-    host, rows, each = hosts.of(pipe.unet, **sizes), hosts.rows(pipe.scheduler, steps), pipe.scheduler.order
+    words, batch = {"tokens": pipe.tokenizer.model_max_length}, 2 if guidance > 1 else 1
+    others = {name: hosts.of(lent_unet(path, pipe), batch=batch, **words) for name, path in sources.items()}
+    host = hosts.of(pipe.unet, batch=batch, **words)
+    rows, each = hosts.rows(pipe.scheduler, steps), pipe.scheduler.order
     if order is Order.searched:
         with Progress(transient=True) as progress:
             task = progress.add_task("draw", total=None)
@@ -142,7 +143,8 @@ def switch(
         if calls is None:
             calls = hosts.first_row_below(pipe.scheduler, steps, time=below, snr=snr)
         plan = switching.switch(rows, {name: switching.ORDERS[order.value](rows, calls or 0, each) for name in others})
-    typer.echo(draw(resolve(plan, host.outline, others)))
+    lent = {name: hosts.of(other.module, **words) for name, other in others.items()}
+    typer.echo(draw(resolve(plan, hosts.of(pipe.unet, **words).outline, lent)))  # of one sample, as prices are
     save_plan(plan, out)
     typer.echo(f"wrote {out}")
 

@@ -15,7 +15,10 @@ def price(
     beside: str | None = typer.Option(None, help="The model to say shares of, such as a small one's teacher."),
     as_json: bool = typer.Option(False, "--json", help="For machines."),
 ) -> None:
-    """Say what a plan costs, beside the whole model. MACs are counted, not estimated; they are not seconds."""
+    """Say what a plan costs, beside the whole model. MACs are counted, not estimated; they are not seconds.
+
+    They are of one sample, and so are bytes. Guidance makes two samples of a picture; shares are the same.
+    """
     from ..plan import price as price_of
 
     others = read_outlines(other)

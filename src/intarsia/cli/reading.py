@@ -1,6 +1,6 @@
 """What several verbs read in the same way: plans by name, outlines by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -25,6 +25,12 @@ def read_outline(name: str) -> Outline:
         pipe = load_pipeline(model_folder(name), device="cpu")
         return hosts.of(pipe.unet, tokens=pipe.tokenizer.model_max_length).outline
     return load_outline(outline_file(name))
+
+
+def parts_known(names: Sequence[str], words: Mapping[str, Sequence[str]]) -> str:
+    """What tasks of a kit can be made of: names, and words that stand for several of them."""
+    several = [f"{word}: {' or '.join(few)}" for word, few in words.items() if few]
+    return "; ".join([", ".join(names), *several])
 
 
 def read_sources(named: list[str]) -> dict[str, Path]:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 def run(
     prompts: list[str] = typer.Argument(..., help="What to draw, one picture each: 'a fox in noto style'."),
     plan: list[str] = typer.Option(
-        [], "--plan", "-p", help="A plan file or short name; say it again for more columns."
+        [], "--plan", "-p", help="A plan file or short name; say it again to draw with several, side by side."
     ),
-    style: Path | None = typer.Option(None, help="A picture whose style to draw in."),
-    silhouette: Path | None = typer.Option(None, help="A picture whose outline to draw along."),
-    palette: Path | None = typer.Option(None, help="A picture whose colours to use."),
+    style: Path | None = typer.Option(None, help="A picture whose style to draw in; of the emoji model."),
+    silhouette: Path | None = typer.Option(None, help="A picture whose outline to draw along; likewise."),
+    palette: Path | None = typer.Option(None, help="A picture whose colours to use; likewise."),
     reference: list[str] = typer.Option([], help="A picture for any module, as NAME=PICTURE."),
     weight: list[str] = typer.Option(
         [],
@@ -38,7 +38,9 @@ def run(
         "-w",
         help="What a module counts for, as NAME=0.8; else 1. NAME=0.8@0:5 in the first five calls.",
     ),
-    module: list[Path] = typer.Option([], help="A module of your own, from 'intarsia train-module'."),
+    module: list[Path] = typer.Option(
+        [], help="A module of your own, from 'intarsia train-module'; its picture is given as --reference NAME=PICTURE."
+    ),
     encoder: list[str] = typer.Option([], help="The vision model that a module looks through, as NAME=FOLDER."),
     other: list[str] = typer.Option([], help="A model that plans may use for some calls, as NAME=MODEL."),
     beside: str | None = typer.Option(
@@ -51,15 +53,20 @@ def run(
     steps: int | None = typer.Option(
         None, min=1, help="Sampler steps; what the plan was made for, or 20, if not given."
     ),
-    guidance: float = typer.Option(GUIDANCE, help="How strongly words lead."),
+    guidance: float = typer.Option(GUIDANCE, help="How strongly words lead; Stable Diffusion mostly has 7.5."),
     seed: int = typer.Option(0, help="Same seed, same pictures."),
-    rounds: int = typer.Option(3, min=1, help="How often each column is timed; the median ratio is reported."),
+    rounds: int = typer.Option(
+        3, min=1, help="How often all is drawn once more to be timed; the median ratio is told."
+    ),
     backend: str | None = typer.Option(
         None, help="Run as static graphs: onnx or openvino, converted once and kept, or compile, made anew each time."
     ),
     device: str | None = typer.Option(None, help="cpu or cuda; cuda where there is one, if not given."),
 ) -> None:
-    """Draw pictures; with plans or references also a contact sheet, with plans a report of MACs, seconds and drift."""
+    """Draw pictures; with plans or references also a contact sheet.
+
+    With plans there is a report too: MACs, seconds, and how far pictures are from the whole model's.
+    """
     from ..errors import PlanError
     from ..plan import Plan, load_plan
     from ..saving import new_folder, refuse_existing

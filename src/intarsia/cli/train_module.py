@@ -24,11 +24,15 @@ def train_module(
     out: Path = typer.Option(..., "--out", "-o", help="The module's file. Training is kept beside it."),
     model: str = typer.Option("emoji", help="A short name, or the folder of a diffusers pipeline. It is not changed."),
     encoder: str = typer.Option(
-        "efficientnet", help="What sees references: efficientnet, texture, silhouette, palette, or CLIP's folder."
+        "efficientnet",
+        help="What sees references: palette, silhouette; efficientnet, texture (pip install 'intarsia[eval]'); or the "
+        "folder of a CLIP or DINO.",
     ),
     steps: int = typer.Option(1000, min=1, help="Training steps."),
     batch: int = typer.Option(16, min=2, help="Rows a step and process."),
-    rate: float = typer.Option(2e-3, min=0, help="Muon's learning rate, of matrices."),
+    rate: float = typer.Option(
+        2e-3, min=0, help="Peak learning rate of its matrices, by the optimiser Muon; all else learns at a part of it."
+    ),
     wordless: float = typer.Option(
         0.1, min=0, max=1, help="Share of captions left out, so that references have more to say."
     ),
