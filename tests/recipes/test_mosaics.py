@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from intarsia import factory
-from recipes.mosaics.digits import SIZE, small
+from recipes.mosaics.digits import MEAN, SIZE, STD, small
+from recipes.mosaics.folder import pictures
 from recipes.mosaics.questions import CELLS, COUNTS, HARD, SETS, SPACE, answered, at_random, drawn, laid, split
 from recipes.mosaics.run import BEGINS, HIGHEST, LOWEST, exam_of, lessons, probe, supernet
 
@@ -50,6 +51,19 @@ def test_answers_are_true_and_half_of_them_yes(words):
     assert 160 < answers.sum() < 240
     assert set(torch.isin(chosen, inside).float().mean(0).gt(0.2).flatten().tolist()) == {True}  # no place is favoured
     assert {int(count) for count in found[answers == 0]} == set(range(5)) - counts
+
+
+def test_pictures_in_a_folder_are_the_mosaics_that_were_drawn(digits):
+    task = SPACE.read("only two, odd")
+    torch.manual_seed(0)
+    chosen, answers = drawn(task, 40)
+    mosaics = laid(digits, chosen)
+    torch.manual_seed(0)
+    made = pictures(task, 40, digits)
+    assert list(made) == ["no", "yes"]
+    for number, some in enumerate(made.values()):
+        pixels = torch.stack([torch.from_numpy(np.asarray(one, np.float32)) for one in some]) / 255
+        assert torch.allclose((pixels[:, None] - MEAN) / STD, mosaics[answers == number], atol=0.6 / 255 / STD)
 
 
 def test_cells_hold_the_digits_that_were_asked_for(digits):
