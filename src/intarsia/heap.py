@@ -1,7 +1,8 @@
 """Memory that torch frees on a CPU is kept for what it asks for next.
 
 By default glibc gives every large block back to the system, which must clear each of its pages when it is asked for
-again; in a pass of a UNet or a step of training that is a fifth to two fifths of the time (`benchmarks/heap`).
+again. That is three tenths of a step of training and a tenth of a call of a UNet as large as Stable Diffusion's; to
+small models, whose blocks glibc keeps, it makes no difference (`benchmarks/results/heap.json`).
 """
 
 import ctypes
