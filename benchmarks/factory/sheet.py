@@ -26,7 +26,7 @@ from recipes.sprites.sprites import read
 
 ASKED = ("red sword", "blue book", "any colour potion", "grey armour", "purple anything", "dragon")
 SHARES = (1.0, 0.5, 0.2)  # of the MACs of the whole model for the task
-ENLARGED = 5
+ENLARGED = 2  # so that scores can be read where they are printed
 
 
 def main(

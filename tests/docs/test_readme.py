@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from .pages import EXAMPLES, README, commands_of, run
+from .pages import EXAMPLES, README, ROOT, commands_of, run
 
 
 def test_the_faster_example_runs(capsys):
@@ -49,6 +49,17 @@ def test_the_shell_walk_works(monkeypatch, tmp_path, converting):
             run(shlex.split(line), monkeypatch)
     assert (tmp_path / "out/fox/contact-sheet.png").exists()
     assert list((tmp_path / "out/run").glob("*.png"))
+
+
+def test_what_is_ordered_is_made_and_finds_what_it_was_ordered_for(monkeypatch, capsys, tmp_path):
+    """Budgets of milliseconds, for which this machine would be measured, are of MACs here."""
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    monkeypatch.chdir(tmp_path)
+    commands = commands_of(README.split("## A small model for each task")[1].split("\n## ")[0])
+    assert len(commands) == 4
+    for line in commands:
+        run(shlex.split(re.sub(r"--milliseconds \d+", "--macs 25M", line)), monkeypatch)
+    assert "found 1; wrote out/found.png" in capsys.readouterr().out
 
 
 def test_the_plan_in_the_readme_is_a_plan():

@@ -1,6 +1,7 @@
 """Kits that ship: found by short names, listed, and asked when no kit is named."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,30 +52,46 @@ def test_what_ships_serves_its_lowest_budget(name, tmp_path):
     assert torch.equal(built.model(pictures), done.model(pictures))
 
 
-def clothes(out):
-    """Thirty real pictures of each kind of clothes, which were not learned from, as a person has them: in folders."""
-    page, names = Image.open(Path(__file__).with_name("clothes.png")), shipped_space("fashion").names
+def cut(page, names, side, out):
+    """Put the square pictures of a page into folders, a row into each."""
     for row, name in enumerate(names):
         (out / name).mkdir(parents=True)
-        for column in range(page.width // 28):
-            page.crop((28 * column, 28 * row, 28 * column + 28, 28 * row + 28)).save(out / name / f"{column}.png")
-    return ", ".join(names), 0.85
+        for column in range(page.width // side):
+            left, top = side * column, side * row
+            page.crop((left, top, left + side, top + side)).save(out / name / f"{column}.png")
 
 
-def shipped_space(name):
-    return factory.load_kit(shipped.kit_folder(name)).space
+def clothes(out):
+    """Thirty real pictures of each kind of clothes, which were not learned from, as a person has them: in folders."""
+    names = factory.load_kit(shipped.kit_folder("fashion")).space.names
+    cut(Image.open(HERE / "clothes.png"), names, 28, out)
+    return ", ".join(names), (0.85, 0.85)
 
 
-PICTURES = {"fashion": clothes}  # by kit: what puts pictures into a folder, and tells a task and how often it is right
+def mosaics(out):
+    """Thirty mosaics of which exactly two digits are odd, and thirty others."""
+    cut(Image.open(HERE / "mosaics.png"), ("no", "yes"), 32, out)
+    return "only two, odd", (0.85, 0.85)
+
+
+def scenes(out):
+    """Forty scenes of sprites that were not learned from, with their boxes."""
+    shutil.copytree(HERE / "scenes", out, dirs_exist_ok=True)
+    return "blue", (0.2, 0.9)
+
+
+HERE = Path(__file__).parent
+# By kit: what puts pictures into a folder, and tells a task and how good its smallest and its largest model are.
+PICTURES = {"fashion": clothes, "mosaics": mosaics, "sprites": scenes}
 
 
 @pytest.mark.parametrize("name", shipped.kit_names())
 def test_what_ships_is_right_about_a_persons_pictures(name, tmp_path):
-    words, wanted = PICTURES[name](tmp_path)
+    words, bounds = PICTURES[name](tmp_path)
     kit = factory.load_kit(shipped.kit_folder(name))
     task = kit.space.read(words)
     exam = read_exam(tmp_path, kit, task).exam
-    for share in (kit.lowest, kit.highest):
+    for share, wanted in zip((kit.lowest, kit.highest), bounds, strict=True):
         ranking = kit.assembler.rank([task], kit.grounds)[0]
         model = rig.bake(ranking.plan(ranking.cut_at_share(share)), kit.host)[0].eval()
         assert marked(model, *exam) > wanted
