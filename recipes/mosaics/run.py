@@ -37,7 +37,7 @@ GRAIN = 2
 # models so large stayed behind smaller ones, which they were to teach.
 LOWEST, HIGHEST = 0.13, 0.5
 BEGINS = 0.3  # the lowest share that questions begin with
-STEPS = 2_000, 20_000  # of the stages
+STEPS = 2_000, 8_000  # of the stages
 BATCH = 192  # pictures
 TASKS = 24  # in a batch
 SHARES = (0.15, 0.2, 0.3, 0.4, 0.5)
