@@ -102,7 +102,8 @@ def learned(
     Args:
         out: The folder of the run; what it holds of the same run is gone on with. Each stage's folder there tells by
             `settings.json` what it was begun with; lessons and the assembler are not told.
-        lowest, highest: Shares of MACs to train for; the highest below 1 where the space has a shared head.
+        lowest, highest: Shares of MACs to train for; the highest about a half where the space has a shared head, for
+            then it must be below 1.
         concepts, customising: Steps of the stages.
         rate: Peak learning rate of both.
         probe: Looks for concepts in place of the classifier, where the answers are no concepts. Batches of

@@ -83,7 +83,8 @@ class Customising(nn.Module):
 
     Args:
         lowest, highest: The shares of MACs to train for.
-        shared_head: All tasks have all answers, and only the gates tell them apart. The highest share is then below 1.
+        shared_head: All tasks have all answers, and only the gates tell them apart. The highest share is then below 1;
+            about a half is best: of larger models too little is left out to tell tasks apart.
         distilled: Weight of what the largest model for the same task says, beside the answers themselves.
         probe: The first stage's, so that what is in each cell is not unlearned.
         begins: The lowest share to begin with, which falls to `lowest` over `easing` steps.
