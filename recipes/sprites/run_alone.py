@@ -108,7 +108,7 @@ def main(
             host, QUESTIONS, taught, runs, lowest=LOWEST, highest=HIGHEST, begins=BEGINS, probe=probe(host.module),
             **said,
         )  # fmt: skip
-        parts, exam, shares = question_split(kept), question_exam(kept, tested), (0.15, 0.3, 0.5, 0.9)
+        parts, exam, shares = question_split(kept), question_exam(kept, tested), (0.15, 0.2, 0.3, 0.5)
     leave(kit, runs, out or runs / "kit", CARD, parts, exam, shares)
 
 
