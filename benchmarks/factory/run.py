@@ -106,7 +106,7 @@ def kit_of(world: World, folder: Path, run: Path, steps: tuple[int, int], seed: 
         SystemExit: one of other steps is there.
     """
     if not (folder / "kit.json").exists():
-        factory.save_kit(world.kit(run, steps, seed, blind=blind), folder)
+        factory.save_kit(world.kit(run, steps, seed, blind=blind), folder, half=True)
     kit = factory.load_kit(folder)
     if tuple(kit.card["steps"]) != tuple(steps):
         raise SystemExit(f"{folder}: a kit of {kit.card['steps']} steps, where {list(steps)} are asked for; remove it.")

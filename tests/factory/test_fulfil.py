@@ -330,6 +330,19 @@ def test_a_kit_survives_its_folder_and_damage_is_told(kit, tmp_path):
         factory.load_kit(tmp_path)
 
 
+def test_a_kit_in_half_precision_is_half_as_large_and_answers_nearly_alike(kit, tmp_path):
+    for half in (False, True):
+        factory.save_kit(kit, tmp_path / f"{half}", half=half)
+    sizes = [(tmp_path / name / "supernet.safetensors").stat().st_size for name in ("False", "True")]
+    assert sizes[1] < 0.6 * sizes[0]
+    back, pictures = factory.load_kit(tmp_path / "True"), torch.randn(4, *kit.host.size)
+    assert back.host.module.state_dict().keys() == kit.host.module.state_dict().keys()
+    assert {one.dtype for one in back.host.module.parameters()} == {torch.float32}
+    with torch.no_grad():
+        wanted, found = (one.host.module(pictures) for one in (kit, back))
+    assert 0 < (wanted - found).abs().max() < 0.01 * (wanted - wanted.mean(0)).abs().max() + 1e-3
+
+
 def test_a_device_survives_its_file_and_others_are_refused(kit, device, tmp_path):
     save_device(device, tmp_path / "d.yaml")
     assert load_device(tmp_path / "d.yaml") == device

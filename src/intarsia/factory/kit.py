@@ -52,8 +52,11 @@ class Kit:
         return Grounds.of(self.host.outline, self.host.answers)
 
 
-def save_kit(kit: Kit, folder: Path) -> None:
+def save_kit(kit: Kit, folder: Path, *, half: bool = False) -> None:
     """Write a kit.
+
+    Args:
+        half: Matrices and kernels in half precision: half the size, and answers that differ a little.
 
     Raises:
         OutputExists: something stands there.
@@ -71,8 +74,10 @@ def save_kit(kit: Kit, folder: Path) -> None:
         raise misbuilt(host, "its units differ.")
     refuse_unlike(host, host.module, built.module)
     with new_folder(folder) as part:
-        save_file({name: value.contiguous() for name, value in host.module.state_dict().items()}, part / SUPERNET)
-        save_file({name: value.contiguous() for name, value in kit.assembler.state_dict().items()}, part / ASSEMBLER)
+        for module, file in ((host.module, SUPERNET), (kit.assembler, ASSEMBLER)):
+            tensors = module.state_dict().items()
+            save_file({name: (halved(one) if half else one).contiguous() for name, one in tensors}, part / file)
+            (part / file).chmod(0o644)
         card = {
             "intarsia": FORMAT, "architecture": host.architecture, "arguments": host.arguments,
             "size": host.size, "grain": host.grain, "outline": host.outline.shape_hash,
@@ -80,6 +85,11 @@ def save_kit(kit: Kit, folder: Path) -> None:
             "highest": kit.highest, "mean": kit.mean, "std": kit.std, "card": dict(kit.card),
         }  # fmt: skip
         (part / CARD).write_text(json.dumps(card, indent=1) + "\n")
+
+
+def halved(tensor: Tensor) -> Tensor:
+    """In half precision, if it is a matrix or a kernel; statistics of batch norms may be too large or small for it."""
+    return tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor
 
 
 def refuse_unlike(host: TimmSupernet, model: nn.Module, built: nn.Module) -> None:
