@@ -7,6 +7,7 @@ Scenes are of sprites that were not learned from. Needs what `recipes.sprites.ru
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -70,10 +71,8 @@ def ordered(kit: Kit, words: str, share: float) -> Built:
     task = kit.space.read(words)
     whole = kit.assembler.rank([task], kit.grounds)[0].costs["macs"][-1]
     order = factory.Order(task, factory.Budget(macs=share * float(whole)))
-    model = factory.fulfil(order, kit).model
-    groups = kit.space.groups_of(kit.space.spoken(task))
-    outputs = tuple(kit.space.outputs[number] for number in task.answers)
-    return Built(model, outputs, kit.host.size, kit.mean, kit.std, groups)
+    with TemporaryDirectory() as scrap:
+        return factory.rebuild(factory.ship(order, factory.fulfil(order, kit), kit, Path(scrap) / "model"))
 
 
 if __name__ == "__main__":
