@@ -32,7 +32,7 @@ ENLARGED = 2  # so that scores can be read where they are printed
 
 def main(
     out: Path = typer.Option(Path("docs/found.png"), "--out", "-o", help="Where the sheet goes."),
-    scene: Path | None = typer.Option(None, help="Where the first scene goes, as it is."),
+    scene: Path | None = typer.Option(None, help="Where the first scene goes, without boxes."),
     seed: int = typer.Option(0, help="Of the scenes."),
     data: Path = typer.Option(Path("runs/sprites/data"), help="Where the source of the game is."),
 ) -> None:

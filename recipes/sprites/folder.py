@@ -13,6 +13,7 @@ import typer
 from PIL import Image
 
 from intarsia.saving import new_folder, refuse_existing
+from recipes.kits import command
 
 from .scenes import PAIRS, Scene, Scenery
 from .sprites import CLASSES, NAMES, read
@@ -55,4 +56,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command(main)
