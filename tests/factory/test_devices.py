@@ -175,6 +175,7 @@ def test_a_machine_without_pytorch_is_metered_by_a_script(kept, few, bare, tmp_p
             factory.read_times(tmp_path / "bad.json", kit.host)
     assert "name one thing" in call("meter", folder)[1]
     assert "are of this machine" in call("meter", folder, "--export", "there", "--threads", 1)[1]
+    assert "--subnets goes" in call("meter", folder, "--times", "t.json", "--device", "d.yaml", "--subnets", 9)[1]
 
 
 @pytest.mark.parametrize("metered", KINDS, indirect=True)

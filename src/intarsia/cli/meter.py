@@ -5,6 +5,8 @@ from pathlib import Path
 
 import typer
 
+SUBNETS = 60  # models to measure or export, if no number is given
+
 
 class Runtime(StrEnum):
     torch = "torch"
@@ -15,7 +17,9 @@ class Runtime(StrEnum):
 def meter(
     kit: str = typer.Argument(..., help="A kit's folder, or the name of one that ships."),
     device: Path | None = typer.Option(None, "--device", "-o", help="The device file to write."),
-    subnets: int = typer.Option(60, help="Models to measure or export, spread over all sizes; 50 to 64 are enough."),
+    subnets: int | None = typer.Option(
+        None, help="Models to measure or export, spread over all sizes; 60 if not given, 50 to 64 are enough."
+    ),
     threads: int | None = typer.Option(None, min=1, help="Threads that models will run with; as torch has them."),
     runtime: Runtime | None = typer.Option(None, help="What models will run on: torch (if not given), onnx, openvino."),
     export: Path | None = typer.Option(
@@ -36,6 +40,8 @@ def meter(
         raise typer.BadParameter("name one thing to write: --device FILE, also with --times, or --export FOLDER.")
     if (export or times) and (threads or runtime):
         raise typer.BadParameter("--threads and --runtime are of this machine; there, say time_models.py --threads N.")
+    if times and subnets is not None:
+        raise typer.BadParameter("--subnets goes with --export: the models of --times are timed already.")
     for out in (device, export):
         if out is not None:
             refuse_existing(out)
@@ -49,12 +55,12 @@ def meter(
         raise typer.BadParameter(f"--threads {threads}: this machine has {processors()} processors.")
     found = factory.load_kit(kit_folder(kit))
     if export is not None:
-        exported(found, subnets, export)
+        exported(found, SUBNETS if subnets is None else subnets, export)
         typer.echo(f"wrote {export}; there: python {export.name}/time_models.py --threads N")
         return
     assert device is not None
     if times is None:
-        made = measured(found, subnets, threads, runtime or Runtime.torch)
+        made = measured(found, SUBNETS if subnets is None else subnets, threads, runtime or Runtime.torch)
     else:
         made = factory.read_times(times, found.host)
     factory.save_device(made, device)
