@@ -1,4 +1,4 @@
-"""Pictures as people keep them: turned as the camera was held, and seen on white where they are transparent."""
+"""Pictures as people keep them: turned as the camera was held, in 8 bits, seen on white where one can see through."""
 
 from pathlib import Path
 
@@ -16,11 +16,14 @@ def opened(path: str | Path) -> Image.Image:
     """
     try:
         with Image.open(path) as found:
-            return ImageOps.exif_transpose(found)
+            shown = ImageOps.exif_transpose(found)
     except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise CardError(f"{path}: not a picture that can be read; name a PNG, JPEG, GIF or WebP.") from error
     except OSError as error:
         raise CardError(f"{path}: cannot be read as a picture ({error.strerror or error}).") from error
+    if shown.mode.startswith("I;16"):  # greys of 16 bits, which Pillow clips instead of scaling
+        return Image.fromarray((np.asarray(shown, np.float32) / 257).round().astype(np.uint8))
+    return shown
 
 
 def see_through(picture: Image.Image) -> bool:

@@ -152,6 +152,21 @@ def test_a_table_forgets_old_words_and_old_references(connector, pipe):
             assert torch.equal(draw(pipe, connector, seed=seed), picture), "and with a full table"
 
 
+@pytest.mark.parametrize("guided", [False, True])
+def test_a_table_knows_its_words_and_time_steps_to_the_bit(guided):
+    """Invariants 12 and 13, of one table: no other words, no other half, and fractions of time steps."""
+    carrier = make_carrier()
+    stack, time = three(carrier), torch.tensor(500.0)
+    table = Table(stack, stack.references(references()))
+    first, second = (torch.cat([words_for(carrier, seed=seed)] * (2 if guided else 1)) for seed in (0, 1))
+    for words, at in ((first, time), (second, time), (first, time + 0.75), (first, time)):
+        for half in (guided, False):
+            fresh = Table(stack, stack.references(references()))
+            assert torch.equal(table.tokens(words, at, half), fresh.tokens(words, at, half))
+    assert not torch.equal(table.tokens(first, time, guided), table.tokens(second, time, guided))
+    assert not torch.equal(table.tokens(first, time, guided), table.tokens(first, time + 0.75, guided))
+
+
 @pytest.mark.parametrize("changed", ["weight", "parameter", "module"])
 def test_a_table_forgets_what_its_stack_was(changed):
     """Invariant 12: of these weights and these parameters too, whoever changed them and how."""
@@ -265,6 +280,8 @@ def test_what_a_stack_refuses(connector):
         Stack(connector, [style, spoken("style", connector)])
     with pytest.raises(FitError, match="no module is called 'stile'"):
         Stack(connector, [style], {"stile": 1.0})
+    with pytest.raises(FitError, match="give a number that is finite"):
+        Stack(connector, [style], {"style": float("nan")})
     with pytest.raises(FitError, match="5 weights for"):
         Stack(connector, [style], {"style": [1.0] * 5})
     with pytest.raises(FitError, match="no module is called 'palette'"):

@@ -198,6 +198,15 @@ def test_what_attaching_refuses(pipe):
             draw(pipe, carrier)
 
 
+def test_another_pipeline_on_the_same_unet_is_told_where_to_attach(pipe):
+    carrier = make_carrier()
+    other = type(pipe)(**pipe.components)
+    with attached(pipe, Stack(carrier, [])), pytest.raises(FitError, match="is not the one that draws"):
+        draw(other, carrier)
+    with attached(other, Stack(carrier, [])):
+        draw(other, carrier)
+
+
 def test_a_pipeline_that_keeps_its_guidance_to_itself_is_refused():
     from diffusers import StableDiffusionXLInstructPix2PixPipeline
 

@@ -240,6 +240,8 @@ def test_all_faults_are_told_but_not_thousands(folder):
 def test_what_is_no_coco_is_refused(tmp_path):
     with pytest.raises(CardError, match="no such file"):
         read_coco(tmp_path / "annotations.json")
+    with pytest.raises(CardError, match="cannot be read"):
+        read_coco(tmp_path)
     for text, said in [("{", "not JSON"), ("[]", "not in COCO's format"), ('{"images": []}', "not in COCO's format")]:
         (tmp_path / "a.json").write_text(text)
         with pytest.raises(CardError, match=said):

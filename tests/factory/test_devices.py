@@ -121,6 +121,20 @@ def test_threads_are_the_devices_and_only_while_measuring():
     assert torch.get_num_threads() == before
 
 
+def test_threads_of_other_runtimes_are_the_devices(monkeypatch, tmp_path):
+    seen = []
+
+    def ready(*_):
+        seen.append(torch.get_num_threads())
+        return lambda inputs: None
+
+    monkeypatch.setattr(RuntimeClock, "converted", lambda *_: tmp_path)
+    monkeypatch.setattr(clocks, "backend_of", lambda _: SimpleNamespace(ready=ready))
+    wall = WallClock(calls=1, least=0, threads=torch.get_num_threads() + 1)
+    RuntimeClock("onnx", wall, tmp_path).seconds(torch.nn.Identity(), torch.zeros(1))
+    assert seen == [wall.threads]
+
+
 @pytest.mark.parametrize(("each", "calls"), [(0.001, 20), (0.04, 8), (1.0, 5)])
 def test_slow_models_are_timed_less_often(monkeypatch, each, calls):
     now, made = itertools.count(step=each), []
@@ -169,7 +183,10 @@ def test_a_machine_without_pytorch_is_metered_by_a_script(kept, few, bare, tmp_p
     with pytest.raises(FitError, match="Export its own"):
         factory.read_times(times, kit_of("test_efficientnet").host)
     read = json.loads(times.read_text())
-    for damage in ({"seconds": read["seconds"][1:]}, {"seconds": [0] * FEW}, {"more": 1}, {"of": {}}):
+    first, *others = read["of"]["subnets"]
+    wrong = ({"counts": first["counts"][1:]}, {"counts": [10**4] * len(first["counts"])}, {"memory": 0})
+    untrue = [{"of": read["of"] | {"subnets": [first | one, *others]}} for one in wrong]
+    for damage in ({"seconds": read["seconds"][1:]}, {"seconds": [0] * FEW}, {"more": 1}, {"of": {}}, *untrue):
         (tmp_path / "bad.json").write_text(json.dumps(read | damage))
         with pytest.raises(CardError, match=r"bad\.json: "):
             factory.read_times(tmp_path / "bad.json", kit.host)

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -10,7 +11,7 @@ from PIL import Image
 from intarsia import CardError, FitError, factory
 from intarsia.factory.frontier import frontier, shares_between
 from intarsia.factory.int8 import halves
-from intarsia.factory.labelled import read_labelled
+from intarsia.factory.labelled import read_labelled, read_picture
 from intarsia.graphs.backends import BACKENDS
 
 from .conftest import CLOCK, call
@@ -40,6 +41,10 @@ def test_labelled_pictures_are_read_as_the_kit_takes_them(kit, labelled, tmp_pat
     assert pictures.shape == (12, 3, 32, 32)
     assert answers.tolist() == [5] * 6 + [0] * 6
     assert torch.equal(pictures[6, :, 0, 0], torch.tensor([1.0, -1.0, -1.0]))
+    Image.new("RGBA", (9, 9)).save(tmp_path / "through.png")
+    assert (read_picture(tmp_path / "through.png", kit) == 1).all(), "white, as on paper"
+    Image.fromarray(np.full((9, 9), 30_000, np.uint16)).save(tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png", kit).unique().item() == pytest.approx(2 * 30_000 / 65_535 - 1, abs=0.01)
     Image.new("L", (9, 9)).save(tmp_path / "one.png")
     with pytest.raises(CardError, match="Give one with a subfolder"):
         read_labelled(tmp_path / "one.png", kit, task)

@@ -348,6 +348,7 @@ def test_a_device_survives_its_file_and_others_are_refused(kit, device, tmp_path
     assert load_device(tmp_path / "d.yaml") == device
     for changed, says in (
         ({"machine": {**device.machine, "threads": 8}}, "measured with threads 8, here it is 1"),
+        *(({"machine": {**device.machine, key: "odd"}}, f"measured with {key} 'odd'") for key in device.machine),
         ({"inputs": {"x": (1, 3, 64, 64)}}, "measured at"),
         ({"host": "abc"}, "measured for the supernet abc"),
     ):

@@ -10,8 +10,10 @@ from safetensors.torch import load_file
 from intarsia import CardError, FitError, Unfinished, factory, rig
 from intarsia.factory import course
 from intarsia.factory.audit import WAYS, audit, overlap
-from intarsia.factory.cuts import by_site, masks_of, straight_through, strata, trained_masks
+from intarsia.factory.cuts import Cuts, by_site, masks_of, straight_through, strata, trained_masks
 from intarsia.factory.exams import own_answers
+from intarsia.factory.ranking import Ranking
+from intarsia.factory.task import codes_of
 from intarsia.train import Schedule, fit
 
 from .conftest import KINDS, apart, detector_kit, kit_of
@@ -227,6 +229,15 @@ def test_training_cuts_as_orders_do(which, request):
     share = 0.8
     done = factory.fulfil(factory.Order(task, factory.Budget(macs=share * float(ranking.costs["macs"][-1]))), kit)
     masks = trained_masks([ranking], [ranking.cut_at_share(share)])
+    cuts = Cuts(kit.grounds, ((share, share),), kit.highest, noise=0.0)
+    code = codes_of([task], len(kit.space.names))
+    offered = torch.zeros(1, len(kit.grounds.every_answer)).index_fill(1, torch.tensor(task.answers), 1.0)
+    scores = kit.assembler(code)
+    drawn = Ranking.by_score(kit.grounds, scores[0].double().numpy(), task.answers)
+    for found, length in zip(
+        cuts.gates(scores, offered), (drawn.cut_at_share(kit.highest), ranking.cut_at_share(share)), strict=True
+    ):
+        assert torch.equal(found, trained_masks([drawn], [length]))
     pictures = torch.randn(2, *kit.host.size)
     whole, ordered = own_answers(kit.space, kit.host.module(pictures), task), done.model(pictures)
     with rig.gated(kit.host, by_site(kit.grounds, masks.expand(2, -1))):

@@ -3,6 +3,7 @@
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from intarsia import FitError, factory
 from intarsia.cli import measuring
 from intarsia.factory import RuntimeClock, WallClock, clocks, metering
 from intarsia.factory.clocks import hurried, timed
-from intarsia.factory.metering import Subnets
+from intarsia.factory.metering import LEAST, Subnets, device_from
 from intarsia.factory.remote import export_subnets
 
 from .conftest import CLOCK, kit_of
@@ -59,6 +60,40 @@ def test_a_device_is_measured_within_two_minutes_however_slow_its_models(
     assert called.count(0) >= calls
     assert device.scores["seconds"].spearman > 0.99
     assert device.seconds.slope == pytest.approx(largest / kit.host.outline.macs, rel=0.01)
+
+
+def test_subnets_are_spread_over_all_sizes(kit):
+    count, answers = 40, len(kit.grounds.every_answer)
+    macs = kit.grounds.costs(Subnets.stratified(kit.host, count).counts, answers)["macs"]
+    places = (macs - macs.min()) / (kit.host.outline.macs - macs.min()) * count
+    assert np.abs(places - np.arange(count)).max() < count / 6, "each in its own stratum, as near as units are fine"
+
+
+class Busy(factory.MacsClock):
+    """Slow on the way there, or on the way back: for a while the machine had something else to do."""
+
+    def __init__(self, slow):
+        super().__init__()
+        self.__dict__.update(slow=slow, timed=0)
+
+    def seconds(self, model, inputs):
+        self.__dict__["timed"] += 1
+        return super().seconds(model, inputs) * (3 if self.timed in self.slow else 1)
+
+
+@pytest.mark.parametrize("slow", [range(LEAST + 1), range(LEAST + 1, 2 * LEAST + 1)], ids=["there", "back"])
+def test_of_two_measurements_the_quicker_counts(kit, slow):
+    quiet, busy = (factory.meter_device(kit.host, subnets=LEAST, clock=clock) for clock in (CLOCK, Busy(slow)))
+    assert busy.seconds.slope == pytest.approx(quiet.seconds.slope, rel=1e-6)
+
+
+def test_scores_are_of_models_that_the_fit_has_not_seen(kit):
+    counts = Subnets.stratified(kit.host, LEAST).counts
+    macs = kit.grounds.costs(counts, len(kit.grounds.every_answer))["macs"].astype(float)
+    seconds = macs * np.where(np.arange(LEAST) % 3 == 1, 1.25, 1.0)[macs.argsort().argsort()]
+    score = device_from(kit.host, counts, seconds, macs, CLOCK.machine).scores["seconds"]
+    assert score.error_95 == pytest.approx(0.2, abs=0.02)
+    assert not score.within_10
 
 
 def test_only_a_clock_of_the_wall_is_hurried():

@@ -108,8 +108,13 @@ def test_what_cannot_be_learned_is_refused(tmp_path):
     pictures, answers = coloured(6, torch.tensor([0, 0, 1, 1, 3, 3]))
     with pytest.raises(FitError, match="no picture of answer 2"):
         factory.choice_lessons(pictures, answers)
-    with pytest.raises(FitError, match="give one for each"):
-        factory.choice_lessons(pictures, answers[1:])
+    for some in (answers[1:], answers[:0]):
+        with pytest.raises(FitError, match="give one for each"):
+            factory.choice_lessons(pictures[: len(some) + 1], some)
+    with pytest.raises(FitError, match="a choice between two or more"):
+        factory.choice_lessons(pictures, answers, most=1)
+    with pytest.raises(FitError, match="a batch of 3 pictures for 4 tasks"):
+        factory.choice_lessons(pictures, answers, batch=3, tasks=4)
 
 
 def test_a_probe_looks_into_cells():

@@ -131,6 +131,12 @@ def test_words_that_are_no_task(words, says):
     assert says in str(refusal.value)
 
 
+@pytest.mark.parametrize("names", [("shirt, top", "bag"), ("all", "bag"), ("", "bag"), ("all but one", "bag")])
+def test_names_that_nobody_can_ask_for(names):
+    with pytest.raises(FitError, match="nobody can ask for the name"):
+        Space(names)
+
+
 def test_budgets_and_assemblers_that_are_none():
     with pytest.raises(FitError, match="a budget bounds something"):
         Budget()

@@ -1,5 +1,7 @@
 """What kits, audits and trainings cannot be made of is told in words that are true of it."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -45,3 +47,25 @@ def test_a_training_whose_answers_cannot_be_told_apart_is_not_begun(architecture
             host, kit_of().space, factory.Lessons(None, None), tmp_path, lowest=0.7, concepts=1, customising=1
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"highest": 0.5}, "lowest 0.7 and highest 0.5"),
+        ({"begins": 0.95, "highest": 0.8}, r"cannot begin at 95.0%: begin at 70.0%, where they end, to 80.0%"),
+        ({"mean": (0.5,)}, "mean has 1 numbers where pictures have 3 channels"),
+        ({"assembler": factory.Assembler(6, 3)}, "not for this space and supernet"),
+    ],
+)
+def test_what_would_be_refused_after_a_training_is_refused_before(told, says, tmp_path):
+    kit, told = kit_of(), {"lowest": 0.7, "concepts": 1, "customising": 1, **told}
+    with pytest.raises(FitError, match=says):
+        factory.learned(kit.host, kit.space, factory.Lessons(None, None), tmp_path, **told)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_assembler_that_groups_otherwise_would_rank_otherwise_when_read(thing_kit):
+    one_group = factory.Assembler(len(thing_kit.space.names), thing_kit.assembler.units)
+    with pytest.raises(FitError, match=r"make it by Assembler\.of"):
+        dataclasses.replace(thing_kit, assembler=one_group)

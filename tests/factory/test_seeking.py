@@ -182,6 +182,9 @@ def test_full_marks_for_the_truth_alone():
     said[..., BOX:] = -20
     said[0, :2, :BOX], said[0, :2, BOX:] = true, 4
     assert marks(said) == pytest.approx(1)
+    for height, least, most in ((12.0, 0.9, 1.1), (8.0, 0.4, 0.6)):  # of 20: more than half of a box, and less
+        said[0, 1, :BOX] = torch.tensor([30.0, 30, 60, 30 + height])
+        assert least < marks(said) < most
     said[0, 1, :BOX] = torch.tensor([0.0, 40, 8, 60])  # where nothing is
     assert 0.4 < marks(said) < 0.6
     said[1, 0, :BOX], said[1, 0, BOX:] = true[0], 30  # surer, where there is nothing
@@ -237,6 +240,7 @@ def test_boxes_are_in_pixels_of_the_picture(kit, tmp_path):
     assert len(seen.boxes)
     assert (seen.boxes <= torch.tensor([300, 100, 300, 100])).all()
     assert seen.boxes[:, 2].max() > 64  # and not of the detector's own
+    assert (seen.boxes[:, 2:] > seen.boxes[:, :2]).all(), "none lies in what was added to fill its square"
 
 
 @pytest.mark.slow

@@ -52,6 +52,12 @@ def pictures():
     return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
+def test_blocks_that_end_otherwise_than_in_a_relu_stay():
+    other = timm_supernet.create("test_resnet", (3, 32, 32), num_classes=CLASSES, layers=(2, 2, 2, 2), act_layer="silu")
+    assert stirred("test_resnet").blocks
+    assert not other.blocks, "a shut block passes its input, which is another than its activation"
+
+
 def chosen(host, seed):
     """Random units of every site, and blocks left out; seed 0 keeps one of each, seed 1 all, seed 2 no block."""
     generator = torch.Generator().manual_seed(seed)

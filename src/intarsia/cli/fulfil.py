@@ -68,6 +68,7 @@ def fulfil(
     from ..errors import FitError
     from ..factory.int8 import halves
     from ..factory.labelled import read_exam
+    from ..factory.runtimes import backend_of
     from ..plan.bill import count
     from ..shipped import kit_folder
     from .reading import parts_known
@@ -75,6 +76,8 @@ def fulfil(
 
     if all(bound is None for bound in (milliseconds, macs, params, size, memory)):
         raise FitError("say what it may cost: --milliseconds, --memory, --macs, --params or --bytes.")
+    for one in to:
+        backend_of(one.value)  # told now if it is not installed
     seconds = None if milliseconds is None else milliseconds / 1000
     budget = factory.Budget(seconds=seconds, memory=memory, macs=macs, params=params, bytes=size)
     named = kit or ("sprites" if detect else "fashion")

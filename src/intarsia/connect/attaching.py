@@ -119,7 +119,7 @@ def guides(pipe: DiffusionPipeline) -> bool:
     """Whether the calls of a run that is under way have a half without words.
 
     Raises:
-        FitError: they have three parts, or the pipeline keeps it to itself.
+        FitError: they have three parts, the pipeline keeps it to itself, or it is another than the one that runs.
     """
     if not hasattr(type(pipe), "do_classifier_free_guidance"):
         raise FitError(
@@ -127,7 +127,13 @@ def guides(pipe: DiffusionPipeline) -> bool:
         )
     if any(getattr(pipe, name, None) for name in THREE_WAYS):
         raise FitError(f"{type(pipe).__name__} guides with three predictions; a stack can only tell two halves apart.")
-    return bool(getattr(pipe, "do_classifier_free_guidance", False))
+    try:
+        return bool(pipe.do_classifier_free_guidance)
+    except AttributeError:  # it knows only once it runs
+        raise FitError(
+            f"this {type(pipe).__name__} is not the one that draws. Attach to the pipeline that does, or to "
+            "hosts.of(pipe.unet), and say guided=."
+        ) from None
 
 
 def controls_of(pipe: DiffusionPipeline) -> list[nn.Module]:

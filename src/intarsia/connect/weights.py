@@ -62,9 +62,11 @@ class Weight:
         return self.value[block] if isinstance(self.value, tuple) else self.value
 
     def check(self, name: str, blocks: int) -> None:
-        """Raise `FitError` if there is not a number for every block."""
+        """Raise `FitError` if there is not a finite number for every block."""
         if isinstance(self.value, tuple) and len(self.value) != blocks:
             raise FitError(f"{name!r} has {len(self.value)} weights for {blocks} blocks; give one, or {blocks}.")
+        if not all(math.isfinite(self.at(block)) for block in range(blocks)):
+            raise FitError(f"{name!r} has the weight {self.value}: give a number that is finite.")
 
 
 def times_of(scheduler: Sampler, steps: int, rows: str) -> frozenset[float]:

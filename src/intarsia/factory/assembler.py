@@ -37,7 +37,7 @@ class Assembler(nn.Module):
         super().__init__()
         self.units, self.width = units, width
         self.groups: Tensor
-        self.register_buffer("groups", groups_mask(groups or [range(parts)], parts), persistent=False)
+        self.register_buffer("groups", grouped(groups, parts), persistent=False)
         self.parts = nn.Linear(parts, width, bias=False)
         self.trunk = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(),
@@ -58,6 +58,11 @@ class Assembler(nn.Module):
     def of(cls, space: Space, grounds: Grounds, width: int = 192) -> "Assembler":
         """For the tasks of a space and the units of a supernet."""
         return cls(len(space.names), len(grounds.site_of), width, space.groups_of(space.names))
+
+    def fits(self, space: Space, grounds: Grounds) -> bool:
+        """Whether it is for these tasks and units, as `of` makes it."""
+        groups = grouped(space.groups_of(space.names), len(space.names))
+        return self.units == len(grounds.site_of) and torch.equal(self.groups.cpu(), groups)
 
     def forward(self, tasks: Tensor) -> Tensor:
         """Scores of units.
@@ -84,3 +89,8 @@ class Assembler(nn.Module):
             Ranking.by_score(grounds, exact(code[None].double())[0].numpy(), task.answers)
             for task, code in zip(tasks, codes_of(tasks, self.parts.in_features), strict=True)
         ]
+
+
+def grouped(groups: Sequence[Sequence[int]], parts: int) -> Tensor:
+    """(groups, parts): 1 where a part is of a group; all are of one if there is none."""
+    return groups_mask(groups or [range(parts)], parts)

@@ -127,6 +127,8 @@ def content_of(annotations: Path) -> dict[str, Any]:
         content = json.loads(annotations.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CardError(f"{annotations}: there is no such file.") from None
+    except OSError as error:
+        raise CardError(f"{annotations}: cannot be read ({error.strerror}).") from None
     except ValueError as error:
         raise CardError(f"{annotations}: not JSON: {error}.") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(kind), list) for kind in KINDS):

@@ -1,7 +1,7 @@
 """A whole training, both stages, from a supernet to a kit. It resumes where it was left."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..hosts.timm_supernet import TimmSupernet
 from ..keeping import keep_settings
 from ..train import Schedule, fit, seed_everything, wear_average
 from .assembler import Assembler
-from .kit import Kit
+from .kit import Kit, refuse_other_answers
 from .learning import Concepts, Customising
 from .probe import Probe
 from .ranking import Grounds
@@ -51,12 +51,17 @@ def choice_lessons(
         known: How many answers there are; as many as in `answers` if not given.
 
     Raises:
-        FitError: an answer has no picture, or pictures and answers are not as many.
+        FitError: an answer has no picture, pictures and answers are not as many, or tasks of a batch would have no
+            picture, or no choice.
     """
-    names = int(answers.max()) + 1 if known is None else known
-    rows_of = [(answers == number).nonzero().flatten() for number in range(names)]
-    if len(pictures) != len(answers):
+    if len(pictures) != len(answers) or not len(answers):
         raise FitError(f"{len(pictures)} pictures and {len(answers)} answers: give one for each.")
+    names = int(answers.max()) + 1 if known is None else known
+    if min(most, names) < 2:
+        raise FitError(f"{names} answers, {most} at most in a task: a task is a choice between two or more.")
+    if not 0 < tasks <= batch:
+        raise FitError(f"a batch of {batch} pictures for {tasks} tasks: give each task one or more.")
+    rows_of = [(answers == number).nonzero().flatten() for number in range(names)]
     if lacking := [number for number, rows in enumerate(rows_of) if not len(rows)]:
         raise FitError(f"no picture of answer {lacking[0]}: every answer needs some to learn from.")
 
@@ -116,13 +121,12 @@ def learned(
         stop_after: Seconds after which a stage stops, to go on when called again.
 
     Raises:
-        FitError: the supernet has another number of outputs than the space; there are no such shares; a probe, or a
-            share to begin with, for things.
+        FitError: before anything is learned: the supernet has another number of outputs than the space, or the
+            assembler or the normalisation is for another; there are no such shares; a probe, or a share to begin with,
+            for things.
         CardError: `out` holds the run of another model, or one that was begun otherwise.
         Unfinished: a stage was stopped; nothing after it was begun.
     """
-    grounds = Grounds.of(host.outline, host.answers)
-    refuse_other_answers(space, host)
     if space.things and (probe is not None or begins is not None):
         raise FitError(
             "a detector learns without a probe, and its budgets do not fall: leave out 'probe' and 'begins'."
@@ -133,13 +137,12 @@ def learned(
     }  # fmt: skip
     host.module.requires_grad_(True).to(memory_format=torch.channels_last)  # on CPUs a tenth to two fifths less time
     seed_everything(seed)
-    assembler = assembler or Assembler.of(space, grounds)
+    refuse_other_answers(space, host)
+    assembler = assembler or Assembler.of(space, Grounds.of(host.outline, host.answers))
+    channels = host.size[0]
+    kit = Kit(host, assembler, space, lowest, mean or (0.0,) * channels, std or (1.0,) * channels, highest=highest)
     first = Naming(host, lowest) if space.things else Concepts(host, lowest, probe)
-    schedule = Schedule(concepts, rate, cooldown=concepts // 3)
-    keep_settings(out / "concepts", {**alike, "steps": concepts})
-    begun = fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)
-    refuse_unfinished(begun, concepts, out / "concepts")
-    second: nn.Module
+    second: nn.Module  # made before the first learns, so that what it refuses is refused now
     if space.things:
         second = Seeking(host, assembler, space.groups_of(space.names), lowest, highest=highest)
     else:
@@ -147,41 +150,28 @@ def learned(
             host, assembler, lowest, highest=highest, shared_head=bool(space.shared), probe=probe, begins=begins,
             easing=customising // 2,
         )  # fmt: skip
+    schedule = Schedule(concepts, rate, cooldown=concepts // 3)
+    keep_settings(out / "concepts", {**alike, "steps": concepts})
+    begun = fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)
+    refuse_unfinished(begun, concepts, out / "concepts")
     schedule = Schedule(customising, rate, cooldown=customising // 2)
     keep_settings(out / "customising", {**alike, "steps": customising, "highest": highest, "begins": begins})
     done = fit(second, lessons.tasks, schedule, out / "customising", seed=seed, stop_after=stop_after)
     refuse_unfinished(done, customising, out / "customising")
     wear_average(second, out / "customising")
     second.to("cpu")  # where pictures are; it learned where the accelerator is
-    channels = host.size[0]
     told = {
         **(card or {}), "steps": [int(begun["step"]), int(done["step"])],
         "seconds": round(begun["seconds"] + done["seconds"], 1),
     }  # fmt: skip
-    kit = Kit(host, assembler.eval(), space, lowest, mean or (0.0,) * channels, std or (1.0,) * channels, told, highest)
+    assembler.eval()
     # The averaged weights never met the statistics, and these are of a mixture of models, as in training.
     with torch.no_grad(), statistics_anew(host.module):
         for draw in range(customising, customising + REFRESHING):  # which were not learned from
             seed_everything(seed, draw)
             second(lessons.tasks(draw))
     host.module.to(memory_format=torch.contiguous_format).eval()
-    return kit
-
-
-def refuse_other_answers(space: Space, host: TimmSupernet) -> None:
-    """Raise `FitError` unless a supernet gives the answers that a space names."""
-    wanted = len(space.outputs)
-    if host.answers is None:
-        raise FitError(
-            f"{host.architecture}: its answers are not those of one linear layer or convolution, so none can be left "
-            f"out. Create it with num_classes={wanted}; if there are two such layers, as in distilled models, take "
-            "another model."
-        )
-    if (count := host.units[host.answers].count) != wanted:
-        raise FitError(
-            f"the supernet has {count} outputs, and the space names {wanted}: {', '.join(space.outputs)}. Create the "
-            f"model with num_classes={wanted}."
-        )
+    return replace(kit, card=told)
 
 
 def refuse_unfinished(done: Mapping[str, float], steps: int, run: Path) -> None:

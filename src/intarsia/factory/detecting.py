@@ -29,7 +29,9 @@ def detect(built: Built, picture: Image.Image, *, least: float = 0.3) -> Found:
     pixels = (fitted.pixels.float() / 255 - mean) / std
     (seen,) = found(built.model(pixels[None]), built.groups, built.size, least=least)
     limits = torch.tensor(picture.size).repeat(2)
-    return Found((seen.boxes / torch.tensor(fitted.scale).repeat(2)).minimum(limits), seen.scores)
+    boxes = (seen.boxes / torch.tensor(fitted.scale).repeat(2)).minimum(limits)
+    inside = (boxes[:, 2:] > boxes[:, :2]).all(1)  # and not in what was added to the picture
+    return Found(boxes[inside], seen.scores[inside])
 
 
 def drawn(picture: Image.Image, seen: Found, enlarged: int = 1) -> Image.Image:

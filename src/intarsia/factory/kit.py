@@ -35,6 +35,9 @@ class Kit:
             whole supernet is the same for every task.
         mean, std: By which pictures, in 0 to 1, are normalised: one number a channel.
         card: What it was trained on, under which licences. For people.
+
+    Raises:
+        FitError: these do not belong together, so that what was saved could not be read, or would rank otherwise.
     """
 
     host: TimmSupernet
@@ -45,6 +48,21 @@ class Kit:
     std: tuple[float, ...]
     card: Mapping[str, Any] = field(default_factory=dict)
     highest: float = 1.0
+
+    def __post_init__(self) -> None:
+        refuse_other_answers(self.space, self.host)
+        if not self.assembler.fits(self.space, self.grounds):
+            raise FitError("the assembler is not for this space and supernet: make it by Assembler.of(space, grounds).")
+        if not 0 < self.lowest <= self.highest <= 1:
+            raise FitError(
+                f"lowest {self.lowest:g} and highest {self.highest:g} are to be shares of MACs, in this order."
+            )
+        channels = self.host.size[0]
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) != channels or not all(map(math.isfinite, numbers)):
+                raise FitError(f"{name} has {len(numbers)} numbers where pictures have {channels} channels.")
+        if min(self.std) <= 0:
+            raise FitError(f"std {self.std}: pictures are divided by it, so it is more than 0.")
 
     @cached_property
     def grounds(self) -> Grounds:
@@ -126,28 +144,20 @@ def misbuilt(host: TimmSupernet, how: str) -> FitError:
     )
 
 
-def shares_of(card: Mapping[str, Any]) -> tuple[float, float]:
-    """The lowest and the highest share of MACs that a card says were trained for.
-
-    Raises:
-        ValueError: they are none.
-    """
-    lowest, highest = float(card["lowest"]), float(card["highest"])
-    if not 0 < lowest <= highest <= 1:
-        raise ValueError(f"lowest {lowest:g} and highest {highest:g} are to be shares of MACs, in this order")
-    return lowest, highest
-
-
-def numbers_of(card: Mapping[str, Any], name: str, channels: int) -> tuple[float, ...]:
-    """The numbers that a card says of channels, one each.
-
-    Raises:
-        ValueError: they are not as many, or not all numbers.
-    """
-    numbers = tuple(map(float, card[name]))
-    if len(numbers) != channels or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"{name} has {len(numbers)} numbers where pictures have {channels} channels")
-    return numbers
+def refuse_other_answers(space: Space, host: TimmSupernet) -> None:
+    """Raise `FitError` unless a supernet gives the answers that a space names."""
+    wanted = len(space.outputs)
+    if host.answers is None:
+        raise FitError(
+            f"{host.architecture}: its answers are not those of one linear layer or convolution, so none can be left "
+            f"out. Create it with num_classes={wanted}; if there are two such layers, as in distilled models, take "
+            "another model."
+        )
+    if (count := host.units[host.answers].count) != wanted:
+        raise FitError(
+            f"the supernet has {count} outputs, and the space names {wanted}: {', '.join(space.outputs)}. Create the "
+            f"model with num_classes={wanted}."
+        )
 
 
 def load_kit(folder: Path) -> Kit:
@@ -173,13 +183,11 @@ def load_kit(folder: Path) -> Kit:
             tuple(tuple(group) for group in said["groups"]),
             said.get("things", False),
         )
-        grounds = Grounds.of(host.outline, host.answers)
-        if len(space.outputs) != len(grounds.every_answer):
-            raise ValueError(f"{len(space.outputs)} names of {len(grounds.every_answer)} outputs")
-        assembler = Assembler.of(space, grounds, card["assembler"]["width"])
-        lowest, highest = shares_of(card)
-        mean, std = (numbers_of(card, name, channels) for name in ("mean", "std"))
-        rest = dict(card["card"])
+        refuse_other_answers(space, host)
+        assembler = Assembler.of(space, Grounds.of(host.outline, host.answers), card["assembler"]["width"])
+        mean, std = (tuple(map(float, card[name])) for name in ("mean", "std"))
+        shares = float(card["lowest"]), float(card["highest"])
+        kit = Kit(host, assembler.eval(), space, shares[0], mean, std, dict(card["card"]), shares[1])
         if host.outline.shape_hash != card["outline"]:
             raise CardError(
                 f"{path}: timm or intarsia of this version has {card['architecture']!r} otherwise than its card says."
@@ -193,4 +201,4 @@ def load_kit(folder: Path) -> Kit:
         raise CardError(f"{path}: not the card of a kit ({why}).") from None
     load_into(host.module, folder / SUPERNET)
     load_into(assembler, folder / ASSEMBLER)
-    return Kit(host, assembler.eval(), space, lowest, mean, std, rest, highest)
+    return kit

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import CardError, FitError
-from ..pictures import opened
+from ..pictures import on_white, opened
 from ..plan.table import nearest
 from .coco import read_things
 from .exams import Answered, choice_marks
@@ -79,7 +79,8 @@ def read_picture(path: Path, kit: Kit) -> Tensor:
     channels, height, width = kit.host.size
     if channels not in MODES:
         raise FitError(f"the kit takes pictures of {channels} channels, and files have {', '.join(map(str, MODES))}.")
-    seen = opened(path).convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
+    shown = opened(path) if channels > len("RGB") else on_white(opened(path))
+    seen = shown.convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.asarray(seen, np.float32).copy() / 255).reshape(height, width, channels)
     normalised = (pixels - torch.tensor(kit.mean)) / torch.tensor(kit.std)
     return normalised.permute(2, 0, 1).contiguous()

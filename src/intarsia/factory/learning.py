@@ -114,6 +114,10 @@ class Customising(nn.Module):
         grounds = Grounds.of(host.outline, host.answers)
         if shared_head and highest >= 1:
             raise FitError("with a shared head the whole supernet answers all tasks alike: train for less than 100%.")
+        if begins is not None and not lowest <= begins <= highest:
+            raise FitError(
+                f"budgets cannot begin at {begins:.1%}: begin at {lowest:.1%}, where they end, to {highest:.1%}."
+            )
         self.cuts = Cuts(grounds, strata(grounds, lowest, highest), highest)
         self.shared_head, self.distilled = shared_head, distilled
         self.lowest, self.begins, self.easing = lowest, begins or lowest, easing

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from ..errors import CardError, FitError
@@ -34,7 +34,7 @@ class _Subnet:
 
     file: str
     counts: tuple[int, ...]
-    memory: int
+    memory: PositiveInt
 
 
 @checked(config=STRICT, frozen=True)
@@ -120,8 +120,8 @@ def read_times(path: Path, host: TimmSupernet) -> Device:
             f"{path}: the subnets were of the supernet {of.host} at {of.inputs}, this one is {outline.shape_hash} at "
             f"{inputs}. Export its own: 'intarsia meter --export'."
         )
-    counts = np.array([one.counts for one in of.subnets])
-    if counts.shape != (len(seconds), len(grounds.sites)) or not grounds.allows(counts):
+    lengths = {len(one.counts) for one in of.subnets}
+    if lengths != {len(grounds.sites)} or not grounds.allows(counts := np.array([one.counts for one in of.subnets])):
         raise CardError(f"{path}: the units that its subnets keep are not those of a supernet with its sites.")
     memory = np.array([one.memory for one in of.subnets], float)
     return device_from(host, counts, seconds, memory, times.machine, remote=True)

@@ -57,8 +57,8 @@ class Space:
         things: Tasks are things to be found in pictures.
 
     Raises:
-        FitError: two names differ in case alone, a word stands for what is no name, or names of things are not each in
-            one group.
+        FitError: two names differ in case alone, no words would ask for one, a word stands for what is no name, or
+            names of things are not each in one group.
     """
 
     names: tuple[str, ...]
@@ -74,6 +74,9 @@ class Space:
         strange = [(word, name) for word, few in self.words.items() for name in few if name not in self.names]
         if strange:
             raise FitError([f"the word {word!r} stands for {name!r}, which is no name." for word, name in strange])
+        advice = {name: unaskable(name) for name in (*self.names, *self.words)}
+        if mute := {name: how for name, how in advice.items() if how}:
+            raise FitError([f"nobody can ask for the name {name!r}: {how}." for name, how in mute.items()])
         grouped = sorted(name for group in self.groups for name in group)
         if self.things and (grouped != sorted(self.names) or self.shared):
             raise FitError("names of things: put each into one group, such as classes or colours; share no head.")
@@ -173,7 +176,7 @@ class Space:
 
 
 def unaskable(name: str) -> str | None:
-    """What to do about a name of things that no words would ask for; None if some do."""
+    """What to do about a name that no words would ask for; None if some do."""
     if not name.strip():
         return "leave it out"
     if name != " ".join(name.split()):
