@@ -130,6 +130,16 @@ def test_vision_models_from_a_folder(kind, tmp_path):
     assert FolderFeatures(moved).features != see.features
 
 
+def test_a_model_that_gives_no_tokens_is_refused(tmp_path):
+    from transformers import CLIPImageProcessor, ConvNextConfig, ConvNextModel
+
+    config = ConvNextConfig(num_channels=3, num_stages=2, hidden_sizes=[4, 8], depths=[1, 1])
+    ConvNextModel(config).save_pretrained(tmp_path)
+    CLIPImageProcessor().save_pretrained(tmp_path)
+    with pytest.raises(CardError, match="a convnext model, which gives no tokens"):
+        FolderFeatures(tmp_path)
+
+
 def test_a_folder_of_nothing_is_refused(tmp_path):
     with pytest.raises(CardError, match="cannot load a vision model"):
         FolderFeatures(tmp_path)

@@ -254,6 +254,13 @@ def test_modules_come_to_their_connector(connector):
     assert {value.dtype for value in stack.parameters()} == wanted
 
 
+def test_tokens_are_as_wide_as_words_are_before_a_unet_projects_them():
+    shelf = SimpleNamespace(state_dict=lambda: {"weight": torch.ones(3)})
+    for told, width in ((None, 8), (24, 24)):
+        unet = SimpleNamespace(config=SimpleNamespace(cross_attention_dim=8, encoder_hid_dim=told))
+        assert TextCarrier.of(SimpleNamespace(text_encoder=shelf, unet=unet), heads=4).form.width == width
+
+
 def test_carriers_of_a_pipeline_need_a_text_encoder(pipe):
     with pytest.raises(FitError, match="no text encoder"):
         TextCarrier.of(pipe)

@@ -96,6 +96,9 @@ def test_refusals(pipe, tmp_path):
     (tmp_path / "no.png").write_text("no")
     with pytest.raises(CardError, match=r"no\.png: not a picture"), shown(pipe, {"palette": tmp_path / "no.png"}):
         pass
+    for lacking in ([], [plain("red"), None]):
+        with pytest.raises(FitError, match="a picture, or one for each prompt"), shown(pipe, {"palette": lacking}):
+            pass
     assert not pipe.unet._forward_pre_hooks
 
 

@@ -104,7 +104,7 @@ class TextCarrier(nn.Module):
         }
         if not tensors:
             raise FitError("the pipeline has no text encoder. Make the carrier yourself: TextCarrier(width, space).")
-        width = int(pipe.unet.config.cross_attention_dim)
+        width = int(getattr(pipe.unet.config, "encoder_hid_dim", None) or pipe.unet.config.cross_attention_dim)
         return cls(width, fingerprint_of(tensors), blocks=blocks, heads=heads)
 
     @property

@@ -178,6 +178,8 @@ class FolderFeatures:
             ) from error
         self.model: nn.Module = getattr(whole, "vision_model", whole).eval().requires_grad_(False)
         config: Any = self.model.config
+        if not hasattr(config, "hidden_size"):
+            raise CardError(f"{folder}: a {config.model_type} model, which gives no tokens; take a vision transformer.")
         known_by = fingerprint_of(self.model.state_dict())  # a folder may have any name
         self.features = Features(config.hidden_size, f"{config.model_type}/{known_by}")
 

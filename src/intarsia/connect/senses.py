@@ -95,7 +95,7 @@ def shown(
 
     Raises:
         CardError: a module is not there or is for another model, or a picture cannot be read.
-        FitError: a weight, file or encoder is for a module that is shown nothing.
+        FitError: a weight, file or encoder is for a module that is shown nothing; a list of pictures lacks some.
         RigError: an encoder's packages are not installed, or the pipeline has a stack already.
     """
     connector = connector or TextCarrier.of(pipe)
@@ -108,6 +108,8 @@ def shown(
             )
     seen = {}
     for name, given in references.items():
+        if isinstance(given, Sequence) and not (isinstance(given, str) or (given and None not in given)):
+            raise FitError(f"{name!r} is shown {given}: give a picture, or one for each prompt.")
         asked = (encoders or {}).get(name)
         encoder = encoder_for(name, modules[name].features, asked) if asked is None or isinstance(asked, str) else asked
         pictures: Sequence[Picture] = [given] if isinstance(given, (str, Path, Image.Image)) else given
