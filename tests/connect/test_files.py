@@ -256,8 +256,8 @@ def test_modules_come_to_their_connector(connector):
 
 def test_tokens_are_as_wide_as_words_are_before_a_unet_projects_them():
     shelf = SimpleNamespace(state_dict=lambda: {"weight": torch.ones(3)})
-    for told, width in ((None, 8), (24, 24)):
-        unet = SimpleNamespace(config=SimpleNamespace(cross_attention_dim=8, encoder_hid_dim=told))
+    for words, width in ((None, 8), (24, 24)):
+        unet = SimpleNamespace(config=SimpleNamespace(cross_attention_dim=8, encoder_hid_dim=words))
         assert TextCarrier.of(SimpleNamespace(text_encoder=shelf, unet=unet), heads=4).form.width == width
 
 

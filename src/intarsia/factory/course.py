@@ -127,6 +127,7 @@ def learned(
         CardError: `out` holds the run of another model, or one that was begun otherwise.
         Unfinished: a stage was stopped; nothing after it was begun.
     """
+    refuse_other_answers(space, host)
     if space.things and (probe is not None or begins is not None):
         raise FitError(
             "a detector learns without a probe, and its budgets do not fall: leave out 'probe' and 'begins'."
@@ -137,7 +138,6 @@ def learned(
     }  # fmt: skip
     host.module.requires_grad_(True).to(memory_format=torch.channels_last)  # on CPUs a tenth to two fifths less time
     seed_everything(seed)
-    refuse_other_answers(space, host)
     assembler = assembler or Assembler.of(space, Grounds.of(host.outline, host.answers))
     channels = host.size[0]
     kit = Kit(host, assembler, space, lowest, mean or (0.0,) * channels, std or (1.0,) * channels, highest=highest)
