@@ -2,7 +2,7 @@
 
     python -m benchmarks.factory.devices                        half an hour of quiet processors
     python -m benchmarks.factory.devices --kit FOLDER           of another kit for the sprites' names
-    python -m benchmarks.factory.devices --quick                a tiny detector on two of them; its figures mean nothing
+    python -m benchmarks.factory.devices --quick                a tiny detector on PyTorch; its figures mean nothing
 
 The kit is the one that ships. Every device gets a file of its own, in results/factory_devices; orders of the same
 shares of its own dense seconds; and a look at the models afterwards, each beside the dense one. The first is measured
@@ -70,7 +70,7 @@ def main(
         place = Path(scrap) if quick else place_of(runs, [weights_of(found), settings, versions()], "")
         rows = [
             kept_row(place / f"{name(*on)}.json", lambda on=on: device_row(found, *on, kept, quick=quick))
-            for on in ((DEVICES[0], DEVICES[-1]) if quick else DEVICES)
+            for on in (DEVICES[:2] if quick else DEVICES)
             if on[1] <= processors()
         ]
         rows.append(kept_row(place / "again.json", lambda: again_row(found, Path(scrap), quick)))
@@ -239,7 +239,7 @@ def claims_of(rows: Sequence[dict]) -> list[Claim]:
             at_most(f"{where}: seconds from an order to its measured model, worst",
                     max(map(order_seconds, orders), default=float("inf")), WAITED),
         ]  # fmt: skip
-    differ = max(np.nan_to_num(apart(*two)).item() for two in combinations(devices, 2))
+    differ = max((np.nan_to_num(apart(*two)).item() for two in combinations(devices, 2)), default=0.0)
     alike = float(np.maximum(apart(devices[0], *again), ALIKE))
     return [
         *claims,
