@@ -54,13 +54,14 @@ def meter(
     if threads is not None and threads > processors():
         raise typer.BadParameter(f"--threads {threads}: this machine has {processors()} processors.")
     found = factory.load_kit(kit_folder(kit))
+    count = SUBNETS if subnets is None else subnets
     if export is not None:
-        exported(found, SUBNETS if subnets is None else subnets, export)
+        exported(found, count, export)
         typer.echo(f"wrote {export}; there: python {export.name}/time_models.py --threads N")
         return
     assert device is not None
     if times is None:
-        made = measured(found, SUBNETS if subnets is None else subnets, threads, runtime or Runtime.torch)
+        made = measured(found, count, threads, runtime or Runtime.torch)
     else:
         made = factory.read_times(times, found.host)
     factory.save_device(made, device)

@@ -183,7 +183,6 @@ def load_kit(folder: Path) -> Kit:
             tuple(tuple(group) for group in said["groups"]),
             said.get("things", False),
         )
-        refuse_other_answers(space, host)
         assembler = Assembler.of(space, Grounds.of(host.outline, host.answers), card["assembler"]["width"])
         mean, std = (tuple(map(float, card[name])) for name in ("mean", "std"))
         shares = float(card["lowest"]), float(card["highest"])
