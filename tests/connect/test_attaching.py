@@ -15,7 +15,7 @@ from diffusers import (
 )
 
 from intarsia import FitError, RigError, hosts, rig
-from intarsia.connect import Stack, TextCarrier, attached
+from intarsia.connect import Stack, TextCarrier, Window, attached
 from intarsia.connect.attaching import guides
 from intarsia.hosts import pico
 from intarsia.lighten import inherit
@@ -192,10 +192,43 @@ def test_what_attaching_refuses(pipe):
         pass
     with attached(pipe, Stack(carrier, [])), pytest.raises(RigError, match="has a stack already"), ExitStack() as stack:
         stack.enter_context(attached(hosts.of(pipe.unet), Stack(carrier, [])))
-    with attached(pipe, Stack(carrier, [])):
-        pipe.image_guidance_scale = 1.5
-        with pytest.raises(FitError, match="three predictions"):
+    for name in ("image_guidance_scale", "do_perturbed_attention_guidance"):
+        setattr(pipe, name, 1.5)
+        with attached(pipe, Stack(carrier, [])), pytest.raises(FitError, match="three predictions"):
             draw(pipe, carrier)
+        delattr(pipe, name)
+
+
+def test_a_control_net_that_two_pipelines_share_hears_one_stack(pipe):
+    first, carrier = controlled(pipe), make_carrier()
+    parts = pico.pipeline().components
+    second = StableDiffusionControlNetPipeline(**parts, controlnet=first.controlnet, requires_safety_checker=False)
+    with attached(first, Stack(carrier, [])):
+        with pytest.raises(RigError, match="this ControlNetModel has a stack already"), ExitStack() as stack:
+            stack.enter_context(attached(second, Stack(carrier, [])))
+        assert not second.unet._forward_pre_hooks
+    with attached(second, Stack(carrier, [])):
+        assert first.controlnet._forward_pre_hooks
+
+
+def test_a_pipeline_that_guides_while_it_says_not_is_refused():
+    from diffusers import StableDiffusionPanoramaPipeline
+
+    pipe = StableDiffusionPanoramaPipeline(**pico.pipeline().components, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    with attached(pipe, Stack(make_carrier(), [])):
+        with pytest.raises(FitError, match="says that it does not guide, and its guidance scale is 3"):
+            draw(pipe, make_carrier(), height=32, width=32)
+        draw(pipe, make_carrier(), height=32, width=32, guidance_scale=1.0)
+
+
+def test_a_window_that_is_changed_counts_at_once(connector, pipe):
+    stack = stack_of(connector)
+    with attached(pipe, stack) as senses:
+        senses.give(style=seen(1))
+        heard = draw(pipe, connector)
+        stack.senses["style"].window = Window(highest=0)
+        assert not torch.equal(draw(pipe, connector), heard)
 
 
 def test_another_pipeline_on_the_same_unet_is_told_where_to_attach(pipe):
@@ -270,6 +303,8 @@ def test_both_halves_hear_references_if_asked(pipe):
 def test_a_mask_of_words_does_not_fall_on_other_tokens(make, kept):
     """A carrier's tokens are the words, and the mask still hides their padding; ELLA's are others, and all are real."""
     connector, host = make(), pico.host()
+    if make is make_semantic:  # as many tokens as words, so that their number tells nothing
+        connector.start = torch.nn.Parameter(connector.start.repeat(2, 1)[: pico.TOKENS])
     mask = torch.ones(2, pico.TOKENS)
     mask[:, -2:] = 0
     words, noisy = words_for(connector), torch.randn(2, 4, 16, 16)

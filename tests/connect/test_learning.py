@@ -96,6 +96,7 @@ def test_the_connector_is_not_trained_with_a_module(world):
     objective = Learning(Stack(connector, [module]), world.host, SAMPLE)
     trained = {name for name, value in objective.named_parameters() if value.requires_grad}
     assert trained == {f"stack.senses.style.{name}" for name, _ in module.named_parameters()}
+    assert all(name.startswith("stack.") for name in objective.state_dict()), "the host is no part of a checkpoint"
     latents, _, given = world.batch()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-2)
     for _ in range(2):
@@ -162,6 +163,12 @@ def test_at_birth_only_the_global_scalars_have_a_gradient(connector, world):
             objective((latents, words_for(connector, 8), given))["loss"].backward()
         return {name for name, value in module.named_parameters() if value.grad.abs().max() > 0}
 
+    (faster,) = objective.learning_groups()
+    assert {id(one) for one in faster.parameters} == {
+        id(value) for name, value in module.named_parameters() if name.endswith(".opening")
+    }
+    assert faster.factor > 1
+    assert faster.weight_decay == 0
     first = felt()
     assert first == {name for name, _ in module.named_parameters() if name.endswith(".opening")}
     assert len(first) == 2 * connector.form.blocks

@@ -38,12 +38,16 @@ def test_a_silent_module_is_text_only_to_the_bit(connector, pipe, way):
         assert torch.equal(draw(pipe, connector), text_only), "and text only is the stock pipeline"
 
 
-def test_what_is_shut_is_left_out_not_multiplied_by_nothing(connector):
+@pytest.mark.parametrize("way", SILENT)
+def test_what_is_silent_is_left_out_not_multiplied_by_nothing(connector, way):
     """Invariant 1: nothing times infinity is not nothing."""
-    module = fresh("style", connector).requires_grad_(False)
-    module.project.weight.fill_(torch.inf)
-    words = words_for(connector)
-    assert torch.equal(told(Stack(connector, [module]), words, style=seen()), told(Stack(connector, []), words))
+    module, weight, given = SILENT[way](connector)
+    module.requires_grad_(False).project.weight.fill_(torch.inf)
+    words, stack = words_for(connector), Stack(connector, [module], {"style": weight})
+    assert torch.equal(told(stack, words, style=given), told(Stack(connector, []), words))
+    if given is not None:
+        absent = told(Stack(connector, [module]), words, style=[given[0], None])
+        assert torch.equal(absent[1], told(Stack(connector, []), words)[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -66,25 +66,29 @@ def test_padding_is_not_looked_at_and_the_order_of_what_is_read_is_no_matter(rea
 
 @pytest.mark.parametrize("per_token", ["linear", "sigmoid", "none"])
 @pytest.mark.parametrize("bounded", [True, False])
-def test_gates_are_a_scale_times_a_tokens_share_times_a_scalar(per_token, bounded):
+@pytest.mark.parametrize("part", ["attend", "feed"])
+def test_gates_are_a_scale_times_a_tokens_share_times_a_scalar(per_token, bounded, part):
     gated = GatedPerceiver(WIDTH, 4, TIME, Gating(1.5, per_token, bounded)).requires_grad_(False)
     carried, read, moment = drawn(2, 3, WIDTH), drawn(2, 5, WIDTH, seed=1), drawn(1, 1, TIME, seed=2)
     assert gated.closed
     assert not gated.attend(carried, read, moment).any()
     assert not gated.feed(carried, moment).any()
-    gated.feed_gate.opening.fill_(0.4)
+    gate, given = {
+        "attend": (gated.attention_gate, (carried, read, moment)), "feed": (gated.feed_gate, (carried, moment))
+    }[part]  # fmt: skip
+    added, plain = getattr(gated, part), getattr(gated.block, part)(*given)
+    gate.opening.fill_(0.4)
     assert not gated.closed
     opening = torch.tensor(0.4).tanh() if bounded else torch.tensor(0.4)
-    plain = gated.block.feed(carried, moment)
-    torch.testing.assert_close(gated.feed(carried, moment), 1.5 * opening * plain)
+    torch.testing.assert_close(added(*given), 1.5 * opening * plain)
     if per_token == "none":
-        assert gated.feed_gate.linear is None
+        assert gate.linear is None
         return
-    gated.feed_gate.linear.weight.normal_()
-    scores = gated.feed_gate.linear(carried)
+    gate.linear.weight.normal_()
+    scores = gate.linear(carried)
     share = scores if per_token == "linear" else 2 * scores.sigmoid()
     assert share.shape == (2, 3, 1)
-    torch.testing.assert_close(gated.feed(carried, moment), 1.5 * opening * share * plain)
+    torch.testing.assert_close(added(*given), 1.5 * opening * share * plain)
 
 
 def test_gates_cost_next_to_nothing(block):

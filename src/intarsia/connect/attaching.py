@@ -64,7 +64,7 @@ class Attachment:
         # A ControlNet that guesses is called with the half that has words.
         guided = self.guided() and not kwargs.get("guess_mode", False)
         tokens = self.table.tokens(words, torch.as_tensor(time), guided)
-        if tokens.shape[1] != words.shape[1] and kwargs.get("encoder_attention_mask") is not None:
+        if not self.stack.connector.carries_words and kwargs.get("encoder_attention_mask") is not None:
             kwargs = kwargs | {"encoder_attention_mask": None}  # it says which words are padding; these are no words
         if len(args) > WORDS:
             return (*args[:WORDS], tokens, *args[WORDS + 1 :]), kwargs
@@ -92,7 +92,7 @@ def attached(
 
     Raises:
         FitError: the stack's tokens are of another width than the UNet's, or `uncond` is neither.
-        RigError: another stack is attached already.
+        RigError: another stack is attached already, to the UNet or to a ControlNet that two pipelines share.
     """
     host = target if not isinstance(target, DiffusionPipeline) else hosts.of(target.unet)
     wanted, width = host.inputs(tokens=1)["encoder_hidden_states"].shape[-1], stack.connector.form.width
@@ -100,26 +100,29 @@ def attached(
         raise FitError(
             f"the UNet looks at tokens of width {wanted}, and the stack tells {width}: made for another model."
         )
-    if host.module in ATTACHED:
-        raise RigError("this model has a stack already. Put all modules into one Stack and attach it once.")
     pipe = target if isinstance(target, DiffusionPipeline) else None
     attachment = Attachment(stack, lambda: guided if pipe is None else guides(pipe), uncond)
     nets = [host.module, *(controls_of(pipe) if pipe is not None else []), *also]
+    if taken := next((net for net in nets if net in ATTACHED), None):
+        raise RigError(
+            f"this {type(taken).__name__} has a stack already. Put all modules into one Stack and attach it once."
+        )
     handles = [net.register_forward_pre_hook(attachment.hook, with_kwargs=True) for net in nets]
-    ATTACHED.add(host.module)
+    ATTACHED.update(nets)
     try:
         yield attachment
     finally:
         for handle in handles:
             handle.remove()
-        ATTACHED.discard(host.module)
+        ATTACHED.difference_update(nets)
 
 
 def guides(pipe: DiffusionPipeline) -> bool:
     """Whether the calls of a run that is under way have a half without words.
 
     Raises:
-        FitError: they have three parts, the pipeline keeps it to itself, or it is another than the one that runs.
+        FitError: they have three parts, the pipeline keeps it to itself, says that it does not while its guidance
+            scale says that it does, or it is another than the one that runs.
     """
     if not hasattr(type(pipe), "do_classifier_free_guidance"):
         raise FitError(
@@ -128,7 +131,15 @@ def guides(pipe: DiffusionPipeline) -> bool:
     if any(getattr(pipe, name, None) for name in THREE_WAYS):
         raise FitError(f"{type(pipe).__name__} guides with three predictions; a stack can only tell two halves apart.")
     try:
-        return bool(pipe.do_classifier_free_guidance)
+        says = bool(pipe.do_classifier_free_guidance)
+        embedded = pipe.unet.config.get("time_cond_proj_dim") is not None  # the scale is told to the UNet as a number
+        scale = getattr(pipe, "guidance_scale", 1.0)
+        if not says and scale > 1 and not embedded:
+            raise FitError(
+                f"{type(pipe).__name__} says that it does not guide, and its guidance scale is {scale:g}. Attach to "
+                "hosts.of(pipe.unet), and say guided=."
+            )
+        return says
     except AttributeError:  # it knows only once it runs
         raise FitError(
             f"this {type(pipe).__name__} is not the one that draws. Attach to the pipeline that does, or to "

@@ -52,6 +52,7 @@ class Connector(Protocol):
 
     form: Form
     words_width: int
+    carries_words: bool  # each token in the place of its word, so that a mask of words holds for them
 
     @property
     def fingerprint(self) -> str:
@@ -80,6 +81,8 @@ class TextCarrier(nn.Module):
     Raises:
         FitError: the heads do not divide the width.
     """
+
+    carries_words = True
 
     def __init__(self, width: int, space: str, *, blocks: int = 2, heads: int = 8, time_width: int = 128) -> None:
         super().__init__()
@@ -131,6 +134,8 @@ class SemanticConnector(nn.Module):
     Raises:
         FitError: the heads do not divide the width.
     """
+
+    carries_words = False
 
     def __init__(
         self,

@@ -74,7 +74,8 @@ class Table:
 
     def known(self, words: Tensor, guided: bool) -> dict[float, Tensor]:
         """The tokens kept for these words, by time step; none yet if the words are new."""
-        manner = guided, dict(self.stack.weights), versions(self.stack)
+        windows = [module.window for module in self.stack.senses.values()]
+        manner = guided, dict(self.stack.weights), windows, versions(self.stack)
         for reading in self.readings:
             if reading.manner == manner and same(reading.words, words):
                 return reading.tokens
