@@ -102,7 +102,7 @@ def of_seconds(timings: Sequence[dict], devices: Sequence[dict]) -> list[Claim]:
         at_most("models measured for an order of seconds, most",
                 max((one["measured"] for one in timed), default=math.inf), float(MEASUREMENTS)),
         at_most("seconds to assemble and bake, worst", max(row["assemble"] + row["bake"] for row in timings), 1.0),
-        at_most("seconds from an order of seconds to its measured model, worst", 
+        at_most("seconds from an order of seconds to its measured model, worst",
                 max(map(order_seconds, timed), default=math.inf), 5.0),
         at_least("rank correlation of predicted and measured seconds, worst seed",
                  min(row["spearman"] for row in devices), 0.95),
