@@ -40,6 +40,11 @@ def test_an_order_that_names_no_kit_asks_the_one_that_ships(request, kits, tmp_p
 
 
 @pytest.mark.parametrize("name", shipped.kit_names())
+def test_what_ships_is_small(name):
+    assert sum(path.stat().st_size for path in shipped.kit_folder(name).iterdir()) <= 40e6
+
+
+@pytest.mark.parametrize("name", shipped.kit_names())
 def test_what_ships_serves_its_lowest_budget(name, tmp_path):
     kit = factory.load_kit(shipped.kit_folder(name))
     task = kit.space.task([group[0] for group in kit.space.groups] or kit.space.names[:2])

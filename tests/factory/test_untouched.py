@@ -7,6 +7,8 @@ import torch
 
 from intarsia import factory
 
+from .conftest import CLOCK, KINDS
+
 
 def never(*_):
     raise AssertionError("something was kept for a backward pass")
@@ -16,17 +18,20 @@ def shown(*_):
     raise AssertionError("the supernet was called")
 
 
-@pytest.mark.parametrize("pictures", [None, torch.randn(8, 3, 32, 32)], ids=["without pictures", "refreshed"])
-def test_orders_touch_no_gradients_and_no_weights(kit, device, pictures, tmp_path):
-    kit = copy.deepcopy(kit)
+@pytest.mark.parametrize("metered", KINDS, indirect=True)
+@pytest.mark.parametrize("refreshed", [False, True])
+def test_orders_touch_no_gradients_and_no_weights(metered, refreshed, tmp_path):
+    kit, device = copy.deepcopy(metered[0]), metered[1]
+    pictures = torch.randn(8, *kit.host.size) if refreshed else None
     modules = (kit.host.module, kit.assembler)
     before = [{name: value.clone() for name, value in module.state_dict().items()} for module in modules]
     parameters = [value.requires_grad_() for module in modules for value in module.parameters()]
     modes = [part.training for module in modules for part in module.modules()]
-    order = factory.Order(kit.space.read("red, grey"), factory.Budget(seconds=0.0038), device)
+    seconds = 0.9 * CLOCK.seconds(kit.host.module, torch.randn(1, *kit.host.size))
+    order = factory.Order(kit.space.task(kit.space.names[1:3]), factory.Budget(seconds=seconds), device)
     watching = kit.host.module.register_forward_pre_hook(shown)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(never, never):
-        done = factory.fulfil(order, kit, clock=factory.MacsClock(), pictures=pictures)
+        done = factory.fulfil(order, kit, clock=CLOCK, pictures=pictures)
         watching.remove()
         factory.ship(order, done, kit, tmp_path / "out")
     assert not any(value.requires_grad for value in done.model.parameters())
