@@ -132,7 +132,9 @@ def fulfil(order: Order, kit: Kit, *, clock: Clock | None = None, pictures: Tens
 
     Args:
         clock: If not given, of the wall, on the runtime that the device is of and with its threads.
-        pictures: (count, channels, height, width), normalised, unlabelled: batch norms take their statistics anew.
+        pictures: (count, channels, height, width), normalised, unlabelled: batch norms take their statistics anew. For
+            kits whose weights expect statistics of each model by itself. Those of `learned` expect the mixture that
+            they were trained among, and where tasks share one head, a refreshed model may be no better than guessing.
 
     Raises:
         OverBudget: not even the smallest that was trained for fits; `cheapest` is what that one costs.
