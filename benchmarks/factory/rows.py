@@ -122,7 +122,8 @@ class Seed:
     def scenarios(self, kind: str) -> list[dict]:
         """A row of this kind for each scenario."""
         shares, rows = self.settings["shares"], []
-        some = shares if self.seed == 0 else [shares[place] for place in spread(len(shares), FEWER)]
+        every = self.seed == 0 or kind == Stage.timing
+        some = shares if every else [shares[place] for place in spread(len(shares), FEWER)]
         for part in WITH_RIVALS:
             for place in middling(self.dense[part], self.settings["trained"]):
                 for share in some:

@@ -62,15 +62,18 @@ def exported(order: factory.Order, done: Fulfilled, kit: Kit, formats: Sequence[
 
 
 def in_seconds(kit: Kit, task: Task, share: float, device: factory.Device, clock: Clock) -> Mapping[str, object]:
-    """An order of a share of the largest model's seconds, and afresh the model beside the largest."""
-    largest = made_at(kit, task, kit.highest)
-    budget = share * dense_seconds(largest, kit.host.size, clock)
+    """An order of seconds, and afresh the model beside the largest.
+
+    The largest of some kits has a share of the MACs itself: of that share, the seconds ordered are all of its own.
+    """
+    largest, part = made_at(kit, task, kit.highest), share / kit.highest
+    budget = part * dense_seconds(largest, kit.host.size, clock)
     order = factory.Order(task, factory.Budget(seconds=budget), device)
     try:
         done = factory.fulfil(order, kit, clock=clock)
     except OverBudget as refusal:
         return {"budget": budget, "refused": refusal.cheapest["seconds"]}
-    afresh = seconds_over(done.model, largest, kit.host.size, clock) / share
+    afresh = seconds_over(done.model, largest, kit.host.size, clock) / part
     return {"budget": budget, "promised": done.costs["seconds"], "afresh over budget": afresh,
             "measured": done.measured, **done.took}  # fmt: skip
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks.factory import scenarios, worlds
+from benchmarks.factory import rows, scenarios, worlds
 from benchmarks.factory.claims import claims_of
 from benchmarks.factory.rows import Seed, Stage, middling, nearest, spread
 from benchmarks.factory.timing import PAIRS, seconds_over
@@ -82,6 +82,27 @@ def test_rows_of_other_pictures_are_others(own):
     changed = Seed(own.world, own.kit, 0, own.runs, own.devices, 60.0, own.settings).kept
     own.world.exam = exam
     assert own.kept != changed
+
+
+def test_every_share_is_timed_and_of_other_seeds_some_stand_beside_rivals(own, monkeypatch):
+    shares = (0.6, 0.7, 0.8, 0.9, 1.0)
+    for name, place in {"timed": 2, "beside": 3}.items():  # where the share stands among what is given
+        monkeypatch.setattr(rows, name, lambda *given, place=place: {"share": given[place]})
+    for seed, some in ((0, shares), (1, (0.6, 0.8, 1.0))):
+        one = replace(own, seed=seed, settings=own.settings | {"shares": shares})
+        assert tuple(row["share"] for row in one.scenarios("timing")) == 2 * shares
+        assert tuple(row["share"] for row in one.scenarios("rivals")) == 2 * some
+
+
+def test_seconds_are_of_the_largest_model_there_is(own):
+    """Of a kit whose largest has half of the MACs, an order at that half is for all of its seconds."""
+    task, clock = own.tasks["seen"][0], factory.MacsClock()
+    device = factory.meter_device(own.kit.host, subnets=24, clock=clock)
+    half = replace(own.kit, highest=0.9, lowest=0.5)
+    found = scenarios.in_seconds(half, task, 0.9, device, clock)
+    whole = clock.seconds(scenarios.made_at(half, task, 0.9), torch.zeros(1, *half.host.size))
+    assert found["budget"] == pytest.approx(whole)
+    assert found["afresh over budget"] == pytest.approx(1)
 
 
 def test_what_is_over_its_budget_is_counted_and_not_read(own, monkeypatch):
