@@ -95,12 +95,12 @@ def test_every_share_is_timed_and_of_other_seeds_some_stand_beside_rivals(own, m
 
 
 def test_seconds_are_of_the_largest_model_there_is(own):
-    """Of a kit whose largest has half of the MACs, an order at that half is for all of its seconds."""
+    """Of a kit whose largest has nine tenths of the MACs, an order at nine tenths is for all of its seconds."""
     task, clock = own.tasks["seen"][0], factory.MacsClock()
     device = factory.meter_device(own.kit.host, subnets=24, clock=clock)
-    half = replace(own.kit, highest=0.9, lowest=0.5)
-    found = scenarios.in_seconds(half, task, 0.9, device, clock)
-    whole = clock.seconds(scenarios.made_at(half, task, 0.9), torch.zeros(1, *half.host.size))
+    kit = replace(own.kit, highest=0.9, lowest=0.5)
+    found = scenarios.in_seconds(kit, task, 0.9, device, clock)
+    whole = clock.seconds(scenarios.made_at(kit, task, 0.9), torch.zeros(1, *kit.host.size))
     assert found["budget"] == pytest.approx(whole)
     assert found["afresh over budget"] == pytest.approx(1)
 
