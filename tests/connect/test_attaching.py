@@ -103,6 +103,40 @@ def test_a_control_net_hears_the_same(connector, pipe, guess_mode):
     assert not made.controlnet._forward_pre_hooks
 
 
+def test_each_of_several_control_nets_hears_the_same(pipe):
+    connector, (first, second) = make_carrier(), (controlled(pipe).controlnet for _ in range(2))
+    made = StableDiffusionControlNetPipeline(
+        **pipe.components, controlnet=[first, second], requires_safety_checker=False
+    )
+    made.set_progress_bar_config(disable=True)
+    heard = {first: [], second: []}
+    for net in heard:
+        net.register_forward_hook(
+            lambda of, _args, kwargs, _output: heard[of].append(kwargs["encoder_hidden_states"]), with_kwargs=True
+        )
+    with attached(made, stack_of(connector)) as senses:
+        senses.give(style=seen(1))
+        draw(made, connector, image=[torch.rand(1, 3, 32, 32)] * 2)
+    words = words_for(connector, 1)
+    wanted = told(stack_of(connector), words, float(made.scheduler.timesteps[0]), style=seen(1))
+    assert not torch.equal(wanted, words)
+    assert all(torch.equal(calls[0][-1:], wanted) for calls in heard.values())
+
+
+@pytest.mark.parametrize("lengths", [(4, 2), (3, None)])
+def test_pictures_of_one_prompt_hear_the_prompts_reference(pipe, lengths):
+    """References of several lengths, or none, are repeated with what says which of their tokens are real."""
+    connector = make_carrier()
+    ones = [None if length is None else seen(1, length)[0] for length in lengths]
+    with attached(pipe, stack_of(connector)) as senses:
+        senses.give(style=ones)
+        shared = draw(pipe, connector, 2, num_images_per_prompt=2)
+        senses.give(style=[one for one in ones for _ in range(2)])
+        assert torch.equal(shared, draw(pipe, connector, 2, num_images_per_prompt=2))
+        senses.give(style=[*ones, *ones])
+        assert not torch.equal(shared, draw(pipe, connector, 2, num_images_per_prompt=2))
+
+
 def test_image_to_image(connector, pipe):
     parts = {name: part for name, part in pipe.components.items() if name != "image_encoder"}
     made = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)

@@ -261,6 +261,18 @@ def test_tokens_are_as_wide_as_words_are_before_a_unet_projects_them():
         assert TextCarrier.of(SimpleNamespace(text_encoder=shelf, unet=unet), heads=4).form.width == width
 
 
+def test_both_text_encoders_count():
+    unet = SimpleNamespace(config=SimpleNamespace(cross_attention_dim=8))
+    first, second, other = (
+        SimpleNamespace(state_dict=lambda of=of: {"weight": of * torch.ones(3)}) for of in (1, 1, -1)
+    )
+    found = {
+        TextCarrier.of(SimpleNamespace(text_encoder=first, unet=unet, **more)).fingerprint
+        for more in ({}, {"text_encoder_2": second}, {"text_encoder_2": other})
+    }
+    assert len(found) == 3
+
+
 def test_carriers_of_a_pipeline_need_a_text_encoder(pipe):
     with pytest.raises(FitError, match="no text encoder"):
         TextCarrier.of(pipe)

@@ -1,6 +1,8 @@
 """On the shipped model, through a whole guided pipeline of two steps: invariants 1, 2, 3 and 7."""
 
+import copy
 import hashlib
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -128,3 +130,15 @@ def test_modules_of_another_text_encoder_are_refused(pipe, carrier, tmp_path):
     with pytest.raises(CardError, match="made for the connector"):
         Modality.load(tmp_path / "style.safetensors", carrier)
     assert TextCarrier.of(pipe).fingerprint == carrier.fingerprint
+
+
+def test_modules_fit_where_words_were_added(pipe, carrier):
+    """Textual inversion adds a row for its word, and the others mean what they meant."""
+    tokenizer, encoder = copy.deepcopy((pipe.tokenizer, pipe.text_encoder))
+    pipe.load_textual_inversion({"<mine>": torch.randn(384)}, tokenizer=tokenizer, text_encoder=encoder)
+    table = encoder.get_input_embeddings().weight
+    assert len(table) == len(pipe.text_encoder.get_input_embeddings().weight) + 1
+    taught = SimpleNamespace(tokenizer=tokenizer, text_encoder=encoder, unet=pipe.unet)
+    assert TextCarrier.of(taught).fingerprint == carrier.fingerprint
+    table.data[0] *= -1
+    assert TextCarrier.of(taught).fingerprint != carrier.fingerprint

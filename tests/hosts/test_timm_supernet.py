@@ -6,7 +6,8 @@ import pytest
 import timm
 import torch
 import torch_pruning
-from timm.layers import GroupNorm
+from timm.layers import Attention, GroupNorm
+from timm.models import register_model
 from torch import nn
 
 from intarsia import FitError, Keep, Plan, PlanError, Rule, Skip, draw, price, resolve, rig
@@ -25,9 +26,19 @@ FAMILIES = {
     "test_convnext": {},  # linear MLPs
     "test_convnext2": {"use_grn": False, "conv_mlp": True},  # MLPs of 1x1 convolutions
     "test_vit": {"img_size": 32},
+    "gated_vit": {"img_size": 32},
     "anchor_free_detector": {"backbone": "test_efficientnet", "levels": (2, 3, 4), "width": 16},
 }
 CLASSES = 7
+
+
+@register_model
+def gated_vit(**arguments):
+    """Its attention is multiplied by what is made from its input beside queries, keys and values."""
+    model = timm.create_model("test_vit", **arguments)
+    for block in model.blocks:
+        block.attn = Attention(model.embed_dim, block.attn.num_heads, qkv_bias=True, gated=True)
+    return model
 
 
 def stirred(architecture):

@@ -97,13 +97,11 @@ class TextCarrier(nn.Module):
         Raises:
             FitError: the pipeline has no text encoder to know its tokens by.
         """
-        encoders = [getattr(pipe, name, None) for name in ("text_encoder", "text_encoder_2")]
         tensors = {
             f"{number}.{name}": value
-            for number, encoder in enumerate(encoders)
-            if encoder is not None
-            for name, value in encoder.state_dict().items()
-            if "lora_" not in name  # an adapter moves the tokens a little; they mean the same
+            for number, suffix in enumerate(("", "_2"))
+            if (encoder := getattr(pipe, f"text_encoder{suffix}", None)) is not None
+            for name, value in meaning_of(encoder, getattr(pipe, f"tokenizer{suffix}", None)).items()
         }
         if not tensors:
             raise FitError("the pipeline has no text encoder. Make the carrier yourself: TextCarrier(width, space).")
@@ -205,6 +203,23 @@ def sinusoid(times: Tensor, width: int, like: Tensor) -> Tensor:
     """The moment of time steps (batch or 1): (batch or 1, 1, width), as diffusers' UNets make theirs."""
     features = get_timestep_embedding(times, width, flip_sin_to_cos=True, downscale_freq_shift=0)
     return features.to(like)[:, None]
+
+
+def meaning_of(encoder: Any, tokenizer: Any = None) -> dict[str, Tensor]:
+    """The weights of a text encoder that say what tokens mean.
+
+    Adapters (LoRA) move the tokens a little, and words that were added (textual inversion) leave the others as they
+    are: neither counts, so modules fit as before.
+    """
+    tables: set[str] = set()
+    if tokenizer is not None:
+        words = encoder.get_input_embeddings().weight
+        tables = {name for name, one in encoder.named_parameters(remove_duplicate=False) if one is words}
+    return {
+        name: value[: tokenizer.vocab_size] if name in tables else value
+        for name, value in encoder.state_dict().items()
+        if "lora_" not in name
+    }
 
 
 def fingerprint_of(tensors: Mapping[str, Tensor], **facts: Any) -> str:
