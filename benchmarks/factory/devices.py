@@ -23,7 +23,14 @@ import typer
 from torch import nn
 
 from benchmarks.factory.rows import weights_of
-from benchmarks.factory.timing import dense_seconds, fastest_over_dense, made_at, order_seconds, seconds_over
+from benchmarks.factory.timing import (
+    dense_seconds,
+    fastest_over_dense,
+    made_at,
+    order_seconds,
+    seconds_over,
+    while_still,
+)
 from benchmarks.keeping import kept_row, place_of
 from benchmarks.results import RESULTS, Claim, at_least, at_most, versions, write_result
 from intarsia import OverBudget, RigError, factory
@@ -130,17 +137,21 @@ def again_row(kit: Kit, scrap: Path, quick: bool) -> dict[str, object]:
 def order_row(kit: Kit, task: Task, fraction: float, device: factory.Device, clock: Clock) -> dict[str, object]:
     """One order of a share of the dense model's seconds."""
     largest = made_at(kit, task, kit.highest)
-    dense = dense_seconds(largest, kit.host.size, clock)
-    row = {"task": ", ".join(kit.space.spoken(task)), "fraction": fraction, "dense seconds": dense}
-    try:
-        done = factory.fulfil(factory.Order(task, factory.Budget(seconds=fraction * dense), device), kit, clock=clock)
-    except OverBudget as refusal:
-        return row | {"refused": refusal.cheapest["seconds"]}
-    again = seconds_over(done.model, largest, kit.host.size, clock)
-    return row | {
-        "share of MACs": done.costs["macs"] / kit.host.outline.macs, "promised over budget": done.costs["seconds"] /
-        (fraction * dense), "afresh over budget": again / fraction, "measured": done.measured, **done.took,
-    }  # fmt: skip
+
+    def row(dense: float) -> dict[str, object]:
+        budget = fraction * dense
+        told = {"task": ", ".join(kit.space.spoken(task)), "fraction": fraction, "dense seconds": dense}
+        try:
+            done = factory.fulfil(factory.Order(task, factory.Budget(seconds=budget), device), kit, clock=clock)
+        except OverBudget as refusal:
+            return told | {"refused": refusal.cheapest["seconds"]}
+        again = seconds_over(done.model, largest, kit.host.size, clock)
+        return told | {
+            "share of MACs": done.costs["macs"] / kit.host.outline.macs, "measured": done.measured,
+            "promised over budget": done.costs["seconds"] / budget, "afresh over budget": again / fraction, **done.took,
+        }  # fmt: skip
+
+    return while_still(lambda: dense_seconds(largest, kit.host.size, clock), row)
 
 
 def classifier_row(quick: bool) -> dict[str, object]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.factory.rivals import pruned, taught, untrained
-from benchmarks.factory.timing import dense_seconds, made_at, seconds_over
+from benchmarks.factory.timing import dense_seconds, made_at, seconds_over, while_still
 from benchmarks.factory.worlds import World
 from intarsia import OverBudget, RigError, factory, rig
 from intarsia.factory import Fulfilled, Kit, Task
@@ -67,15 +67,19 @@ def in_seconds(kit: Kit, task: Task, share: float, device: factory.Device, clock
     The largest of some kits has a share of the MACs itself: of that share, the seconds ordered are all of its own.
     """
     largest, part = made_at(kit, task, kit.highest), share / kit.highest
-    budget = part * dense_seconds(largest, kit.host.size, clock)
-    order = factory.Order(task, factory.Budget(seconds=budget), device)
-    try:
-        done = factory.fulfil(order, kit, clock=clock)
-    except OverBudget as refusal:
-        return {"budget": budget, "refused": refusal.cheapest["seconds"]}
-    afresh = seconds_over(done.model, largest, kit.host.size, clock) / part
-    return {"budget": budget, "promised": done.costs["seconds"], "afresh over budget": afresh,
-            "measured": done.measured, **done.took}  # fmt: skip
+
+    def row(dense: float) -> dict[str, object]:
+        budget = part * dense
+        order = factory.Order(task, factory.Budget(seconds=budget), device)
+        try:
+            done = factory.fulfil(order, kit, clock=clock)
+        except OverBudget as refusal:
+            return {"budget": budget, "refused": refusal.cheapest["seconds"]}
+        afresh = seconds_over(done.model, largest, kit.host.size, clock) / part
+        return {"budget": budget, "promised": done.costs["seconds"], "afresh over budget": afresh,
+                "measured": done.measured, **done.took}  # fmt: skip
+
+    return while_still(lambda: dense_seconds(largest, kit.host.size, clock), row)
 
 
 def beside(

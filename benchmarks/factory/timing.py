@@ -1,7 +1,8 @@
 """Models of a kit timed in pairs, one beside another: where a machine grows slower, it does so for both."""
 
+import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from intarsia.factory.clocks import Clock
 from intarsia.rig import bake
 
 PAIRS = 7
+STILL, TRIES = 0.02, 6  # machines are a tenth faster or slower now and then, for some ten seconds at a time
 STEPS = ("assemble", "bake", "convert", "measure")  # from an order to its measured model
 
 
@@ -39,6 +41,21 @@ def seconds_over(model: nn.Module, other: nn.Module, size: tuple[int, int, int],
 def dense_seconds(dense: nn.Module, size: tuple[int, int, int], clock: Clock) -> float:
     """Seconds of a call, the median of as many measurements: what budgets are shares of."""
     return statistics.median(clock.seconds(dense, shown_to(size)) for _ in range(PAIRS))
+
+
+def while_still(dense: Callable[[], float], row_of: Callable[[float], dict[str, object]]) -> dict[str, object]:
+    """A row about shares of a dense model's seconds, of a while in which these stayed the same: told by them alone.
+
+    Args:
+        dense: Measures the dense model.
+        row_of: Makes the row, given its seconds.
+    """
+    drift, tries, row = math.inf, 0, {}
+    while abs(drift) > STILL and tries < TRIES:
+        before, tries = dense(), tries + 1
+        row = row_of(before)
+        drift = dense() / before - 1
+    return row | {"drift": drift, "tries": tries}
 
 
 def fastest_over_dense(kit: Kit, task: Task, clock: Clock) -> float:

@@ -91,19 +91,21 @@ class World:
         seed_everything(seed)
         host = self.host()
         probe = self.probe(host.module) if self.probe else None
-        grounds = factory.Grounds.of(host.outline, host.answers)
-        if blind:  # of one group: which groups a task names would tell something of it
-            assembler = factory.Assembler(len(self.space.names), len(grounds.site_of))
-            assembler.parts.weight.data.zero_()
-            assembler.parts.requires_grad_(False)
-        else:
-            assembler = factory.Assembler.of(self.space, grounds)
+        assembler = factory.Assembler.of(self.space, factory.Grounds.of(host.outline, host.answers))
+        if blind:
+            shut_eyes(assembler)
         with torch.enable_grad():
             return factory.learned(
                 host, self.space, self.lessons, out, lowest=self.lowest, highest=self.highest, concepts=steps[0],
                 customising=steps[1], seed=seed, assembler=assembler, mean=(self.mean,) * host.size[0],
                 std=(self.std,) * host.size[0], rate=self.rate, probe=probe, begins=self.begins,
             )  # fmt: skip
+
+
+def shut_eyes(assembler: factory.Assembler) -> None:
+    """Have all tasks sound alike to an assembler, for good; how many groups a task names is lost in scores' spread."""
+    assembler.parts.weight.data.zero_()
+    assembler.parts.requires_grad_(False)
 
 
 def choosing(lesson: Callable[[Task, int], tuple[Tensor, Tensor]]) -> Callable[[nn.Module, Task, int], Tensor]:

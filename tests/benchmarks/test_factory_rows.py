@@ -10,7 +10,7 @@ import torch
 from benchmarks.factory import rows, scenarios, worlds
 from benchmarks.factory.claims import claims_of
 from benchmarks.factory.rows import Seed, Stage, middling, nearest, spread
-from benchmarks.factory.timing import PAIRS, seconds_over
+from benchmarks.factory.timing import PAIRS, STILL, TRIES, seconds_over, while_still
 from intarsia import RigError, factory
 from intarsia.factory import Lessons, Task, choices
 from tests.factory.conftest import kit_of
@@ -31,6 +31,20 @@ def test_models_are_timed_in_pairs_so_drift_is_of_no_matter():
     clock = SimpleNamespace(seconds=lambda model, _inputs: model * 1.05 ** next(now))
     assert seconds_over(1.0, 4.0, (3, 8, 8), clock) == pytest.approx(0.25 / 1.05)
     assert next(now) == 2 * PAIRS
+
+
+def test_to_a_blind_assembler_all_tasks_are_alike_however_many_groups_they_name():
+    grounds, names = kit_of().grounds, ("red", "blue", "bar", "square")
+    space = factory.Space(names, groups=(names[:2], names[2:]), things=True)
+    assembler = factory.Assembler.of(space, grounds).eval()
+    tasks = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 1, 0]])
+    seeing = assembler.double()(tasks.double())
+    worlds.shut_eyes(assembler)
+    first, *others = assembler(tasks.double())
+    assert first.std() > 0.5
+    assert all(torch.equal(first.argsort(), other.argsort()) for other in others)
+    assert not torch.equal(seeing[0].argsort(), seeing[1].argsort())
+    assert not assembler.parts.weight.requires_grad
 
 
 @pytest.fixture
@@ -103,6 +117,18 @@ def test_seconds_are_of_the_largest_model_there_is(own):
     whole = clock.seconds(scenarios.made_at(kit, task, 0.9), torch.zeros(1, *kit.host.size))
     assert found["budget"] == pytest.approx(whole)
     assert found["afresh over budget"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("measured", "tries", "budget"),
+    [([4, 4.04], 1, 4), ([4, 5, 5, 5], 2, 5), ([4, 3, 3, 4, 4, 4], 3, 4), ([1, 2] * TRIES, TRIES, 1)],
+)
+def test_rows_of_seconds_are_of_a_while_that_held_still(measured, tries, budget):
+    """Those of a machine that grew faster or slower meanwhile are made anew, whatever they say."""
+    left = iter(measured)
+    row = while_still(lambda: next(left), lambda dense: {"budget": dense})
+    assert (row["budget"], row["tries"], next(left, None)) == (budget, tries, None)
+    assert (abs(row["drift"]) <= STILL) == (tries < TRIES)
 
 
 def test_what_is_over_its_budget_is_counted_and_not_read(own, monkeypatch):
