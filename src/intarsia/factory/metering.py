@@ -21,7 +21,6 @@ from .fitting import Array, fit_line, score_of
 from .ranking import Grounds, Ranking
 
 LEAST, MOST = 24, 512  # subnets that a fit can be made from, and that anyone would wait for
-ROUNDS = 4  # of measurements: machines are a tenth slower now and then, for some ten seconds at a time
 PATIENCE = 100.0  # seconds: with all that comes before and after, a device is measured within two minutes
 
 
@@ -97,15 +96,15 @@ def meter_device(
     """Measure subnets of a supernet on this machine, and fit what all others will cost.
 
     Subnets are spread evenly over total MACs, with shapes drawn at random; a third of them, spread likewise, is held
-    out. They are measured in `ROUNDS`, there and back, and the fastest time of each counts: a busy moment passes. Every
-    other one comes first, so that these are spread evenly too, should time be too short for all.
+    out. They are measured twice, there and back, and the faster time counts: a busy moment passes. Every other one
+    comes first, so that these are spread evenly too, should time be too short for all.
 
     Args:
         subnets: 50 to 64 are enough.
         clock: Of the wall and PyTorch, if not given; a `RuntimeClock` for another runtime.
-        patience: Seconds that it may take. The slower models are, the fewer calls of each are timed; then there are
-            fewer rounds, and at last only every other subnet is measured.
-        tell: Told how many measurements have been made, of `ROUNDS` for each subnet.
+        patience: Seconds that it may take. The slower models are, the fewer calls of each are timed; then the way back
+            is cut short, and at last only every other subnet is measured.
+        tell: Told how many measurements have been made, of twice the subnets.
 
     Raises:
         FitError: too few subnets for a fit, or more than anyone would wait for; the supernet is not on the CPU.
@@ -117,14 +116,14 @@ def meter_device(
     memory = np.zeros(subnets)
     began = time.perf_counter()
     there = [*range(0, subnets, 2), *range(1, subnets, 2)]
-    for done, subnet in enumerate([*there, *reversed(there)] * (ROUNDS // 2)):
+    for done, subnet in enumerate([*there, *reversed(there)]):
         left = max(0.0, began + patience - time.perf_counter())
         if not left and done >= max(LEAST, subnets / 2):
             break
         model = drawn.made(subnet)
         if not memory[subnet]:
             memory[subnet] = peak_bytes(model, inputs)  # before it is timed, for its first call is none of the fastest
-        quick = hurried(clock, left / (ROUNDS * subnets - done))
+        quick = hurried(clock, left / (2 * subnets - done))
         seconds[subnet] = min(seconds[subnet], quick.seconds(model, inputs))
         tell(done + 1)
     took, seen = time.perf_counter() - began, np.isfinite(seconds)

@@ -50,17 +50,16 @@ def seconds_of(path: Path, threads: int) -> float:
 
 
 def time_folder(folder: Path, threads: int) -> None:
-    """Time every model that the manifest lists, there and back and once more, and keep the fastest time of each."""
+    """Time every model that the manifest lists, there and back, and keep the faster time of each."""
     out = folder / TIMES
     if out.exists():
         sys.exit(f"{out} exists, and nothing was measured. Remove it first.")
     manifest = json.loads((folder / MANIFEST).read_text())
     paths = [folder / one["file"] for one in manifest["subnets"]]
     seconds = [float("inf")] * len(paths)
-    rounds = [*range(len(paths)), *reversed(range(len(paths)))] * 2
-    for done, place in enumerate(rounds, start=1):
+    for done, place in enumerate([*range(len(paths)), *reversed(range(len(paths)))], start=1):
         seconds[place] = min(seconds[place], seconds_of(paths[place], threads))
-        print(f"\r{done} of {len(rounds)}", end="", file=sys.stderr)
+        print(f"\r{done} of {2 * len(paths)}", end="", file=sys.stderr)
     print(file=sys.stderr)
     machine = {"device": processor(), "threads": threads, "runtime": f"onnx {onnxruntime.__version__}"}
     part = out.with_suffix(".part")
