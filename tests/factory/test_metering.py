@@ -100,6 +100,7 @@ def test_only_a_clock_of_the_wall_is_hurried():
     assert hurried(WallClock(threads=2), 0.5) == WallClock(threads=2, limit=0.5)
     assert hurried(RuntimeClock("onnx"), 0.5) == RuntimeClock("onnx", WallClock(limit=0.5))
     assert hurried(CLOCK, 0.5) is CLOCK
+    assert hurried(WallClock(5, least=1, most=3), 2, 0.5) == WallClock(3, least=0.5, most=1.5, limit=2)
 
 
 def test_what_was_launched_has_ended_when_it_is_timed(passed, monkeypatch):

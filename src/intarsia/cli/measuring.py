@@ -11,6 +11,7 @@ import typer
 from ..errors import CardError
 from ..factory import Device, Kit, RuntimeClock, WallClock, export_subnets, load_device, meter_device
 from ..factory.device import text_of
+from ..factory.metering import ROUNDS
 from ..factory.runtimes import TORCH
 from ..saving import cache_folder, replace_text
 
@@ -22,7 +23,7 @@ def measured(kit: Kit, subnets: int, threads: int | None = None, runtime: str = 
 
     wall = WallClock(threads=threads)
     with Progress(console=Console(stderr=True), transient=True) as progress, TemporaryDirectory() as kept:
-        task = progress.add_task("measuring this machine", total=2 * subnets)
+        task = progress.add_task("measuring this machine", total=ROUNDS * subnets)
         clock = wall if runtime == TORCH else RuntimeClock(runtime, wall, Path(kept))
         return meter_device(
             kit.host, subnets=subnets, clock=clock, tell=lambda done: progress.update(task, completed=done)

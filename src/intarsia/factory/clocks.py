@@ -1,5 +1,6 @@
 """What tells the seconds of a call: the clock on the wall, or a sum that is the same on every machine."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -151,11 +152,18 @@ def keeping(clock: AnyClock) -> Iterator[AnyClock]:
         yield clock
 
 
-def hurried(clock: AnyClock, limit: float) -> AnyClock:
-    """The clock; if it is of the wall, or has one, a measurement lasts so many seconds and hardly longer."""
+def hurried(clock: AnyClock, limit: float, share: float = 1.0) -> AnyClock:
+    """The clock; if it is of the wall, or has one, a measurement lasts so many seconds and hardly longer.
+
+    Args:
+        share: Of its calls, that are timed; rounded up.
+    """
     if isinstance(clock, RuntimeClock):
-        return replace(clock, wall=hurried(clock.wall, limit))
-    return replace(clock, limit=limit) if isinstance(clock, WallClock) else clock
+        return replace(clock, wall=hurried(clock.wall, limit, share))
+    if not isinstance(clock, WallClock):
+        return clock
+    calls, least, most = math.ceil(share * clock.calls), share * clock.least, share * clock.most
+    return replace(clock, calls=calls, least=least, most=most, limit=limit)
 
 
 def clock_for(machine: Machine) -> "WallClock | RuntimeClock":

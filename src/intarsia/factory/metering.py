@@ -21,6 +21,9 @@ from .fitting import Array, fit_line, score_of
 from .ranking import Grounds, Ranking
 
 LEAST, MOST = 24, 512  # subnets that a fit can be made from, and that anyone would wait for
+ROUNDS = 4  # of measurements: machines are a tenth slower now and then, for some ten seconds at a time
+ENOUGH = 2  # rounds, where models are slow: more are made if they end within three quarters of the patience
+SHARE = 0.5  # of a clock's calls, that are made in each round
 PATIENCE = 100.0  # seconds: with all that comes before and after, a device is measured within two minutes
 
 
@@ -96,15 +99,15 @@ def meter_device(
     """Measure subnets of a supernet on this machine, and fit what all others will cost.
 
     Subnets are spread evenly over total MACs, with shapes drawn at random; a third of them, spread likewise, is held
-    out. They are measured twice, there and back, and the faster time counts: a busy moment passes. Every other one
-    comes first, so that these are spread evenly too, should time be too short for all.
+    out. They are measured in rounds, there and back, and the fastest time of each counts: a busy moment passes. Every
+    other one comes first, so that these are spread evenly too, should time be too short for all.
 
     Args:
         subnets: 50 to 64 are enough.
         clock: Of the wall and PyTorch, if not given; a `RuntimeClock` for another runtime.
-        patience: Seconds that it may take. The slower models are, the fewer calls of each are timed; then the way back
-            is cut short, and at last only every other subnet is measured.
-        tell: Told how many measurements have been made, of twice the subnets.
+        patience: Seconds that it may take. The slower models are, the fewer rounds there are, two at least; then fewer
+            calls of each are timed, the way back is cut short, and at last only every other subnet is measured.
+        tell: Told how many measurements have been made, of `ROUNDS` times the subnets.
 
     Raises:
         FitError: too few subnets for a fit, or more than anyone would wait for; the supernet is not on the CPU.
@@ -114,18 +117,22 @@ def meter_device(
     drawn, inputs = Subnets.stratified(host, subnets, seed), picture_for(host, seed)
     seconds = np.full(subnets, np.inf)
     memory = np.zeros(subnets)
-    began = time.perf_counter()
+    began = turned = time.perf_counter()
     there = [*range(0, subnets, 2), *range(1, subnets, 2)]
-    for done, subnet in enumerate([*there, *reversed(there)]):
-        left = max(0.0, began + patience - time.perf_counter())
-        if not left and done >= max(LEAST, subnets / 2):
+    for number, way in enumerate([there, there[::-1]] * (ROUNDS // 2)):
+        before, turned = turned, time.perf_counter()
+        if number >= ENOUGH and turned - began + turned - before > 0.75 * patience:
             break
-        model = drawn.made(subnet)
-        if not memory[subnet]:
-            memory[subnet] = peak_bytes(model, inputs)  # before it is timed, for its first call is none of the fastest
-        quick = hurried(clock, left / (2 * subnets - done))
-        seconds[subnet] = min(seconds[subnet], quick.seconds(model, inputs))
-        tell(done + 1)
+        for place, subnet in enumerate(way):
+            left = max(0.0, began + patience - time.perf_counter())
+            if not left and number * subnets + place >= max(LEAST, subnets / 2):
+                break
+            model = drawn.made(subnet)
+            if not memory[subnet]:
+                memory[subnet] = peak_bytes(model, inputs)  # before it is timed: its first call is none of the fastest
+            quick = hurried(clock, left / (max(ENOUGH - number, 1) * subnets - place), SHARE)
+            seconds[subnet] = min(seconds[subnet], quick.seconds(model, inputs))
+            tell(number * subnets + place + 1)
     took, seen = time.perf_counter() - began, np.isfinite(seconds)
     return device_from(host, drawn.counts[seen], seconds[seen], memory[seen], clock.machine, took=round(took, 1))
 
