@@ -14,7 +14,7 @@ from intarsia.factory.fulfil import MEASUREMENTS
 KEPT = 0.97  # of a plain model's accuracy
 UNSEEN = 2.0  # points by which tasks that were not trained may be below those that were
 NOISE = 0.05  # by which two measurements of one model differ on a quiet machine
-MET = 0.5  # share of orders of seconds: what stays of a model without any of its units is a floor under the others
+MET = 0.5  # share of orders of seconds: the smallest model that was trained for is a floor under the others
 
 
 def claims_of(world: World, rows: Sequence[dict]) -> list[Claim]:

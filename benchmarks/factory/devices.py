@@ -22,7 +22,7 @@ import torch
 import typer
 from torch import nn
 
-from benchmarks.factory.rows import weights_of
+from benchmarks.factory.rows import here, weights_of
 from benchmarks.factory.timing import (
     dense_seconds,
     fastest_over_dense,
@@ -76,13 +76,13 @@ def main(
         kept = Path(scrap) if quick else kept
         place = Path(scrap) if quick else place_of(runs, [weights_of(found), settings, versions()], "")
         rows = [
-            kept_row(place / f"{name(*on)}.json", lambda on=on: device_row(found, *on, kept, quick=quick))
+            kept_row(place / f"{name(*on)}.json", here(lambda on=on: device_row(found, *on, kept, quick=quick)))
             for on in (DEVICES[:2] if quick else DEVICES)
             if on[1] <= processors()
         ]
-        rows.append(kept_row(place / "again.json", lambda: again_row(found, Path(scrap), quick)))
-        rows.append(kept_row(place / "classifier.json", lambda: classifier_row(quick)))
-        rows.append(kept_row(place / "pack.json", lambda: pack_row(found)))
+        rows.append(kept_row(place / "again.json", here(lambda: again_row(found, Path(scrap), quick))))
+        rows.append(kept_row(place / "classifier.json", here(lambda: classifier_row(quick))))
+        rows.append(kept_row(place / "pack.json", here(lambda: pack_row(found))))
         rows += [exported_row(found, to) for to in FORMATS]
     table = choices([row for row in rows if row["kind"] == "device"])
     print(*table, sep="\n")

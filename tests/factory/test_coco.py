@@ -223,6 +223,16 @@ def test_a_fault_is_told_with_file_and_id(folder, kind, place, changes, said, mo
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(("kind", "amiss"), [("images", {"width": 0}), ("categories", {"name": ""})])
+def test_what_is_told_to_be_amiss_is_not_said_to_be_missing(folder, kind, amiss):
+    where, content = folder
+    broken(content, kind, 0, **amiss)
+    with pytest.raises(CardError) as caught:
+        read_coco(written(where, content))
+    (fault,) = str(caught.value).splitlines()
+    assert f"{kind} {content[kind][0]['id']}" in fault
+
+
 def test_all_faults_are_told_but_not_thousands(folder):
     where, content = folder
     broken(content, "annotations", 0, category_id=4)

@@ -173,6 +173,7 @@ def test_a_machine_without_pytorch_is_metered_by_a_script(kept, few, bare, tmp_p
     ran = alone(bare, there / "time_models.py", "--threads", 1)
     assert ran.returncode == 0, ran.stderr
     assert "nothing was measured" in alone(bare, there / "time_models.py").stderr
+    assert "--threads 0: give it one or more" in alone(bare, there / "time_models.py", "--threads", 0).stderr
     code, out, refusal = call("meter", folder, "--times", times, "--device", device)
     assert code == 0, refusal
     assert "on 2 models that the fit has not seen" in out
@@ -224,6 +225,15 @@ def test_seconds_elsewhere_are_promised_with_caution(metered, bare, tmp_path):
     assert (report["remote"], report["machine"]["device"]) == (True, "phone")
     ran = alone(bare, tmp_path / "out/time_models.py", tmp_path / "out/model.onnx", "--threads", 1)
     assert ran.stdout.endswith(" ms\n"), ran.stderr
+
+
+def test_a_package_that_a_runtime_lacks_is_no_fault_of_the_model(kit, monkeypatch, tmp_path):
+    def lacking(*_):
+        raise ModuleNotFoundError("No module named 'onnxscript'", name="onnxscript")
+
+    monkeypatch.setattr(runtimes, "backend_of", lambda _: SimpleNamespace(convert=lacking))
+    with pytest.raises(ModuleNotFoundError, match="onnxscript"):
+        runtimes.convert(kit.host.module, torch.zeros(1, *kit.host.size), "onnx", tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("runtime", runtimes.FORMATS)

@@ -9,8 +9,8 @@ import torch
 
 from intarsia import FitError, factory
 from intarsia.cli import measuring
-from intarsia.factory import RuntimeClock, WallClock, clocks, metering
-from intarsia.factory.clocks import hurried, timed
+from intarsia.factory import RuntimeClock, WallClock, clocks
+from intarsia.factory.clocks import FEWEST, hurried, timed
 from intarsia.factory.metering import LEAST, Subnets, device_from
 from intarsia.factory.remote import export_subnets
 
@@ -24,8 +24,7 @@ TWO_MINUTES = 120
 def passed(monkeypatch):
     """Seconds that have passed: none, until a test says so."""
     now = SimpleNamespace(seconds=0.0)
-    for module in (clocks, metering):
-        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now.seconds))
+    monkeypatch.setattr(clocks, "time", SimpleNamespace(perf_counter=lambda: now.seconds))
     return now
 
 
@@ -60,6 +59,30 @@ def test_a_device_is_measured_within_two_minutes_however_slow_its_models(
     assert called.count(0) >= calls
     assert device.scores["seconds"].spearman > 0.99
     assert device.seconds.slope == pytest.approx(largest / kit.host.outline.macs, rel=0.01)
+
+
+def test_conversions_leave_no_less_time_for_measuring(kit, passed, monkeypatch):
+    converted, called = [], []
+
+    def convert(model, inputs, runtime, path):
+        passed.seconds += 5
+        converted.append(path)
+        path.write_bytes(b"")
+
+    def ready(path, precision):
+        def run(inputs):
+            called.append(path)
+            passed.seconds += 0.01 + converted.index(path) / 1000
+
+        return run
+
+    monkeypatch.setattr(clocks, "convert", convert)
+    monkeypatch.setattr(clocks, "backend_of", lambda _: SimpleNamespace(ready=ready, version=lambda: "onnx 1"))
+    device = factory.meter_device(kit.host, subnets=SUBNETS, clock=RuntimeClock("onnx"))
+    assert device.subnets == len(converted) == len({*converted}) == SUBNETS, "each is converted once"
+    assert all(called.count(path) >= 2 * FEWEST for path in converted)
+    assert device.took == pytest.approx(passed.seconds, abs=0.1)
+    assert 5 * SUBNETS < device.took < 5 * SUBNETS + TWO_MINUTES
 
 
 def test_subnets_are_spread_over_all_sizes(kit):

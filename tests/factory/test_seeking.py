@@ -202,6 +202,10 @@ def test_from_the_shell(folder, things, tmp_path):
     assert "bar, blue: " in out
     with Image.open(tmp_path / "found.png") as drawn:
         assert drawn.size == (800, 400)
+    Image.open(things / "0.png").resize((4000, 1)).save(strip := tmp_path / "strip.png")
+    assert call("detect", tmp_path / "out", strip, "-o", tmp_path / "found-strip.png")[0] == 0
+    with Image.open(tmp_path / "found-strip.png") as drawn:
+        assert drawn.size == (4000, 1)
     code, out, _ = call("fulfil", folder, "--macs", "6M", "-o", tmp_path / "no")
     assert code == 2
     assert "--detect" in out

@@ -54,13 +54,20 @@ def folder(tmp_path):
 
 
 def lessons_of(folder, host=None, **more):
+    more = {"tasks": 3} | more
     return thing_lessons(
-        read_coco(folder / "annotations.json"), host or detector(), mean=HALF, std=HALF, batch=12, tasks=3, **more
+        read_coco(folder / "annotations.json"), host or detector(), mean=HALF, std=HALF, batch=12, **more
     )
 
 
 SQUARE = ("square", [8, 8, 16, 16], {"attributes": {"colour": "red"}})
 BAR = ("bar", [20, 40, 30, 10], {"attributes": {"colour": "blue"}})
+
+
+@pytest.mark.parametrize("tasks", [0, 2, 13])
+def test_a_batch_has_tasks_of_every_stratum_and_pictures_for_each(folder, tasks):
+    with pytest.raises(FitError, match=f"a batch of 12 pictures for {tasks} tasks: give it 3 or more"):
+        lessons_of(folder([SQUARE]), tasks=tasks)
 
 
 def test_kinds_of_attributes_are_groups_and_a_kit_keeps_them(folder, tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-SHORT = 480  # pixels: smaller pictures are drawn larger, so that scores can be read
+SHORT, LONG = 480, 1920  # pixels: smaller pictures are drawn larger, up to these, so that scores can be read
 
 
 def detect(
@@ -36,7 +36,7 @@ def detect(
     shown = on_white(opened(picture))
     seen = found(built, shown, least=least)
     with new_file(out) as part:
-        drawn(shown, seen, max(1, SHORT // min(shown.size))).save(part, format="PNG")
+        drawn(shown, seen, max(1, min(SHORT // min(shown.size), LONG // max(shown.size)))).save(part, format="PNG")
     what = ", ".join(built.answers)
     for box, score in zip(seen.boxes.round().int().tolist(), seen.scores.tolist(), strict=True):
         typer.echo(f"{what}: {score:.2f} at {box[0]}, {box[1]} to {box[2]}, {box[3]}")

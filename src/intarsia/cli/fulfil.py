@@ -39,7 +39,7 @@ def fulfil(
     macs: float | None = typer.Option(None, parser=amount, help="Multiply-accumulates of one call, at most: 3M."),
     params: float | None = typer.Option(None, parser=amount, help="Parameters, at most: 250k."),
     size: float | None = typer.Option(None, "--bytes", parser=amount, help="Bytes of weights, at most: 1M."),
-    memory: float | None = typer.Option(None, parser=amount, help="Bytes alive at once in a call, at most: 2M."),
+    memory: float | None = typer.Option(None, parser=amount, help="Bytes that PyTorch holds at once, at most: 2M."),
     device: Path | None = typer.Option(
         None, help="A file that 'intarsia meter' wrote. Without one, this machine is measured once and remembered."
     ),
@@ -107,7 +107,9 @@ def fulfil(
     costs = done.costs
     said = [f"{count(costs['macs'])}MACs", f"{count(costs['params'])}parameters", f"{count(costs['bytes'])}B"]
     if "seconds" in costs:
-        how = "predicted, to be measured there by time_models.py" if on is not None and on.remote else "measured"
+        how = "measured"
+        if on is not None and on.remote:
+            how = f"predicted; there: python time_models.py model.onnx --threads {on.machine['threads']}"
         said += [f"{costs['seconds'] * 1000:.3g} ms {how}", f"{count(costs['memory'])}B of memory"]
     typer.echo(", ".join(said))
     if judged is not None:

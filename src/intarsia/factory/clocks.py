@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol, TypeVar
@@ -92,6 +92,29 @@ def timed(call: Callable[[], object]) -> float:
     call()
     settle()
     return time.perf_counter() - began
+
+
+@dataclass
+class Stopwatch:
+    """Seconds since it was made, but for those in which it was stopped.
+
+    Attributes:
+        aside: Seconds in which it was stopped.
+    """
+
+    began: float = field(default_factory=lambda: time.perf_counter())
+    aside: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.began - self.aside
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Seconds inside the block are set aside."""
+        began = time.perf_counter()
+        yield
+        self.aside += time.perf_counter() - began
 
 
 @dataclass(frozen=True)

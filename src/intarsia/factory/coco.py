@@ -110,7 +110,7 @@ def checked(annotations: Path, images: Path | None) -> tuple[dict[str, list[Any]
         looked = ", ".join(map(str, places_of(annotations)))
         faults.append(f"images: none of them is there. Looked in {looked}; put them into one of these")
     frames = {} if where is None else framed(listed["images"], where, faults)
-    faults += disagreements(listed)
+    faults += disagreements(listed, content)
     if faults:
         more = [f"and {len(faults) - MOST_TOLD} more"] if len(faults) > MOST_TOLD else []
         raise CardError("\n".join(f"{annotations}: {fault}." for fault in faults[:MOST_TOLD] + more))

@@ -32,20 +32,26 @@ def framed(pictures: Sequence[Any], where: Path, faults: list[str]) -> dict[int,
     return frames
 
 
-def disagreements(listed: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-    """What is wrong with ids, boxes and names."""
+def disagreements(listed: Mapping[str, Sequence[Any]], given: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """What is wrong with ids, boxes and names.
+
+    Args:
+        listed: Rows that are well formed.
+        given: All rows: what is told to be amiss in one of them is not missing.
+    """
+    known = {kind: {row["id"] for row in given[kind] if isinstance(row, dict) and isinstance(row.get("id"), int)}
+             for kind in listed}  # fmt: skip
     for kind, rows in listed.items():
         for number, times in Counter(row.id for row in rows).items():
             if times > 1:
                 yield f"{kind} {number}: {times} have this id"
     pictures = {picture.id: picture for picture in listed["images"]}
-    categories = {category.id for category in listed["categories"]}
     for one in listed["annotations"]:
-        if one.image_id not in pictures:
+        if one.image_id not in known["images"]:
             yield f"annotations {one.id}: there is no image {one.image_id}"
-        elif fault := misplaced(one.bbox, pictures[one.image_id]):
+        elif one.image_id in pictures and (fault := misplaced(one.bbox, pictures[one.image_id])):
             yield f"annotations {one.id}: its box {fault}"
-        if one.category_id not in categories:
+        if one.category_id not in known["categories"]:
             yield f"annotations {one.id}: there is no category {one.category_id}"
     yield from misnamed(listed)
 

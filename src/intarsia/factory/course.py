@@ -13,6 +13,7 @@ from ..hosts.timm_supernet import TimmSupernet
 from ..keeping import keep_settings
 from ..train import Schedule, fit, seed_everything, wear_average
 from .assembler import Assembler
+from .cuts import refuse_tasks
 from .kit import Kit, refuse_other_answers
 from .learning import Concepts, Customising
 from .probe import Probe
@@ -46,21 +47,20 @@ def choice_lessons(
         pictures: (count, channels, height, width), normalised.
         answers: (count): outputs of the supernet.
         batch: Pictures in a batch.
-        tasks: In a batch; each gets as many pictures.
+        tasks: In a batch, three or more; each gets as many pictures.
         most: Answers of a task, which has at least two.
         known: How many answers there are; as many as in `answers` if not given.
 
     Raises:
-        FitError: an answer has no picture, pictures and answers are not as many, or tasks of a batch would have no
-            picture, or no choice.
+        FitError: an answer has no picture, pictures and answers are not as many, or tasks of a batch are fewer than
+            three or would have no picture, or no choice.
     """
     if len(pictures) != len(answers) or not len(answers):
         raise FitError(f"{len(pictures)} pictures and {len(answers)} answers: give one for each.")
     names = int(answers.max()) + 1 if known is None else known
     if min(most, names) < 2:
         raise FitError(f"{names} answers, {most} at most in a task: a task is a choice between two or more.")
-    if not 0 < tasks <= batch:
-        raise FitError(f"a batch of {batch} pictures for {tasks} tasks: give each task one or more.")
+    refuse_tasks(batch, tasks)
     rows_of = [(answers == number).nonzero().flatten() for number in range(names)]
     if lacking := [number for number, rows in enumerate(rows_of) if not len(rows)]:
         raise FitError(f"no picture of answer {lacking[0]}: every answer needs some to learn from.")

@@ -16,9 +16,18 @@ from ..errors import FitError
 from .ranking import Grounds, Ranking
 
 PARTS = 24  # random models in a batch
+STRATA = 3  # of budgets: a batch has tasks of every one
 
 
-def strata(grounds: Grounds, lowest: float, highest: float = 1.0, count: int = 3) -> list[tuple[float, float]]:
+def refuse_tasks(batch: int, tasks: int) -> None:
+    """Raise `FitError` for tasks of a batch that are fewer than strata, or more than its pictures."""
+    if not STRATA <= tasks <= batch:
+        raise FitError(
+            f"a batch of {batch} pictures for {tasks} tasks: give it {STRATA} or more, and each a picture or more."
+        )
+
+
+def strata(grounds: Grounds, lowest: float, highest: float = 1.0, count: int = STRATA) -> list[tuple[float, float]]:
     """Ranges of shares of MACs, narrower towards the low end, so that low budgets are drawn often.
 
     Raises:

@@ -126,9 +126,9 @@ class Bench:
 def fulfil(order: Order, kit: Kit, *, clock: Clock | None = None, pictures: Tensor | None = None) -> Fulfilled:
     """The model that a kit has for an order: the largest beginning of the task's ranking within every bound.
 
-    No labels, no gradients. With a device, what is promised was measured on the model itself, on the runtime that the
-    device is of; the largest that was predicted to fit is tried first, then others; see `searched`. Seconds on a remote
-    device are predicted with caution, and have to be measured there.
+    No labels, no gradients. With a device, what is promised was measured on the model itself: seconds on the runtime
+    that the device is of, and memory as PyTorch holds it; the largest that was predicted to fit is tried first, then
+    others; see `searched`. Seconds on a remote device are predicted with caution, and have to be measured there.
 
     Args:
         clock: If not given, of the wall, on the runtime that the device is of and with its threads.

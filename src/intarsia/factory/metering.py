@@ -3,7 +3,6 @@
 Source: NN-Factory (Xu et al. 2023) profiles thousands of subnets for each device; see `fitting` for what differs.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import FitError
 from ..hosts.timm_supernet import TimmSupernet
 from ..rig import bake, peak_bytes
-from .clocks import Clock, Machine, WallClock, hurried
+from .clocks import Clock, Machine, RuntimeClock, Stopwatch, WallClock, hurried, keeping
 from .device import COUNTED, Device
 from .fitting import Array, fit_line, score_of
 from .ranking import Grounds, Ranking
@@ -24,7 +23,7 @@ LEAST, MOST = 24, 512  # subnets that a fit can be made from, and that anyone wo
 ROUNDS = 4  # of measurements: machines are a tenth slower now and then, for some ten seconds at a time
 ENOUGH = 2  # rounds, where models are slow: more are made if they end within three quarters of the patience
 SHARE = 0.5  # of a clock's calls, that are made in each round
-PATIENCE = 100.0  # seconds: with all that comes before and after, a device is measured within two minutes
+PATIENCE = 100.0  # seconds: with all that comes before and after, PyTorch is measured within two minutes
 
 
 def refuse_number(subnets: int) -> None:
@@ -105,36 +104,41 @@ def meter_device(
     Args:
         subnets: 50 to 64 are enough.
         clock: Of the wall and PyTorch, if not given; a `RuntimeClock` for another runtime.
-        patience: Seconds that it may take. The slower models are, the fewer rounds there are, two at least; then fewer
-            calls of each are timed, the way back is cut short, and at last only every other subnet is measured.
+        patience: Seconds that it may take; conversions for other runtimes come on top. The slower models are, the fewer
+            rounds there are, two at least; then fewer calls of each are timed, the way back is cut short, and at last
+            only every other subnet is measured.
         tell: Told how many measurements have been made, of `ROUNDS` times the subnets.
 
     Raises:
         FitError: too few subnets for a fit, or more than anyone would wait for; the supernet is not on the CPU.
         RigError: the clock's runtime is not installed.
     """
-    clock = clock or WallClock()
     drawn, inputs = Subnets.stratified(host, subnets, seed), picture_for(host, seed)
     seconds = np.full(subnets, np.inf)
     memory = np.zeros(subnets)
-    began = turned = time.perf_counter()
     there = [*range(0, subnets, 2), *range(1, subnets, 2)]
-    for number, way in enumerate([there, there[::-1]] * (ROUNDS // 2)):
-        before, turned = turned, time.perf_counter()
-        if number >= ENOUGH and turned - began + turned - before > 0.75 * patience:
-            break
-        for place, subnet in enumerate(way):
-            left = max(0.0, began + patience - time.perf_counter())
-            if not left and number * subnets + place >= max(LEAST, subnets / 2):
+    watch, turned = Stopwatch(), 0.0
+    with keeping(clock or WallClock()) as kept:
+        for number, way in enumerate([there, there[::-1]] * (ROUNDS // 2)):
+            before, turned = turned, watch.seconds
+            if number >= ENOUGH and turned + turned - before > 0.75 * patience:
                 break
-            model = drawn.made(subnet)
-            if not memory[subnet]:
-                memory[subnet] = peak_bytes(model, inputs)  # before it is timed: its first call is none of the fastest
-            quick = hurried(clock, left / (max(ENOUGH - number, 1) * subnets - place), SHARE)
-            seconds[subnet] = min(seconds[subnet], quick.seconds(model, inputs))
-            tell(number * subnets + place + 1)
-    took, seen = time.perf_counter() - began, np.isfinite(seconds)
-    return device_from(host, drawn.counts[seen], seconds[seen], memory[seen], clock.machine, took=round(took, 1))
+            for place, subnet in enumerate(way):
+                left = max(0.0, patience - watch.seconds)
+                if not left and number * subnets + place >= max(LEAST, subnets / 2):
+                    break
+                model = drawn.made(subnet)
+                if isinstance(kept, RuntimeClock):
+                    with watch.stopped():
+                        kept.converted(model, inputs)
+                if not memory[subnet]:
+                    memory[subnet] = peak_bytes(model, inputs)  # first, for first calls are none of the fastest
+                quick = hurried(kept, left / (max(ENOUGH - number, 1) * subnets - place), SHARE)
+                seconds[subnet] = min(seconds[subnet], quick.seconds(model, inputs))
+                tell(number * subnets + place + 1)
+        machine = kept.machine
+    seen, took = np.isfinite(seconds), round(watch.seconds + watch.aside, 1)
+    return device_from(host, drawn.counts[seen], seconds[seen], memory[seen], machine, took=took)
 
 
 def device_from(

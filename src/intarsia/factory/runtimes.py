@@ -50,6 +50,8 @@ def convert(model: nn.Module, inputs: Tensor, name: str, path: Path) -> None:
     program = torch.export.export(model, (inputs,), strict=False)
     try:
         write(Program(program, ["pictures"], ["answers"]), path, torch.float32)
+    except ModuleNotFoundError:  # which is told with what to install
+        raise
     except Exception as error:  # each converter has exceptions of its own
         why = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise RigError(

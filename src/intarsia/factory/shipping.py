@@ -6,7 +6,8 @@ plan.yaml           the units as a plan of the supernet
 report.json         what it costs, and what measured it
 model.onnx, .xml, .pte    for ONNX Runtime, OpenVINO and ExecuTorch, each compared with PyTorch before it is kept
 model.int8.onnx     in 8 bits; the report tells its accuracy and seconds
-time_models.py      for a remote device: there, `python time_models.py model.onnx` measures what is only predicted here
+time_models.py      for a remote device: there, `python time_models.py model.onnx --threads N`, with the threads of the
+                    device, measures what is only predicted here
 """
 
 import hashlib

@@ -12,6 +12,7 @@ from ..hosts.timm_supernet import TimmSupernet
 from .boxes import Cells, Things, answering, fitting, padded
 from .coco import Pictures, letterboxed
 from .course import Lessons
+from .cuts import refuse_tasks
 from .seeking import cells_of
 from .task import Space, Task, codes_of, groups_mask
 
@@ -53,11 +54,13 @@ def thing_lessons(
         host: The detector that is to learn.
         mean, std: By which pictures, in 0 to 1, are normalised: one number a channel.
         batch: Pictures in a batch.
-        tasks: In a batch; each gets as many pictures.
+        tasks: In a batch, three or more; each gets as many pictures.
 
     Raises:
-        FitError: nothing is annotated, or all of it is too small; or the host takes no such pictures.
+        FitError: nothing is annotated, or all of it is too small; the host takes no such pictures; or tasks of a batch
+            are too few or would have no picture.
     """
+    refuse_tasks(batch, tasks)
     space, cells = space_of(pictures), cells_of(host)
     if lacking := [name for name in pictures.names if name not in space.names]:
         said = ", ".join(map(repr, lacking))

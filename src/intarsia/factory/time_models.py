@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument("models", nargs="?", type=Path, default=Path(__file__).parent, help="a folder, or one model")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
+    if asked.threads < 1:
+        parser.error(f"--threads {asked.threads}: give it one or more.")
     if asked.models.is_file():
         print(f"{1000 * seconds_of(asked.models, asked.threads):.4g} ms")
     elif (asked.models / MANIFEST).exists():
