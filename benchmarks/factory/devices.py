@@ -1,6 +1,6 @@
 """One detector on four devices: are seconds predicted, budgets kept, and do the choices differ?
 
-    python -m benchmarks.factory.devices                        half an hour of quiet processors
+    python -m benchmarks.factory.devices                        forty minutes of quiet processors
     python -m benchmarks.factory.devices --kit FOLDER           of another kit for the sprites' names
     python -m benchmarks.factory.devices --quick                a tiny detector on PyTorch; its figures mean nothing
 
@@ -8,9 +8,11 @@ The kit is the one that ships. Every device gets a file of its own, in results/f
 shares of its own dense seconds; and a look at the models afterwards, each beside the dense one. The first is measured
 twice, for choices may differ by that alone. Then seconds of a classifier are predicted, larger than those of recipes; a
 pack of three scenarios is switched; and models are exported to every runtime and compared with PyTorch. ExecuTorch sets
-its threads itself, so nothing is timed on it.
+its threads itself, so nothing is timed on it. Where threads wait passively (OMP_WAIT_POLICY), two are slower than one:
+that is refused.
 """
 
+import os
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -67,6 +69,8 @@ def main(
     kept: Path = typer.Option(RESULTS / "factory_devices", help="Where device files are kept."),
 ) -> None:
     """Meter, order, measure afresh, switch, claim."""
+    if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" and not quick:
+        raise SystemExit("OMP_WAIT_POLICY=PASSIVE: two threads are then slower than one. Unset it, and run this again.")
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     found = fresh_kit() if quick else factory.load_kit(kit_folder(kit))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import onnxruntime
@@ -16,7 +17,7 @@ import torch
 from intarsia import CardError, FitError, OverBudget, RigError, factory
 from intarsia.factory import Budget, Order, RuntimeClock, WallClock, clocks, metering, runtimes
 from intarsia.factory.clocks import clock_for
-from intarsia.factory.fulfil import TIMES
+from intarsia.factory.fulfil import LASTING, TIMES
 from intarsia.graphs.backends import BACKENDS
 
 from .conftest import CLOCK, KINDS, apart, call, kit_of, parts_of
@@ -49,9 +50,16 @@ def alone(bare, *words, script=True):
 
 
 class Counting(RuntimeClock):
-    """Converts and calls models on their runtime, and then says seconds that are the same on every machine."""
+    """Converts and calls models on their runtime, and then says seconds that are the same on every machine.
+
+    Attributes:
+        least: Seconds that each measurement was to last.
+    """
+
+    least: ClassVar[list[float]] = []
 
     def seconds(self, model, inputs):
+        self.least.append(self.wall.least)
         super().seconds(model, inputs)
         return 1.1 * CLOCK.seconds(model, inputs)
 
@@ -66,6 +74,7 @@ def whole_seconds(kit):
 def test_budgets_bind_on_the_runtime_of_the_device(metered, runtime, monkeypatch, tmp_path):
     kit, device = metered
     called, converted = [], []
+    Counting.least.clear()
 
     def ready(path, dtype, ours=BACKENDS[runtime].ready):
         called.append(torch.get_num_threads())
@@ -87,6 +96,7 @@ def test_budgets_bind_on_the_runtime_of_the_device(metered, runtime, monkeypatch
     )["seconds"][-1]  # fmt: skip
     assert done.measured > 1
     assert called == [1] * TIMES * done.measured
+    assert Counting.least == [LASTING] * len(called)
     assert len(converted) == done.measured
     assert done.took["convert"] > 0
     factory.ship(order, done, kit, tmp_path / "out", [runtime])

@@ -10,7 +10,7 @@ import torch
 from intarsia import FitError, factory
 from intarsia.cli import measuring
 from intarsia.factory import RuntimeClock, WallClock, clocks
-from intarsia.factory.clocks import FEWEST, hurried, timed
+from intarsia.factory.clocks import FEWEST, hurried, lasting, timed
 from intarsia.factory.metering import LEAST, Subnets, device_from
 from intarsia.factory.remote import export_subnets
 
@@ -119,11 +119,14 @@ def test_scores_are_of_models_that_the_fit_has_not_seen(kit):
     assert not score.within_10
 
 
-def test_only_a_clock_of_the_wall_is_hurried():
+def test_only_a_clock_of_the_wall_is_hurried_or_made_to_last():
     assert hurried(WallClock(threads=2), 0.5) == WallClock(threads=2, limit=0.5)
     assert hurried(RuntimeClock("onnx"), 0.5) == RuntimeClock("onnx", WallClock(limit=0.5))
     assert hurried(CLOCK, 0.5) is CLOCK
     assert hurried(WallClock(5, least=1, most=3), 2, 0.5) == WallClock(3, least=0.5, most=1.5, limit=2)
+    assert lasting(RuntimeClock("onnx"), 0.1) == RuntimeClock("onnx", WallClock(least=0.1))
+    assert lasting(WallClock(least=2), 0.1) == WallClock(least=2)
+    assert lasting(CLOCK, 0.1) is CLOCK
 
 
 def test_what_was_launched_has_ended_when_it_is_timed(passed, monkeypatch):

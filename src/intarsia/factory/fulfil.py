@@ -19,7 +19,7 @@ from ..errors import FitError, OverBudget
 from ..plan import Plan
 from ..rig import Lineage, bake, peak_bytes
 from .budget import UNITS, Budget
-from .clocks import Clock, RuntimeClock, WallClock, clock_for, keeping
+from .clocks import Clock, RuntimeClock, WallClock, clock_for, keeping, lasting
 from .device import Device
 from .kit import Kit
 from .metering import picture_for
@@ -30,6 +30,7 @@ from .task import Task
 STOPS = 126  # models of a task that are measured, some 2 % apart
 MEASUREMENTS = 9  # of models on the way to one that fits; halves of so many stops need 7, and two guesses are free
 TIMES = 2  # that seconds of a model are measured; the slower counts, for the promise is to hold next time too
+LASTING = 0.1  # seconds of each: a model that takes a thousandth could be lucky for a few dozen calls
 Made = tuple[Plan, nn.Module, Lineage, dict[str, float]]
 
 
@@ -157,7 +158,7 @@ def fulfil(order: Order, kit: Kit, *, clock: Clock | None = None, pictures: Tens
     if order.device is not None and order.device.remote:
         known["seconds"] = order.device.cautious(ranking)
     with keeping(clock) as kept:
-        bench = Bench(kit, ranking, known, order, kept, pictures)
+        bench = Bench(kit, ranking, known, order, lasting(kept, LASTING), pictures)
         floor, ceiling = (ranking.cut_at_share(share) for share in (kit.lowest, kit.highest))
         bench.took["assemble"] = time.perf_counter() - began
         if over := order.budget.exceeded(bench.told(floor)):
