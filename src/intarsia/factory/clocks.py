@@ -175,36 +175,27 @@ def keeping(clock: AnyClock) -> Iterator[AnyClock]:
         yield clock
 
 
-def wall_of(clock: Clock) -> WallClock | None:
-    """The clock of the wall that a clock is, or has."""
-    wall = clock.wall if isinstance(clock, RuntimeClock) else clock
-    return wall if isinstance(wall, WallClock) else None
-
-
-def reset(clock: AnyClock, wall: WallClock) -> AnyClock:
-    """The clock, if it is of the wall or has one, with another."""
-    if isinstance(clock, RuntimeClock):
-        return replace(clock, wall=wall)
-    return replace(clock, **vars(wall)) if isinstance(clock, WallClock) else clock
-
-
 def hurried(clock: AnyClock, limit: float, share: float = 1.0) -> AnyClock:
-    """The clock; of the wall, a measurement lasts so many seconds and hardly longer.
+    """The clock; if it is of the wall, or has one, a measurement lasts so many seconds and hardly longer.
 
     Args:
         share: Of its calls, that are timed; rounded up.
     """
-    if (wall := wall_of(clock)) is None:
+    if isinstance(clock, RuntimeClock):
+        return replace(clock, wall=hurried(clock.wall, limit, share))
+    if not isinstance(clock, WallClock):
         return clock
-    calls, least, most = math.ceil(share * wall.calls), share * wall.least, share * wall.most
-    return reset(clock, replace(wall, calls=calls, least=least, most=most, limit=limit))
+    calls, least, most = math.ceil(share * clock.calls), share * clock.least, share * clock.most
+    return replace(clock, calls=calls, least=least, most=most, limit=limit)
 
 
 def lasting(clock: AnyClock, least: float) -> AnyClock:
-    """The clock; of the wall, a measurement lasts so many seconds at least."""
-    if (wall := wall_of(clock)) is None:
+    """The clock; if it is of the wall, or has one, a measurement lasts so many seconds at least."""
+    if isinstance(clock, RuntimeClock):
+        return replace(clock, wall=lasting(clock.wall, least))
+    if not isinstance(clock, WallClock):
         return clock
-    return reset(clock, replace(wall, least=max(wall.least, least), most=max(wall.most, least)))
+    return replace(clock, least=max(clock.least, least), most=max(clock.most, least))
 
 
 def clock_for(machine: Machine) -> "WallClock | RuntimeClock":
