@@ -5,6 +5,7 @@ Source: NN-Factory (Xu et al. 2023) profiles thousands of subnets for each devic
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -16,13 +17,15 @@ from ..hosts.timm_supernet import TimmSupernet
 from ..rig import bake, peak_bytes
 from .clocks import Clock, Machine, RuntimeClock, Stopwatch, WallClock, hurried, keeping
 from .device import COUNTED, Device
+from .drift import steadied
 from .fitting import Array, fit_line, score_of
 from .ranking import Grounds, Ranking
 
 LEAST, MOST = 24, 512  # subnets that a fit can be made from, and that anyone would wait for
-ROUNDS = 4  # of measurements: machines are a tenth slower now and then, for some ten seconds at a time
+ROUNDS = 8  # of measurements: machines are a tenth slower now and then, for some ten seconds at a time
 ENOUGH = 2  # rounds, where models are slow: more are made if they end within three quarters of the patience
-SHARE = 0.5  # of a clock's calls, that are made in each round
+SHARE = 0.25  # of a clock's calls, that are made in each round
+KEPT = 10**9  # bytes that models may take between rounds; where they would take more, they are made again
 PATIENCE = 100.0  # seconds: with all that comes before and after, PyTorch is measured within two minutes
 
 
@@ -98,15 +101,16 @@ def meter_device(
     """Measure subnets of a supernet on this machine, and fit what all others will cost.
 
     Subnets are spread evenly over total MACs, with shapes drawn at random; a third of them, spread likewise, is held
-    out. They are measured in rounds, there and back, and the fastest time of each counts: a busy moment passes. Every
-    other one comes first, so that these are spread evenly too, should time be too short for all.
+    out. They are measured in rounds, shuffled, so that what the machine was slower or faster by for a while can be
+    taken out again. In the first every other one comes first, so that these are spread evenly too, should time be too
+    short for all.
 
     Args:
         subnets: 50 to 64 are enough.
         clock: Of the wall and PyTorch, if not given; a `RuntimeClock` for another runtime.
         patience: Seconds that it may take; conversions for other runtimes come on top. The slower models are, the fewer
-            rounds there are, two at least; then fewer calls of each are timed, the way back is cut short, and at last
-            only every other subnet is measured.
+            rounds there are, two at least; then fewer calls of each are timed, the second is cut short, and at last only
+            every other subnet is measured.
         tell: Told how many measurements have been made, of `ROUNDS` times the subnets.
 
     Raises:
@@ -114,31 +118,33 @@ def meter_device(
         RigError: the clock's runtime is not installed.
     """
     drawn, inputs = Subnets.stratified(host, subnets, seed), picture_for(host, seed)
-    seconds = np.full(subnets, np.inf)
+    weights = sum(parameter.nbytes for parameter in host.module.parameters())
+    made = cache(drawn.made) if weights * subnets / 2 < KEPT else drawn.made
     memory = np.zeros(subnets)
-    there = [*range(0, subnets, 2), *range(1, subnets, 2)]
+    measured: list[tuple[int, float]] = []
+    first, draws = [*range(0, subnets, 2), *range(1, subnets, 2)], np.random.default_rng(seed)
     watch, turned = Stopwatch(), 0.0
     with keeping(clock or WallClock()) as kept:
-        for number, way in enumerate([there, there[::-1]] * (ROUNDS // 2)):
+        for number in range(ROUNDS):
             before, turned = turned, watch.seconds
             if number >= ENOUGH and turned + turned - before > 0.75 * patience:
                 break
-            for place, subnet in enumerate(way):
+            for place, subnet in enumerate(draws.permutation(subnets).tolist() if number else first):
                 left = max(0.0, patience - watch.seconds)
                 if not left and number * subnets + place >= max(LEAST, subnets / 2):
                     break
-                model = drawn.made(subnet)
+                model = made(subnet)
                 if isinstance(kept, RuntimeClock):
                     with watch.stopped():
                         kept.converted(model, inputs)
                 if not memory[subnet]:
                     memory[subnet] = peak_bytes(model, inputs)  # first, for first calls are none of the fastest
                 quick = hurried(kept, left / (max(ENOUGH - number, 1) * subnets - place), SHARE)
-                seconds[subnet] = min(seconds[subnet], quick.seconds(model, inputs))
+                measured.append((subnet, quick.seconds(model, inputs)))
                 tell(number * subnets + place + 1)
         machine = kept.machine
-    seen, took = np.isfinite(seconds), round(watch.seconds + watch.aside, 1)
-    return device_from(host, drawn.counts[seen], seconds[seen], memory[seen], machine, took=took)
+    seen, took = sorted({subnet for subnet, _ in measured}), round(watch.seconds + watch.aside, 1)
+    return device_from(host, drawn.counts[seen], steadied(measured), memory[seen], machine, took=took)
 
 
 def device_from(

@@ -20,6 +20,7 @@ from ..hosts.timm_supernet import TimmSupernet
 from ..rig import peak_bytes
 from ..saving import new_folder
 from .device import Device
+from .drift import steadied
 from .metering import Subnets, device_from, picture_for
 from .ranking import Grounds
 from .runtimes import convert
@@ -52,7 +53,7 @@ class _Times:
 
     intarsia: Literal["times/1"]
     machine: dict[str, str | int]
-    seconds: tuple[float, ...]
+    measured: tuple[tuple[int, float], ...]
     of: _Manifest
 
 
@@ -110,9 +111,10 @@ def read_times(path: Path, host: TimmSupernet) -> Device:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise CardError(f"{path}: not what {SCRIPT} writes: {where}: {first['msg']}.") from None
-    of, seconds = times.of, np.array(times.seconds)
-    if len(seconds) != len(of.subnets) or not (np.isfinite(seconds) & (seconds > 0)).all():
-        raise CardError(f"{path}: {len(seconds)} times of {len(of.subnets)} subnets, each of them more than nothing?")
+    of, seconds = times.of, np.array([seconds for _, seconds in times.measured])
+    numbers = {number for number, _ in times.measured}
+    if numbers != {*range(len(of.subnets))} or not (np.isfinite(seconds) & (seconds > 0)).all():
+        raise CardError(f"{path}: times of {len(numbers)} of {len(of.subnets)} subnets, each of them more than nothing?")
     grounds, outline = Grounds.of(host.outline, host.answers), host.outline
     inputs = {name: tuple(shape) for name, shape in outline.inputs.items()}
     if (of.host, of.sites, of.inputs) != (outline.shape_hash, grounds.sites, inputs):
@@ -124,4 +126,4 @@ def read_times(path: Path, host: TimmSupernet) -> Device:
     if lengths != {len(grounds.sites)} or not grounds.allows(counts := np.array([one.counts for one in of.subnets])):
         raise CardError(f"{path}: the units that its subnets keep are not those of a supernet with its sites.")
     memory = np.array([one.memory for one in of.subnets], float)
-    return device_from(host, counts, seconds, memory, times.machine, remote=True)
+    return device_from(host, counts, steadied(times.measured), memory, times.machine, remote=True)

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import statistics
 import sys
 import time
@@ -21,6 +22,7 @@ import numpy as np
 import onnxruntime
 
 CALLS, WARMUPS, LEAST = 20, 3, 0.02  # timed calls, others before them, and seconds that the timed ones last at least
+ROUNDS, SHARE = 4, 0.5  # of a folder's models, and the share of those calls that is made in each
 MANIFEST, TIMES = "subnets.json", "times.json"
 
 
@@ -32,8 +34,8 @@ def processor() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
-def seconds_of(path: Path, threads: int) -> float:
-    """The median seconds of a call with noise."""
+def seconds_of(path: Path, threads: int, share: float = 1) -> float:
+    """The median seconds of a call with noise; of so much of the calls."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -42,7 +44,7 @@ def seconds_of(path: Path, threads: int) -> float:
     for _ in range(WARMUPS):
         session.run(None, feed)
     taken: list[float] = []
-    while len(taken) < CALLS or sum(taken) < LEAST:
+    while len(taken) < share * CALLS or sum(taken) < share * LEAST:
         began = time.perf_counter()
         session.run(None, feed)
         taken.append(time.perf_counter() - began)
@@ -50,20 +52,21 @@ def seconds_of(path: Path, threads: int) -> float:
 
 
 def time_folder(folder: Path, threads: int) -> None:
-    """Time every model that the manifest lists, there and back, and keep the faster time of each."""
+    """Time every model that the manifest lists, in several rounds, and keep what was found, in the order of time."""
     out = folder / TIMES
     if out.exists():
         sys.exit(f"{out} exists, and nothing was measured. Remove it first.")
     manifest = json.loads((folder / MANIFEST).read_text())
     paths = [folder / one["file"] for one in manifest["subnets"]]
-    seconds = [float("inf")] * len(paths)
-    for done, place in enumerate([*range(len(paths)), *reversed(range(len(paths)))], start=1):
-        seconds[place] = min(seconds[place], seconds_of(paths[place], threads))
-        print(f"\r{done} of {2 * len(paths)}", end="", file=sys.stderr)
+    shuffled, measured = random.Random(0), []
+    places = [place for _ in range(ROUNDS) for place in shuffled.sample(range(len(paths)), len(paths))]
+    for done, place in enumerate(places, start=1):
+        measured.append([place, seconds_of(paths[place], threads, SHARE)])
+        print(f"\r{done} of {len(places)}", end="", file=sys.stderr)
     print(file=sys.stderr)
     machine = {"device": processor(), "threads": threads, "runtime": f"onnx {onnxruntime.__version__}"}
     part = out.with_suffix(".part")
-    part.write_text(json.dumps({"intarsia": "times/1", "machine": machine, "seconds": seconds, "of": manifest}))
+    part.write_text(json.dumps({"intarsia": "times/1", "machine": machine, "measured": measured, "of": manifest}))
     part.replace(out)
     print(f"wrote {out}")
 
