@@ -198,8 +198,12 @@ def test_a_machine_without_pytorch_is_metered_by_a_script(kept, few, bare, tmp_p
     wrong = ({"counts": first["counts"][1:]}, {"counts": [10**4] * len(first["counts"])}, {"memory": 0})
     untrue = [{"of": read["of"] | {"subnets": [first | one, *others]}} for one in wrong]
     for damage in (
-        {"measured": [one for one in read["measured"] if one[0]]}, {"measured": [[0, 0], *read["measured"]]},
-        {"measured": [[FEW, 1], *read["measured"]]}, {"more": 1}, {"of": {}}, *untrue,
+        {"measured": [one for one in read["measured"] if one[0]]},
+        {"measured": [[0, 0], *read["measured"]]},
+        {"measured": [[FEW, 1], *read["measured"]]},
+        {"more": 1},
+        {"of": {}},
+        *untrue,
     ):
         (tmp_path / "bad.json").write_text(json.dumps(read | damage))
         with pytest.raises(CardError, match=r"bad\.json: "):

@@ -27,7 +27,9 @@ def steadied(measured: Sequence[tuple[int, float]]) -> Array:
     logs = np.log([seconds for _, seconds in measured])
     pace = np.zeros_like(logs)
     for _ in range(STEPS):
-        own = np.array([np.quantile((logs - pace)[things == thing], 0.5, method="lower") for thing in range(len(numbers))])
+        own = np.array(
+            [np.quantile((logs - pace)[things == thing], 0.5, method="lower") for thing in range(len(numbers))]
+        )
         moments = np.pad(logs - own[things], BESIDE, mode="edge")
         pace = np.median(sliding_window_view(moments, 2 * BESIDE + 1), axis=1)
         pace -= np.median(pace)

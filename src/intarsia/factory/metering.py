@@ -109,8 +109,8 @@ def meter_device(
         subnets: 50 to 64 are enough.
         clock: Of the wall and PyTorch, if not given; a `RuntimeClock` for another runtime.
         patience: Seconds that it may take; conversions for other runtimes come on top. The slower models are, the fewer
-            rounds there are, two at least; then fewer calls of each are timed, the second is cut short, and at last only
-            every other subnet is measured.
+            rounds there are, two at least; then fewer calls of each are timed, the second round is cut short, and at
+            last only every other subnet is measured.
         tell: Told how many measurements have been made, of `ROUNDS` times the subnets.
 
     Raises:

@@ -114,7 +114,9 @@ def read_times(path: Path, host: TimmSupernet) -> Device:
     of, seconds = times.of, np.array([seconds for _, seconds in times.measured])
     numbers = {number for number, _ in times.measured}
     if numbers != {*range(len(of.subnets))} or not (np.isfinite(seconds) & (seconds > 0)).all():
-        raise CardError(f"{path}: times of {len(numbers)} of {len(of.subnets)} subnets, each of them more than nothing?")
+        raise CardError(
+            f"{path}: times of {len(numbers)} of {len(of.subnets)} subnets, each of them more than nothing?"
+        )
     grounds, outline = Grounds.of(host.outline, host.answers), host.outline
     inputs = {name: tuple(shape) for name, shape in outline.inputs.items()}
     if (of.host, of.sites, of.inputs) != (outline.shape_hash, grounds.sites, inputs):
