@@ -54,14 +54,30 @@ class Counting(RuntimeClock):
 
     Attributes:
         least: Seconds that each measurement was to last.
+        said: What it said.
     """
 
     least: ClassVar[list[float]] = []
+    said: ClassVar[list[float]] = []
 
     def seconds(self, model, inputs):
         self.least.append(self.wall.least)
         super().seconds(model, inputs)
-        return 1.1 * CLOCK.seconds(model, inputs)
+        self.said.append(1.1 * CLOCK.seconds(model, inputs))
+        return self.said[-1]
+
+
+def counted(monkeypatch):
+    """The files that are converted from now on."""
+    converted = []
+
+    def convert(model, inputs, name, path, ours=runtimes.convert):
+        converted.append(path)
+        ours(model, inputs, name, path)
+
+    for module in (clocks, runtimes):
+        monkeypatch.setattr(module, "convert", convert)
+    return converted
 
 
 def whole_seconds(kit):
@@ -73,18 +89,15 @@ def whole_seconds(kit):
 @pytest.mark.parametrize("runtime", runtimes.TIMED)
 def test_budgets_bind_on_the_runtime_of_the_device(metered, runtime, monkeypatch, tmp_path):
     kit, device = metered
-    called, converted = [], []
+    called, converted = [], counted(monkeypatch)
     Counting.least.clear()
+    Counting.said.clear()
 
     def ready(path, dtype, ours=BACKENDS[runtime].ready):
         called.append(torch.get_num_threads())
         return ours(path, dtype)
 
-    def convert(program, path, dtype, ours=BACKENDS[runtime].convert):
-        converted.append(path)
-        ours(program, path, dtype)
-
-    monkeypatch.setitem(BACKENDS, runtime, dataclasses.replace(BACKENDS[runtime], ready=ready, convert=convert))
+    monkeypatch.setitem(BACKENDS, runtime, dataclasses.replace(BACKENDS[runtime], ready=ready))
     clock = Counting(runtime, QUICK)
     there = dataclasses.replace(device, machine=clock.machine)
     assert clock_for(there.machine) == RuntimeClock(runtime, WallClock(threads=1))
@@ -95,7 +108,10 @@ def test_budgets_bind_on_the_runtime_of_the_device(metered, runtime, monkeypatch
         kit.assembler.rank([task], kit.grounds)[0]
     )["seconds"][-1]  # fmt: skip
     assert done.measured > 1
-    assert called == [1] * TIMES * done.measured
+    times = {said: len([*same]) for said, same in itertools.groupby(Counting.said)}
+    assert times == {said: TIMES if said <= seconds else 1 for said in times}, "one that is over has been measured"
+    assert len(times) == done.measured
+    assert called == [1] * len(Counting.said)
     assert Counting.least == [LASTING] * len(called)
     assert len(converted) == done.measured
     assert done.took["convert"] > 0
@@ -155,13 +171,7 @@ def test_slow_models_are_timed_less_often(monkeypatch, each, calls):
 
 @pytest.mark.parametrize(("kept", "runtime"), zip(KINDS, itertools.cycle(["openvino", "onnx"])), indirect=["kept"])
 def test_a_runtime_is_metered_and_converts_each_subnet_once(kept, runtime, few, monkeypatch, tmp_path):
-    converted = []
-
-    def convert(program, path, dtype, ours=BACKENDS[runtime].convert):
-        converted.append(path)
-        ours(program, path, dtype)
-
-    monkeypatch.setitem(BACKENDS, runtime, dataclasses.replace(BACKENDS[runtime], convert=convert))
+    converted = counted(monkeypatch)
     words = ("--runtime", runtime, "--threads", 1, "--subnets", FEW, "--device", tmp_path / "d.yaml")
     code, out, refusal = call("meter", kept[1], *words)
     assert code == 0, refusal
@@ -249,8 +259,25 @@ def test_a_package_that_a_runtime_lacks_is_no_fault_of_the_model(kit, monkeypatc
         raise ModuleNotFoundError("No module named 'onnxscript'", name="onnxscript")
 
     monkeypatch.setattr(runtimes, "backend_of", lambda _: SimpleNamespace(convert=lacking))
+    monkeypatch.setattr(runtimes, "TRACED", {})
     with pytest.raises(ModuleNotFoundError, match="onnxscript"):
         runtimes.convert(kit.host.module, torch.zeros(1, *kit.host.size), "onnx", tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("runtime", runtimes.TRACED)
+def test_what_cannot_be_traced_is_exported(kit, runtime, monkeypatch, tmp_path):
+    def refuse(*_):
+        raise RuntimeError("there is no such operation")
+
+    pictures = torch.randn(1, *kit.host.size)
+    traced, exported = (tmp_path / name / runtimes.file_of(runtime) for name in ("traced", "exported"))
+    traced.parent.mkdir()
+    exported.parent.mkdir()
+    runtimes.convert(kit.host.module, pictures, runtime, traced)
+    monkeypatch.setitem(runtimes.TRACED, runtime, refuse)
+    runtimes.convert(kit.host.module, pictures, runtime, exported)
+    ways = [BACKENDS[runtime].ready(path, torch.float32)([pictures])[0] for path in (traced, exported)]
+    torch.testing.assert_close(*ways, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("runtime", runtimes.FORMATS)

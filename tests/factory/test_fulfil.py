@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from intarsia import CardError, FitError, Keep, OutputExists, OverBudget, RigError, factory, rig
-from intarsia.factory import Budget, MacsClock, Order
+from intarsia.factory import Budget, MacsClock, Order, runtimes
 from intarsia.factory.device import load_device, save_device
 from intarsia.factory.fulfil import MEASUREMENTS, stops_of
 from intarsia.graphs.backends import BACKENDS
@@ -262,10 +262,12 @@ def test_attention_and_layer_norms_are_the_same_on_openvino(architecture, argume
     assert json.loads((tmp_path / "out/report.json").read_text())["differs_from_pytorch"]["openvino"] <= 1e-4
 
 
-def test_what_a_runtime_cannot_do_is_told_in_a_line(tmp_path):
-    kit = kit_of("test_vit", img_size=32)  # which may resample its positions
+def test_what_a_runtime_cannot_do_is_told_in_a_line(monkeypatch, tmp_path):
+    kit = kit_of("test_vit", img_size=32)  # which may resample its positions, though a trace does not
     order = Order(kit.space.read("pink, cool"), Budget(macs=1e12))
     done = factory.fulfil(order, kit)
+    factory.ship(order, done, kit, tmp_path / "traced", ["openvino"])
+    monkeypatch.delitem(runtimes.TRACED, "openvino")
     with pytest.raises(RigError, match=r"^openvino does not take this model: .*upsample_bicubic2d_aa.*another runtime"):
         factory.ship(order, done, kit, tmp_path / "out", ["openvino"])
     assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """Small models on runtimes other than PyTorch: converted, called, and compared with PyTorch on the spot."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from ..errors import FitError, RigError
 from ..graphs.backends import BACKENDS, Backend, Program
 from ..hosts.detector import BOX
+from .tracing import GIVEN, TOLD, TRACED
 
 FORMATS = tuple(name for name, backend in BACKENDS.items() if backend.convert is not None)
 TORCH = "torch"
@@ -36,7 +38,7 @@ def file_of(name: str) -> str:
 
 @torch.no_grad()
 def convert(model: nn.Module, inputs: Tensor, name: str, path: Path) -> None:
-    """Write a model for another runtime.
+    """Write a model for another runtime: traced where that can be done, or else as an exported program.
 
     Args:
         inputs: Pictures of the one shape that it will take, (batch, channels, height, width).
@@ -47,9 +49,12 @@ def convert(model: nn.Module, inputs: Tensor, name: str, path: Path) -> None:
     """
     write = backend_of(name).convert
     assert write is not None
+    if name in TRACED:
+        with suppress(Exception):  # an exported program may do, and if not, says why
+            return TRACED[name](model, inputs, path)
     program = torch.export.export(model, (inputs,), strict=False)
     try:
-        write(Program(program, ["pictures"], ["answers"]), path, torch.float32)
+        write(Program(program, [GIVEN], [TOLD]), path, torch.float32)
     except ModuleNotFoundError:  # which is told with what to install
         raise
     except Exception as error:  # each converter has exceptions of its own

@@ -99,20 +99,36 @@ def onnx_ready(path: Path, dtype: torch.dtype) -> Ready:
 
 
 def openvino_convert(program: Program, path: Path, dtype: torch.dtype) -> None:
+    known = list(program.exported.graph_signature.user_inputs)
+    write_openvino(program.exported, path, program.inputs, program.outputs, dtype, known)
+
+
+def write_openvino(
+    source: ExportedProgram | Path,
+    path: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dtype: torch.dtype,
+    known: Sequence[str] | None = None,
+) -> None:
+    """Convert an exported program or an ONNX file, and name what goes in and out, as `openvino_ready` reads it.
+
+    Args:
+        known: What the source calls its inputs, if not as they shall be called.
+    """
     os.environ.setdefault("OPENVINO_TELEMETRY", "0")
     import openvino
 
-    model = openvino.convert_model(program.exported)
-    for place, port in input_places(model, program):
-        port.set_names({program.inputs[place], f"input:{place}"})
-    for port, name in zip(model.outputs, program.outputs, strict=True):
+    model = openvino.Core().read_model(source) if isinstance(source, Path) else openvino.convert_model(source)
+    for place, port in input_places(model, known or inputs):
+        port.set_names({inputs[place], f"input:{place}"})
+    for port, name in zip(model.outputs, outputs, strict=True):
         port.set_names({name})
     openvino.save_model(model, path, compress_to_fp16=dtype != torch.float32)
 
 
-def input_places(model: Any, program: Program) -> list[tuple[int, Any]]:
-    """Which input of the program each input of a converted model is: what is not looked at may be left out of it."""
-    known = list(program.exported.graph_signature.user_inputs)
+def input_places(model: Any, known: Sequence[str]) -> list[tuple[int, Any]]:
+    """Which of the known inputs each input of a converted model is: what is not looked at may be left out of it."""
     if len(model.inputs) == len(known):
         return list(enumerate(model.inputs))
     named = [
