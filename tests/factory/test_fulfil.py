@@ -358,7 +358,7 @@ def test_a_device_survives_its_file_and_others_are_refused(kit, device, tmp_path
             fulfilled(kit, "red, blue", Budget(seconds=1), replace(device, **changed))
     with pytest.raises(FitError, match="measure one with 'intarsia meter'"):
         fulfilled(kit, "red, blue", Budget(seconds=1))
-    for text in ("", "intarsia: device/1", (tmp_path / "d.yaml").read_text() + "more: 1\n", "\x00"):
+    for text in ("", "intarsia: device/2", (tmp_path / "d.yaml").read_text() + "more: 1\n", "\x00"):
         (tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(CardError, match=r"bad.yaml: not a device file"):
             load_device(tmp_path / "bad.yaml")

@@ -58,7 +58,7 @@ def test_a_device_is_measured_within_two_minutes_however_slow_its_models(
     assert measured <= device.subnets == len(set(called)) <= SUBNETS
     assert called.count(0) >= calls
     assert device.scores["seconds"].spearman > 0.99
-    assert device.seconds.slope == pytest.approx(largest / kit.host.outline.macs, rel=0.01)
+    assert device.seconds.slopes[0] == pytest.approx(largest / kit.host.outline.macs, rel=0.01)
 
 
 def test_conversions_leave_no_less_time_for_measuring(kit, passed, monkeypatch):
@@ -107,7 +107,7 @@ class Busy(factory.MacsClock):
 @pytest.mark.parametrize("slow", [range(LEAST + 1), range(LEAST + 1, 2 * LEAST + 1)], ids=["there", "back"])
 def test_a_while_in_which_the_machine_was_slow_changes_nothing(kit, slow):
     quiet, busy = (factory.meter_device(kit.host, subnets=LEAST, clock=clock) for clock in (CLOCK, Busy(slow)))
-    assert busy.seconds.slope == pytest.approx(quiet.seconds.slope, rel=1e-6)
+    assert busy.seconds.slopes[0] == pytest.approx(quiet.seconds.slopes[0], rel=1e-6)
 
 
 def test_scores_are_of_models_that_the_fit_has_not_seen(kit):

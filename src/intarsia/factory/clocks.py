@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import FitError
+from ..graphs.backends import Ready
 from ..graphs.exporting import digest_of
 from ..rig import count_macs
 from ..rig.machine import machine, processors, with_threads
@@ -125,6 +126,7 @@ class RuntimeClock:
         runtime: `onnx` or `openvino`.
         wall: How many calls, with how many threads.
         kept: A folder of one supernet's converted models, so that none is converted twice; None to keep none.
+        held: The model that was called last, so that none is made ready twice in a row, and by how many threads.
 
     Raises:
         FitError: models are not timed on that runtime.
@@ -134,6 +136,7 @@ class RuntimeClock:
     runtime: str
     wall: WallClock = WallClock()
     kept: Path | None = None
+    held: dict[tuple[Path, int], Ready] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.runtime not in TIMED:
@@ -147,8 +150,16 @@ class RuntimeClock:
         with keeping(self) as clock:
             path = clock.converted(model, inputs)
             with with_threads(self.wall.threads):
-                run = backend_of(self.runtime).ready(path, torch.float32)
+                run = clock.ready(path)
                 return self.wall.median(lambda: run([inputs]))
+
+    def ready(self, path: Path) -> Ready:
+        """What calls a converted model with as many threads as torch has."""
+        key = path, torch.get_num_threads()
+        if key not in self.held:
+            self.held.clear()
+            self.held[key] = backend_of(self.runtime).ready(path, torch.float32)
+        return self.held[key]
 
     def converted(self, model: nn.Module, inputs: Tensor) -> Path:
         """The file of a model, in a folder of its own in `kept`; converted now if it was not before."""

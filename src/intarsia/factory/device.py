@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
@@ -18,8 +19,11 @@ from .fitting import Array, Line, Score
 from .ranking import Grounds, Ranking
 from .runtimes import TORCH
 
-FORMAT = "device/1"
-COUNTED = {"seconds": "macs", "memory": "bytes"}  # what a prediction starts from
+FORMAT = "device/2"
+COUNTED = {
+    "seconds": ("macs", "bytes"),
+    "memory": ("bytes",),
+}  # what predictions start from; weights have to be fetched
 SURE = 0.9  # rank correlation with what was measured, below which predictions are doubtful
 
 
@@ -65,8 +69,8 @@ class Device:
         """Seconds and memory of each beginning of a ranking, from the shortest on; longer is never said to be less."""
         shares = ranking.counts / ranking.grounds.units
         return {
-            name: np.maximum.accumulate(getattr(self, name).predict(ranking.costs[counted].astype(float), shares))
-            for name, counted in COUNTED.items()
+            name: np.maximum.accumulate(getattr(self, name).predict(counted_of(ranking.costs, name), shares))
+            for name in COUNTED
         }
 
     def cautious(self, ranking: Ranking) -> Array:
@@ -110,11 +114,16 @@ class Device:
             raise FitError([f"{problem}. Measure it anew: 'intarsia meter'." for problem in problems])
 
 
+def counted_of(costs: Mapping[str, NDArray[np.int64]], name: str) -> Array:
+    """What predictions of `seconds` or `memory` start from, (models, what is counted)."""
+    return np.stack([costs[counted] for counted in COUNTED[name]], 1).astype(float)
+
+
 @checked(config=ConfigDict(extra="forbid", strict=False, allow_inf_nan=False), frozen=True, kw_only=True)
 class _File(Device):
     """A device as its file says it; whatever else the file says is refused."""
 
-    intarsia: Literal["device/1"]
+    intarsia: Literal["device/2"]
 
 
 def text_of(device: Device) -> str:
@@ -157,10 +166,12 @@ def load_device(path: Path) -> Device:
 
 def lacking(device: Device) -> str | None:
     """What is missing from a device, or is too much, where each part of it is of its type."""
-    for name in COUNTED:
+    for name, counted in COUNTED.items():
         if name not in device.scores:
             return f"scores.{name}: missing"
         line: Line = getattr(device, name)
+        if len(line.slopes) != len(counted):
+            return f"{name}.slopes: {len(line.slopes)} numbers for {' and '.join(counted)}"
         for part in ("each_share", "middle"):
             if (count := len(getattr(line, part))) != len(device.sites):
                 return f"{name}.{part}: {count} numbers for {len(device.sites)} sites"

@@ -15,16 +15,16 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Line:
-    """A cost of a call: `always + slope * counted + sum(each_share * (share - middle))`.
+    """A cost of a call: `always + sum(slopes * counted) + sum(each_share * (share - middle))`.
 
     Attributes:
-        slope: For each of what was counted: MACs where seconds are told, bytes of weights where memory is.
+        slopes: For each of what was counted: one of it costs so much more.
         each_share: By site, of the share of its units that is kept.
         middle: By site, the mean share of the subnets that were measured.
     """
 
     always: float
-    slope: float
+    slopes: tuple[float, ...]
     each_share: tuple[float, ...]
     middle: tuple[float, ...]
 
@@ -32,10 +32,12 @@ class Line:
         """What models will cost.
 
         Args:
-            counted: (models).
+            counted: (models, slopes).
             shares: (models, sites).
         """
-        return self.always + self.slope * counted + (shares - np.array(self.middle)) @ np.array(self.each_share)
+        return (
+            self.always + counted @ np.array(self.slopes) + (shares - np.array(self.middle)) @ np.array(self.each_share)
+        )
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ def fit_line(counted: Array, shares: Array, measured: Array) -> Line:
     The strength of the ridge is the one that predicts each subnet best from the others.
     """
     weight = 1 / measured
-    first = np.stack([np.ones_like(counted), counted], 1)
-    always, slope = np.linalg.lstsq(first * weight[:, None], measured * weight, rcond=None)[0]
-    left = (measured - always - slope * counted) * weight
+    base = np.concatenate([np.ones((len(counted), 1)), counted], 1)
+    sizes = base.max(0)  # MACs are millions, and the intercept is one
+    fitted = np.linalg.lstsq(base / sizes * weight[:, None], measured * weight, rcond=None)[0] / sizes
+    left = (measured - base @ fitted) * weight
     middle = shares.mean(0)
     features = (shares - middle) * weight[:, None]
     scale = np.sqrt((features**2).mean()) or 1.0
@@ -74,7 +77,8 @@ def fit_line(counted: Array, shares: Array, measured: Array) -> Line:
         if best is None or float(alone @ alone) < best[0]:
             best = float(alone @ alone), solved @ left
     assert best is not None
-    return Line(float(always), float(slope), tuple(best[1].tolist()), tuple(middle.tolist()))
+    always, *slopes = fitted.tolist()
+    return Line(always, tuple(slopes), tuple(best[1].tolist()), tuple(middle.tolist()))
 
 
 def score_of(predicted: Array, measured: Array) -> Score:

@@ -16,7 +16,7 @@ from ..errors import FitError
 from ..hosts.timm_supernet import TimmSupernet
 from ..rig import bake, peak_bytes
 from .clocks import Clock, Machine, RuntimeClock, Stopwatch, WallClock, hurried, keeping
-from .device import COUNTED, Device
+from .device import Device, counted_of
 from .drift import steadied
 from .fitting import Array, fit_line, score_of
 from .ranking import Grounds, Ranking
@@ -175,7 +175,7 @@ def device_from(
     hidden[np.argsort(costs["macs"])[1::3]] = True
     lines, scores = {}, {}
     for name, measured in (("seconds", seconds), ("memory", memory)):
-        counted = costs[COUNTED[name]].astype(float)
+        counted = counted_of(costs, name)
         lines[name] = fit_line(counted[~hidden], shares[~hidden], measured[~hidden])
         scores[name] = score_of(lines[name].predict(counted[hidden], shares[hidden]), measured[hidden])
     return Device(
