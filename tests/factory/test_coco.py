@@ -233,6 +233,16 @@ def test_what_is_told_to_be_amiss_is_not_said_to_be_missing(folder, kind, amiss)
     assert f"{kind} {content[kind][0]['id']}" in fault
 
 
+def test_an_empty_box_is_told_whatever_is_amiss_with_its_picture(folder):
+    where, content = folder
+    first = content["annotations"][0]
+    amiss = next(place for place, picture in enumerate(content["images"]) if picture["id"] == first["image_id"])
+    broken(content, "images", amiss, width=0)
+    broken(content, "annotations", 0, bbox=[1, 1, 0, 1])
+    with pytest.raises(CardError, match=rf"annotations {first['id']}: its box is empty"):
+        read_coco(written(where, content))
+
+
 def test_all_faults_are_told_but_not_thousands(folder):
     where, content = folder
     broken(content, "annotations", 0, category_id=4)

@@ -17,7 +17,7 @@ import torch
 from intarsia import CardError, FitError, OverBudget, RigError, factory
 from intarsia.factory import Budget, Order, RuntimeClock, WallClock, clocks, metering, runtimes
 from intarsia.factory.clocks import clock_for
-from intarsia.factory.fulfil import LASTING, TIMES
+from intarsia.factory.fulfil import LASTING, SPARE, TIMES
 from intarsia.graphs.backends import BACKENDS
 
 from .conftest import CLOCK, KINDS, apart, call, kit_of, parts_of
@@ -107,6 +107,7 @@ def test_budgets_bind_on_the_runtime_of_the_device(metered, runtime, monkeypatch
     assert done.predicted["seconds"] < done.costs["seconds"] <= seconds < 1.1 * there.predict(
         kit.assembler.rank([task], kit.grounds)[0]
     )["seconds"][-1]  # fmt: skip
+    assert done.costs["seconds"] <= (1 - SPARE) * seconds
     assert done.measured > 1
     times = {said: len([*same]) for said, same in itertools.groupby(Counting.said)}
     assert times == {said: TIMES if said <= seconds else 1 for said in times}, "one that is over has been measured"
@@ -118,6 +119,29 @@ def test_budgets_bind_on_the_runtime_of_the_device(metered, runtime, monkeypatch
     factory.ship(order, done, kit, tmp_path / "out", [runtime])
     assert len(converted) == done.measured  # what was measured is what is shipped
     assert not any(path.exists() for path in converted)
+
+
+class Wall(WallClock):
+    """Of the wall, and yet the same on every machine."""
+
+    def seconds(self, model, inputs):
+        return CLOCK.seconds(model, inputs)
+
+
+@pytest.mark.parametrize("metered", KINDS, indirect=True)
+def test_the_smallest_model_is_given_away_with_nothing_to_spare(metered):
+    kit, device = metered
+    clock, task = Wall(threads=1), kit.space.read("red, blue")
+    there = dataclasses.replace(device, machine=clock.machine)
+
+    def ordered(seconds):
+        return factory.fulfil(Order(task, Budget(seconds=seconds), there), kit, clock=clock)
+
+    with pytest.raises(OverBudget) as refusal:
+        ordered(1e-9)
+    least = refusal.value.cheapest["seconds"]
+    assert ordered(1.001 * least).costs["seconds"] == least
+    assert ordered(2 * least).costs["seconds"] <= (1 - SPARE) * 2 * least
 
 
 @pytest.mark.parametrize("runtime", runtimes.TIMED)

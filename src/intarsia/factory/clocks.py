@@ -209,6 +209,11 @@ def lasting(clock: AnyClock, least: float) -> AnyClock:
     return replace(clock, least=max(clock.least, least), most=max(clock.most, least))
 
 
+def is_of_the_wall(clock: Clock) -> bool:
+    """Whether what it says is of a moment: another time it would say something else."""
+    return isinstance(clock, WallClock | RuntimeClock)
+
+
 def clock_for(machine: Machine) -> "WallClock | RuntimeClock":
     """What measures as that machine was measured: on its runtime, with its threads, or all that there are here.
 

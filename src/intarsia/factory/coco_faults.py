@@ -49,18 +49,24 @@ def disagreements(listed: Mapping[str, Sequence[Any]], given: Mapping[str, Seque
     for one in listed["annotations"]:
         if one.image_id not in known["images"]:
             yield f"annotations {one.id}: there is no image {one.image_id}"
-        elif one.image_id in pictures and (fault := misplaced(one.bbox, pictures[one.image_id])):
+        elif fault := misplaced(one.bbox, pictures.get(one.image_id)):
             yield f"annotations {one.id}: its box {fault}"
         if one.category_id not in known["categories"]:
             yield f"annotations {one.id}: there is no category {one.category_id}"
     yield from misnamed(listed)
 
 
-def misplaced(box: Sequence[float], picture: Any) -> str | None:
-    """What is wrong with a box of left, top, width and height in a picture, if anything is."""
+def misplaced(box: Sequence[float], picture: Any | None) -> str | None:
+    """What is wrong with a box of left, top, width and height, if anything is.
+
+    Args:
+        picture: That it is in; None if that is not well formed itself.
+    """
     left, top, width, height = box
     if not (width > 0 and height > 0):
         return f"is empty, {width:g} wide and {height:g} high"
+    if picture is None:
+        return None
     if min(left, top) < -1 or left + width > picture.width + 1 or top + height > picture.height + 1:
         return f"leaves the picture, which is {picture.width}x{picture.height}"
     return None

@@ -20,10 +20,8 @@ from .ranking import Grounds, Ranking
 from .runtimes import TORCH
 
 FORMAT = "device/2"
-COUNTED = {
-    "seconds": ("macs", "bytes"),
-    "memory": ("bytes",),
-}  # what predictions start from; weights have to be fetched
+# What predictions start from: weights have to be fetched, which takes as long as what is done with them.
+COUNTED = {"seconds": ("macs", "bytes"), "memory": ("bytes",)}
 SURE = 0.9  # rank correlation with what was measured, below which predictions are doubtful
 
 

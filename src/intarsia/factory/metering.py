@@ -138,7 +138,7 @@ def meter_device(
                     with watch.stopped():
                         kept.converted(model, inputs)
                 if not memory[subnet]:
-                    memory[subnet] = peak_bytes(model, inputs)  # first, for first calls are none of the fastest
+                    memory[subnet] = peak_bytes(model, inputs)  # first, for first calls take longer
                 quick = hurried(kept, left / (max(ENOUGH - number, 1) * subnets - place), SHARE)
                 measured.append((subnet, quick.seconds(model, inputs)))
                 tell(number * subnets + place + 1)

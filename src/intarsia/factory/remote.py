@@ -51,7 +51,7 @@ class _Manifest:
 class _Times:
     """What the script writes."""
 
-    intarsia: Literal["times/1"]
+    intarsia: Literal["times/2"]
     machine: dict[str, str | int]
     measured: tuple[tuple[int, float], ...]
     of: _Manifest

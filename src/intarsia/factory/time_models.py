@@ -66,7 +66,7 @@ def time_folder(folder: Path, threads: int) -> None:
     print(file=sys.stderr)
     machine = {"device": processor(), "threads": threads, "runtime": f"onnx {onnxruntime.__version__}"}
     part = out.with_suffix(".part")
-    part.write_text(json.dumps({"intarsia": "times/1", "machine": machine, "measured": measured, "of": manifest}))
+    part.write_text(json.dumps({"intarsia": "times/2", "machine": machine, "measured": measured, "of": manifest}))
     part.replace(out)
     print(f"wrote {out}")
 
