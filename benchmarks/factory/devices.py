@@ -1,21 +1,24 @@
 """One detector on four devices: are seconds predicted, budgets kept, and do the choices differ?
 
-    python -m benchmarks.factory.devices                        forty minutes of quiet processors
+    python -m benchmarks.factory.devices                        twenty minutes of quiet processors
     python -m benchmarks.factory.devices --kit FOLDER           of another kit for the sprites' names
     python -m benchmarks.factory.devices --quick                a tiny detector on PyTorch; its figures mean nothing
 
 The kit is the one that ships. Every device gets a file of its own, in results/factory_devices; orders of the same
 shares of its own dense seconds; and a look at the models afterwards, each beside the dense one. The first is measured
 twice, for choices may differ by that alone. Then seconds of a classifier are predicted, larger than those of recipes; a
-pack of three scenarios is switched; and models are exported to every runtime and compared with PyTorch. ExecuTorch sets
-its threads itself, so nothing is timed on it. Where threads wait passively (OMP_WAIT_POLICY), two are slower than one:
-that is refused.
+pack of three scenarios is switched; models are exported to every runtime and compared with PyTorch, and a model that is
+traced for a runtime stands beside the same as an exported program: seconds of making it, and of calling it. ExecuTorch
+sets its threads itself, so nothing is timed on it. Where threads wait passively (OMP_WAIT_POLICY), two are slower than
+one: that is refused.
 """
 
 import os
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -31,6 +34,7 @@ from benchmarks.factory.timing import (
     made_at,
     order_seconds,
     seconds_over,
+    shown_to,
     while_still,
 )
 from benchmarks.keeping import kept_row, place_of
@@ -39,7 +43,7 @@ from intarsia import OverBudget, RigError, factory
 from intarsia.factory import Kit, Task
 from intarsia.factory.clocks import Clock, RuntimeClock, WallClock
 from intarsia.factory.device import text_of
-from intarsia.factory.runtimes import FORMATS, NEAR_THINGS, TORCH, export
+from intarsia.factory.runtimes import FORMATS, NEAR_THINGS, TORCH, TRACED, backend_of, convert_exported, export, file_of
 from intarsia.hosts import timm_supernet
 from intarsia.rig.machine import processors
 from intarsia.saving import replace_text
@@ -55,6 +59,8 @@ SURE = 2.0  # of a rehearsal, so that a model is found
 TASKS = ("red sword", "potion", "blue, green, dragon")
 SUBNETS, QUICK = 64, 24  # measured for a device
 CLASSIFIER = "resnet18", (3, 64, 64)  # untrained, for seconds do not depend on weights; 148 M MACs
+CONVERTED = 3  # times that a model is made in either way
+TRACING = 0.25  # of the seconds of exporting
 SWITCHED = 10.0  # milliseconds that switching may take
 APART = 0.02  # of the dense model's MACs, from which on two choices are said to differ
 ALIKE = 0.001  # of them, below which it is not told how much alike two choices are
@@ -88,6 +94,7 @@ def main(
         rows.append(kept_row(place / "classifier.json", here(lambda: classifier_row(quick))))
         rows.append(kept_row(place / "pack.json", here(lambda: pack_row(found))))
         rows += [exported_row(found, to) for to in FORMATS]
+        rows += [kept_row(place / f"traced {to}.json", here(lambda to=to: traced_row(found, to))) for to in TRACED]
     table = choices([row for row in rows if row["kind"] == "device"])
     print(*table, sep="\n")
     write_result("factory_devices", [*rows, {"kind": "choices", "table": table}], claims_of(rows), settings)
@@ -184,6 +191,26 @@ def exported_row(kit: Kit, runtime: str) -> dict[str, object]:
     return {"kind": "exported", "to": runtime, "apart": max(apart)}
 
 
+def traced_row(kit: Kit, runtime: str) -> dict[str, object]:
+    """One model traced, and as an exported program: seconds of making either and of calling either, in turn."""
+    model = made_at(kit, kit.space.read(TASKS[0]), 0.5 * (kit.lowest + kit.highest))
+    shown, pairs = shown_to(kit.host.size), []
+    for _ in range(CONVERTED):
+        with tempfile.TemporaryDirectory() as folder:
+            took, calls = [], []
+            for way in (TRACED[runtime], partial(convert_exported, name=runtime)):
+                path = Path(folder) / str(len(took)) / file_of(runtime)
+                path.parent.mkdir()
+                began = time.perf_counter()
+                way(model, shown, path=path)
+                took.append(time.perf_counter() - began)
+                run = backend_of(runtime).ready(path, torch.float32)
+                calls.append(WallClock(least=0.1, threads=1).median(lambda run=run: run([shown])))
+        pairs.append((took[0] / took[1], calls[0] / calls[1]))
+    making, calling = zip(*pairs, strict=True)
+    return {"kind": "traced", "to": runtime, "making over exported": making, "calling over exported": calling}
+
+
 def pack_row(kit: Kit) -> dict[str, object]:
     """Milliseconds to switch a pack's scenario, without a copy and with one, and what a scenario takes on disk."""
     words, macs = dict(zip("abc", TASKS, strict=True)), 0.5 * (kit.lowest + kit.highest) * kit.host.outline.macs
@@ -236,8 +263,10 @@ def choices(rows: Sequence[dict]) -> list[str]:
 
 def claims_of(rows: Sequence[dict]) -> list[Claim]:
     """What is held against targets: all of them for each device."""
-    kinds = ("device", "again", "classifier", "pack", "exported")
-    devices, again, classifiers, (pack,), exported = ([row for row in rows if row["kind"] == kind] for kind in kinds)
+    kinds = ("device", "again", "classifier", "pack", "exported", "traced")
+    devices, again, classifiers, (pack,), exported, traced = (
+        [row for row in rows if row["kind"] == kind] for kind in kinds
+    )
     claims = []
     for row in [*devices, *classifiers]:
         where = row.get("device", "a classifier")
@@ -264,6 +293,10 @@ def claims_of(rows: Sequence[dict]) -> list[Claim]:
         at_most("milliseconds to switch the scenario of a pack", pack["switch milliseconds"], SWITCHED),
         *(at_most(f"{row['to']}: what boxes, in pixels, or scores differ by from PyTorch's",
                   row.get("apart", float("inf")), NEAR_THINGS) for row in exported),
+        *(at_most(f"{row['to']}: seconds of tracing a model over those of exporting it, median",
+                  statistics.median(row["making over exported"]), TRACING) for row in traced),
+        *(at_most(f"{row['to']}: seconds of a call of a traced model over an exported one's, median",
+                  statistics.median(row["calling over exported"]), NOISE) for row in traced),
     ]  # fmt: skip
 
 

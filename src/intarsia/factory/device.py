@@ -20,7 +20,7 @@ from .ranking import Grounds, Ranking
 from .runtimes import TORCH
 
 FORMAT = "device/2"
-# What predictions start from: weights have to be fetched, which takes as long as what is done with them.
+# What predictions start from. Weights have to be fetched, so what is multiplied is not all that takes time.
 COUNTED = {"seconds": ("macs", "bytes"), "memory": ("bytes",)}
 SURE = 0.9  # rank correlation with what was measured, below which predictions are doubtful
 

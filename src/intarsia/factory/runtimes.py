@@ -47,11 +47,18 @@ def convert(model: nn.Module, inputs: Tensor, name: str, path: Path) -> None:
     Raises:
         FitError, RigError: as `backend_of` does; or the runtime has no such operation.
     """
-    write = backend_of(name).convert
-    assert write is not None
+    backend_of(name)
     if name in TRACED:
         with suppress(Exception):  # an exported program may do, and if not, says why
             return TRACED[name](model, inputs, path)
+    convert_exported(model, inputs, name, path)
+
+
+@torch.no_grad()
+def convert_exported(model: nn.Module, inputs: Tensor, name: str, path: Path) -> None:
+    """The same by way of an exported program."""
+    write = backend_of(name).convert
+    assert write is not None
     program = torch.export.export(model, (inputs,), strict=False)
     try:
         write(Program(program, [GIVEN], [TOLD]), path, torch.float32)
