@@ -116,7 +116,7 @@ def fresh_kit() -> Kit:
     assembler = factory.Assembler.of(finding.SPACE, grounds).eval()
     nn.init.normal_(assembler.scores.bias)
     lowest = max(finding.LOWEST, grounds.floor)
-    return Kit(host, assembler, finding.SPACE, lowest, (finding.MEAN,) * 3, (finding.STD,) * 3)
+    return factory.folded(Kit(host, assembler, finding.SPACE, lowest, (finding.MEAN,) * 3, (finding.STD,) * 3))
 
 
 def device_row(kit: Kit, runtime: str, threads: int, kept: Path, *, quick: bool) -> dict[str, object]:
@@ -169,7 +169,7 @@ def classifier_row(quick: bool) -> dict[str, object]:
     """How well seconds of a classifier's models are predicted, on PyTorch and one thread."""
     seed_everything(0)
     architecture, size = ("test_resnet", (3, 32, 32)) if quick else CLASSIFIER
-    host = timm_supernet.create(architecture, size, num_classes=10)
+    host = timm_supernet.folded(timm_supernet.create(architecture, size, num_classes=10))
     device = factory.meter_device(host, subnets=QUICK if quick else SUBNETS, clock=WallClock(threads=1))
     score = device.scores["seconds"]
     return {

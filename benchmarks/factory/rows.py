@@ -66,6 +66,15 @@ class Seed:
         return self.runs / f"{self.world.name}-{self.seed}-{name}"
 
     @cached_property
+    def in_use(self) -> Kit:
+        """The kit as users have it: only of that are seconds of models told."""
+        return factory.folded(self.kit)
+
+    def kit_for(self, kind: str) -> Kit:
+        """The kit for rows of a kind: rivals train its models, and what is folded is not for training."""
+        return self.in_use if kind == Stage.timing else self.kit
+
+    @cached_property
     def clock(self) -> factory.WallClock:
         few = self.settings["quick"] or self.kit.host.outline.macs >= LARGE
         return factory.WallClock(calls=20 if few else CALLS)
@@ -74,7 +83,7 @@ class Seed:
         """This machine, measured once for rows of each kind: only for `timing` need it be quiet."""
         path, subnets = self.devices / self.kept.name / f"{kind}.yaml", 24 if self.settings["quick"] else 64
         if not path.exists():
-            measured = factory.meter_device(self.kit.host, subnets=subnets, seed=self.seed, clock=self.clock)
+            measured = factory.meter_device(self.kit_for(kind).host, subnets=subnets, seed=self.seed, clock=self.clock)
             factory.save_device(measured, path)
         return factory.load_device(path)
 
@@ -127,7 +136,7 @@ class Seed:
         for part in WITH_RIVALS:
             for place in middling(self.dense[part], self.settings["trained"]):
                 for share in some:
-                    asked = self.kit, self.tasks[part][place], share, self.device(kind), self.clock
+                    asked = self.kit_for(kind), self.tasks[part][place], share, self.device(kind), self.clock
                     making = (
                         partial(timed, *asked) if kind == "timing"
                         else partial(beside, self.world, *asked, self.settings["patience"])
@@ -145,7 +154,7 @@ class Seed:
         return {
             "kind": "device", "seed": self.seed, "macs": self.kit.host.outline.macs, "training seconds": self.training,
             "spearman": judged.spearman, "error_95": judged.error_95, "within_10": judged.within_10,
-            "held out": device.held_out, "fastest over dense": fastest_over_dense(self.kit, first, self.clock),
+            "held out": device.held_out, "fastest over dense": fastest_over_dense(self.in_use, first, self.clock),
         }  # fmt: skip
 
     def orders_row(self, timings: Sequence[Mapping[str, Any]]) -> dict[str, object]:

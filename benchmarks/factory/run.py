@@ -107,7 +107,7 @@ def kit_of(world: World, folder: Path, run: Path, steps: tuple[int, int], seed: 
     """
     if not (folder / "kit.json").exists():
         factory.save_kit(world.kit(run, steps, seed, blind=blind), folder, half=True)
-    kit = factory.load_kit(folder)
+    kit = factory.load_kit(folder, fold=False)  # rivals begin with it, and train
     if tuple(kit.card["steps"]) != tuple(steps):
         raise SystemExit(f"{folder}: a kit of {kit.card['steps']} steps, where {list(steps)} are asked for; remove it.")
     return kit

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.factory import devices
+from benchmarks.factory import devices, floor, metering
 from benchmarks.factory.claims import beside_plain, beside_rivals, of_accuracy, of_cost, of_orders, of_seconds
 from benchmarks.factory.timing import STEPS
 
@@ -162,3 +162,46 @@ def test_what_is_not_exported_alike_or_not_predicted_is_claimed_and_fails():
                                                            "PyTorch's"]  # fmt: skip
     rows[3]["within_10"] = 0.9
     assert failing(devices.claims_of(rows)) == ["a classifier: share of held-out models predicted within 10 %"]
+
+
+def floor_row(threads=1, ratio=0.2, unfolded=1.2):
+    over = {"smallest over largest": [ratio], "smallest over folded": [1.0], "largest over folded": [1.0]}
+    trained = over | {"smallest over folded": [unfolded], "largest over folded": [unfolded]}
+    return {"kit": "sprites", "threads": threads, "folded": over, "as trained": trained}
+
+
+def test_a_floor_is_told_by_threads_and_folding_has_to_pay():
+    assert not failing(floor.claims_of([floor_row(), floor_row(2)]))
+    (name,) = failing(floor.claims_of([floor_row(), floor_row(2, ratio=0.3)]))
+    assert "threads 2" in name
+    names = failing(floor.claims_of([floor_row(), floor_row(1, unfolded=1.0), floor_row(2)]))
+    assert len(names) == 2
+    assert all("threads 1" in name for name in names)
+
+
+def test_ways_of_telling_are_told_apart():
+    draws = np.random.default_rng(0)
+    own = draws.uniform(1, 2, size=40)
+    raw = []
+    for _ in range(8):
+        pace = np.repeat(draws.normal(1, 0.1, size=4), 10)
+        order = draws.permutation(40)
+        raw += [(int(thing), own[thing] * pace[place]) for place, thing in enumerate(order)]
+    told = {way: tell(raw) for way, tell in metering.WAYS.items()}
+    off = {way: np.std(np.log(found / own)) for way, found in told.items()}
+    assert off["steadied"] < min(off["median"], off["fastest"])
+    assert metering.spread_of([own, 3 * own]) == pytest.approx(0), "what all have in common is no spread"
+    assert metering.spread_of([own, own * draws.uniform(1, 1.2, size=40)]) > 0.02
+
+
+def test_a_way_that_is_no_better_is_told():
+    row = {"supernet": "tiny", "spread": {"fastest": 0.03, "median": 0.03, "steadied": 0.02},
+           "error_95": {"MACs": [0.2, 0.1], "MACs and bytes": [0.1, 0.1]},
+           "within_10": {"MACs and bytes": [1.0, 0.9]}}  # fmt: skip
+    assert not failing(metering.claims_of([row]))
+    for changed in (
+        {"spread": {"fastest": 0.01, "median": 0.03, "steadied": 0.02}},
+        {"error_95": {"MACs": [0.1, 0.1], "MACs and bytes": [0.1, 0.2]}},
+        {"within_10": {"MACs and bytes": [0.9, 0.9]}},
+    ):
+        assert len(failing(metering.claims_of([row | changed]))) == 1

@@ -134,10 +134,10 @@ def test_rows_of_seconds_are_of_a_while_that_held_still(measured, tries, budget)
 def test_what_is_over_its_budget_is_counted_and_not_read(own, monkeypatch):
     task, fulfil = own.tasks["seen"][0], factory.fulfil
     monkeypatch.setattr(scenarios, "in_seconds", lambda *_given: {})
-    assert scenarios.timed(own.kit, task, 0.9, own.device("timing"), own.clock)["over budget"] is False
-    largest = scenarios.made_at(own.kit, task, 1.0)
+    assert scenarios.timed(own.in_use, task, 0.9, own.device("timing"), own.clock)["over budget"] is False
+    largest = scenarios.made_at(own.in_use, task, 1.0)
     monkeypatch.setattr(factory, "fulfil", lambda *given, **more: replace(fulfil(*given, **more), model=largest))
-    assert scenarios.timed(own.kit, task, 0.9, own.device("timing"), own.clock)["over budget"] is True
+    assert scenarios.timed(own.in_use, task, 0.9, own.device("timing"), own.clock)["over budget"] is True
 
 
 def test_an_export_that_answers_otherwise_is_told(monkeypatch):

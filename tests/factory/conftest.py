@@ -62,6 +62,7 @@ def detector_kit(backbone="test_efficientnet", host=None):
 
 
 KINDS = {"kit": kit_of, "thing_kit": detector_kit}  # fixtures, and who makes a fresh one; listing a kind here tests it
+IN_USE = (*KINDS, "folded_kit", "folded_thing_kit")  # fixtures
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +82,16 @@ def thing_kit():
 
 
 @pytest.fixture(scope="session")
+def folded_kit(kit):
+    return factory.folded(kit)
+
+
+@pytest.fixture(scope="session")
+def folded_thing_kit(thing_kit):
+    return factory.folded(thing_kit)
+
+
+@pytest.fixture(scope="session")
 def metered(request):
     """The kit of that name, and its device."""
     kit = request.getfixturevalue(request.param)
@@ -89,10 +100,10 @@ def metered(request):
 
 @pytest.fixture(scope="session")
 def kept(request, tmp_path_factory):
-    """The kit of that name, and its folder."""
+    """The kit of that name as it is read from its folder, and the folder."""
     kit, place = request.getfixturevalue(request.param), tmp_path_factory.mktemp("kits") / request.param
     factory.save_kit(kit, place)
-    return kit, place
+    return factory.folded(kit), place
 
 
 @pytest.fixture(scope="session")
@@ -122,5 +133,5 @@ def call(*words):
 
 
 @pytest.fixture(scope="session")
-def device(kit):
-    return factory.meter_device(kit.host, subnets=50, clock=CLOCK)
+def device(folded_kit):
+    return factory.meter_device(folded_kit.host, subnets=50, clock=CLOCK)

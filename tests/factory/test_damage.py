@@ -54,11 +54,11 @@ def test_a_device_file_from_before_times_were_told_is_read(device, tmp_path):
     assert load_device(tmp_path / "d.yaml") == dataclasses.replace(device, took=None)
 
 
-def test_sites_in_another_order_are_refused(kit, device):
+def test_sites_in_another_order_are_refused(folded_kit, device):
     mixed = dataclasses.replace(device, sites=(*device.sites[1:], device.sites[0]))
-    order = factory.Order(kit.space.read("red, blue"), factory.Budget(seconds=1), mixed)
+    order = factory.Order(folded_kit.space.read("red, blue"), factory.Budget(seconds=1), mixed)
     with pytest.raises(FitError, match=r"sites are in another order than the supernet's\. Measure it anew"):
-        factory.fulfil(order, kit, clock=CLOCK)
+        factory.fulfil(order, folded_kit, clock=CLOCK)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from intarsia.factory.clocks import clock_for
 from intarsia.factory.fulfil import LASTING, SPARE, TIMES
 from intarsia.graphs.backends import BACKENDS
 
-from .conftest import CLOCK, KINDS, apart, call, kit_of, parts_of
+from .conftest import CLOCK, IN_USE, KINDS, apart, call, kit_of, parts_of
 
 QUICK = WallClock(calls=3, warmups=1, least=0, threads=1)
 FEW = 5  # subnets: enough to see that they are measured, not for a fit of any use
@@ -85,7 +85,7 @@ def whole_seconds(kit):
     return CLOCK.seconds(kit.host.module, torch.zeros(1, *kit.host.size))
 
 
-@pytest.mark.parametrize("metered", KINDS, indirect=True)
+@pytest.mark.parametrize("metered", IN_USE, indirect=True)
 @pytest.mark.parametrize("runtime", runtimes.TIMED)
 def test_budgets_bind_on_the_runtime_of_the_device(metered, runtime, monkeypatch, tmp_path):
     kit, device = metered
@@ -128,7 +128,7 @@ class Wall(WallClock):
         return CLOCK.seconds(model, inputs)
 
 
-@pytest.mark.parametrize("metered", KINDS, indirect=True)
+@pytest.mark.parametrize("metered", IN_USE, indirect=True)
 def test_the_smallest_model_is_given_away_with_nothing_to_spare(metered):
     kit, device = metered
     clock, task = Wall(threads=1), kit.space.read("red, blue")
@@ -145,20 +145,20 @@ def test_the_smallest_model_is_given_away_with_nothing_to_spare(metered):
 
 
 @pytest.mark.parametrize("runtime", runtimes.TIMED)
-def test_devices_of_other_runtimes_are_refused(kit, device, runtime):
+def test_devices_of_other_runtimes_are_refused(folded_kit, device, runtime):
     there = dataclasses.replace(device, machine=RuntimeClock(runtime, QUICK).machine)
-    order = Order(kit.space.read("red, blue"), Budget(seconds=10), there)
+    order = Order(folded_kit.space.read("red, blue"), Budget(seconds=10), there)
     with pytest.raises(FitError, match=rf"with runtime '{runtime} .*', here it is 'torch'"):
-        factory.fulfil(order, kit, clock=QUICK)
+        factory.fulfil(order, folded_kit, clock=QUICK)
     with pytest.raises(FitError, match=rf"with runtime 'torch', here it is '{runtime} "):
         here = dataclasses.replace(there, machine=QUICK.machine)
-        factory.fulfil(dataclasses.replace(order, device=here), kit, clock=RuntimeClock(runtime, QUICK))
+        factory.fulfil(dataclasses.replace(order, device=here), folded_kit, clock=RuntimeClock(runtime, QUICK))
     old = dataclasses.replace(there, machine={**there.machine, "runtime": f"{runtime} 0.1"})
     with pytest.raises(FitError, match=rf"with runtime '{runtime} 0.1', here it is '{runtime} "):
-        factory.fulfil(dataclasses.replace(order, device=old), kit)
+        factory.fulfil(dataclasses.replace(order, device=old), folded_kit)
     odd = dataclasses.replace(old, machine={"runtime": "abacus 1"})
     with pytest.raises(FitError, match="not on 'abacus'"):
-        factory.fulfil(dataclasses.replace(order, device=odd), kit)
+        factory.fulfil(dataclasses.replace(order, device=odd), folded_kit)
 
 
 def test_threads_are_the_devices_and_only_while_measuring():
@@ -247,7 +247,7 @@ def test_a_machine_without_pytorch_is_metered_by_a_script(kept, few, bare, tmp_p
     assert "--subnets goes" in call("meter", folder, "--times", "t.json", "--device", "d.yaml", "--subnets", 9)[1]
 
 
-@pytest.mark.parametrize("metered", KINDS, indirect=True)
+@pytest.mark.parametrize("metered", IN_USE, indirect=True)
 def test_seconds_elsewhere_are_promised_with_caution(metered, bare, tmp_path):
     kit, device = metered
     score = dataclasses.replace(device.scores["seconds"], error_95=0.1)

@@ -1,6 +1,7 @@
 """Models with whole blocks left out: baked answers as gated, and after a file and ONNX too, for every family."""
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -25,15 +26,16 @@ FAMILIES = {
 SHARE = 0.3  # of the MACs that can be left out at all
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=itertools.product(FAMILIES, (False, True)), ids=str)
 def stirred(request):
-    """A kit whose norms differ from channel to channel."""
-    kit = kit_of(request.param, **FAMILIES[request.param])
+    """A kit whose norms differ from channel to channel, and the same with its norms folded."""
+    family, fold = request.param
+    kit = kit_of(family, **FAMILIES[family])
     for name, value in (*kit.host.module.named_parameters(), *kit.host.module.named_buffers()):
         if value.ndim == 1:
             scales = name.endswith(("var", "weight"))
             value.copy_(torch.rand_like(value) + 0.5 if scales else torch.randn_like(value) * 0.5)
-    return dataclasses.replace(kit, lowest=kit.grounds.floor)
+    return dataclasses.replace(factory.folded(kit) if fold else kit, lowest=kit.grounds.floor)
 
 
 def test_a_block_is_left_out_exactly_wherever_the_model_goes(stirred, tmp_path):

@@ -21,14 +21,14 @@ from intarsia.graphs.backends import BACKENDS
 from intarsia.hosts import timm_supernet
 from intarsia.hosts.timm_supernet import TimmSupernet
 
-from .conftest import CLOCK, KINDS, apart, detector_kit, kit_of
+from .conftest import CLOCK, IN_USE, KINDS, apart, detector_kit, kit_of
 
 
 def fulfilled(kit, words, budget, device=None, clock=CLOCK, **more):
     return factory.fulfil(Order(kit.space.read(words), budget, device), kit, clock=clock, **more)
 
 
-MANY = [(which, 200 if which == "kit" else 20) for which in KINDS]
+MANY = [(which, 200 if which == "kit" else 20) for which in IN_USE]
 MANY += [pytest.param("thing_kit", 200, marks=pytest.mark.slow)]
 
 
@@ -161,7 +161,7 @@ def test_what_is_over_when_measured_is_made_smaller(fine, times, more):
     assert clock.seconds(longer, picture) > seconds  # and not smaller than it must be
 
 
-@pytest.mark.parametrize("metered", KINDS, indirect=True)
+@pytest.mark.parametrize("metered", IN_USE, indirect=True)
 def test_the_impossible_is_refused_with_the_cheapest(metered):
     kit, device = metered
     ranking = kit.assembler.rank([kit.space.read(some(kit))], kit.grounds)[0]
@@ -175,14 +175,14 @@ def test_the_impossible_is_refused_with_the_cheapest(metered):
     assert cheapest.costs["macs"] == other.value.cheapest["macs"] == least
 
 
-def test_the_slower_of_two_measurements_is_promised(kit, device):
+def test_the_slower_of_two_measurements_is_promised(folded_kit, device):
     class Wavering(MacsClock):
         turn = count()
 
         def seconds(self, model, inputs):
             return super().seconds(model, inputs) * (1 + 0.05 * (next(self.turn) % 2))
 
-    done = fulfilled(kit, "all", Budget(seconds=0.0038), device, Wavering())
+    done = fulfilled(folded_kit, "all", Budget(seconds=0.0038), device, Wavering())
     assert CLOCK.seconds(done.model, torch.zeros(1, 3, 32, 32)) == pytest.approx(done.costs["seconds"] / 1.05)
     assert done.costs["seconds"] <= 0.0038
 
@@ -337,7 +337,7 @@ def test_a_kit_in_half_precision_is_half_as_large_and_answers_nearly_alike(kit, 
         factory.save_kit(kit, tmp_path / f"{half}", half=half)
     sizes = [(tmp_path / name / "supernet.safetensors").stat().st_size for name in ("False", "True")]
     assert sizes[1] < 0.6 * sizes[0]
-    back, pictures = factory.load_kit(tmp_path / "True"), torch.randn(4, *kit.host.size)
+    back, pictures = factory.load_kit(tmp_path / "True", fold=False), torch.randn(4, *kit.host.size)
     assert back.host.module.state_dict().keys() == kit.host.module.state_dict().keys()
     assert {one.dtype for one in back.host.module.parameters()} == {torch.float32}
     with torch.no_grad():
@@ -345,7 +345,7 @@ def test_a_kit_in_half_precision_is_half_as_large_and_answers_nearly_alike(kit, 
     assert 0 < (wanted - found).abs().max() < 0.01 * (wanted - wanted.mean(0)).abs().max() + 1e-3
 
 
-def test_a_device_survives_its_file_and_others_are_refused(kit, device, tmp_path):
+def test_a_device_survives_its_file_and_others_are_refused(kit, folded_kit, device, tmp_path):
     save_device(device, tmp_path / "d.yaml")
     assert load_device(tmp_path / "d.yaml") == device
     for changed, says in (
@@ -355,7 +355,9 @@ def test_a_device_survives_its_file_and_others_are_refused(kit, device, tmp_path
         ({"host": "abc"}, "measured for the supernet abc"),
     ):
         with pytest.raises(FitError, match=says):
-            fulfilled(kit, "red, blue", Budget(seconds=1), replace(device, **changed))
+            fulfilled(folded_kit, "red, blue", Budget(seconds=1), replace(device, **changed))
+    with pytest.raises(FitError, match=r"this one is .*folding batch norms makes another of it"):
+        fulfilled(kit, "red, blue", Budget(seconds=1), device)
     with pytest.raises(FitError, match="measure one with 'intarsia meter'"):
         fulfilled(kit, "red, blue", Budget(seconds=1))
     for text in ("", "intarsia: device/2", (tmp_path / "d.yaml").read_text() + "more: 1\n", "\x00"):

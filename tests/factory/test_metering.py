@@ -137,7 +137,7 @@ def test_what_was_launched_has_ended_when_it_is_timed(passed, monkeypatch):
 
 
 def test_a_supernet_that_is_not_where_devices_are_is_told_so(device, tmp_path):
-    kit = kit_of()
+    kit = factory.folded(kit_of())
     kit.host.module.to("meta")  # which stands for CUDA
     order = factory.Order(kit.space.read("red, blue"), factory.Budget(seconds=1), device)
     for measure in (

@@ -29,14 +29,16 @@ def shipped(kit, orders, place):
     return folders, models
 
 
-@pytest.mark.parametrize(("which", "orders"), [("kit", ORDERS), ("deep_kit", FEW), ("thing_kit", THINGS)])
+@pytest.mark.parametrize(
+    ("which", "orders"), [("kit", ORDERS), ("deep_kit", FEW), ("thing_kit", THINGS), ("folded_kit", ORDERS)]
+)
 def test_a_scenario_answers_as_the_model_that_was_ordered(which, orders, request, tmp_path):
     kit = request.getfixturevalue(which)
     folders, models = shipped(kit, orders, tmp_path)
     factory.save_pack(factory.packed(kit, folders), tmp_path / "pack.safetensors")
     pack = factory.load_pack(tmp_path / "pack.safetensors")
     assert list(pack.scenarios) == list(orders)
-    assert any(pack.recipe(name)["leave_out"] for name in orders) == (which != "kit")
+    assert any(pack.recipe(name)["leave_out"] for name in orders) == (orders is not ORDERS)
     before, pictures = digest_of(pack.host.module), torch.randn(2, *kit.host.size)
     whole = pack.host.module(pictures)
     for name in [*orders, *reversed(orders)]:
@@ -99,9 +101,9 @@ def test_damage_is_told(kit, tmp_path):
         factory.load_pack(bad)
 
 
-def test_packed_from_the_shell_with_sizes(thing_kit, tmp_path):
-    factory.save_kit(thing_kit, tmp_path / "kit")
-    folders, _ = shipped(thing_kit, THINGS, tmp_path)
+def test_packed_from_the_shell_with_sizes(folded_thing_kit, tmp_path):
+    factory.save_kit(folded_thing_kit, tmp_path / "kit")
+    folders, _ = shipped(folded_thing_kit, THINGS, tmp_path)
     path = tmp_path / "pack.safetensors"
     code, out, refusal = call("pack", tmp_path / "kit", *folders.values(), "-o", path)
     assert code == 0, refusal
@@ -109,7 +111,7 @@ def test_packed_from_the_shell_with_sizes(thing_kit, tmp_path):
         assert f"{name}: " in out
         assert "where its own weights are" in out
     pack = factory.load_pack(path)
-    factory.save_pack(factory.packed(thing_kit, {"bars": folders["bars"]}), tmp_path / "one.safetensors")
+    factory.save_pack(factory.packed(folded_thing_kit, {"bars": folders["bars"]}), tmp_path / "one.safetensors")
     more = path.stat().st_size - (tmp_path / "one.safetensors").stat().st_size
     assert abs(more - pack.bytes_of("squares")) <= 16  # the header's length is a multiple of 8
     assert more < 0.1 * (folders["squares"] / "model.safetensors").stat().st_size

@@ -7,7 +7,7 @@ import torch
 
 from intarsia import factory
 
-from .conftest import CLOCK, KINDS
+from .conftest import CLOCK, IN_USE
 
 
 def never(*_):
@@ -18,7 +18,7 @@ def shown(*_):
     raise AssertionError("the supernet was called")
 
 
-@pytest.mark.parametrize("metered", KINDS, indirect=True)
+@pytest.mark.parametrize("metered", IN_USE, indirect=True)
 @pytest.mark.parametrize("refreshed", [False, True])
 def test_orders_touch_no_gradients_and_no_weights(metered, refreshed, tmp_path):
     kit, device = copy.deepcopy(metered[0]), metered[1]

@@ -26,6 +26,7 @@ from .fulfil import Fulfilled as Fulfilled
 from .fulfil import Order as Order
 from .fulfil import fulfil as fulfil
 from .kit import Kit as Kit
+from .kit import folded as folded
 from .kit import load_kit as load_kit
 from .kit import save_kit as save_kit
 from .labelled import read_exam as read_exam

@@ -14,7 +14,7 @@ from ..keeping import keep_settings
 from ..train import Schedule, fit, seed_everything, wear_average
 from .assembler import Assembler
 from .cuts import refuse_tasks
-from .kit import Kit, refuse_other_answers
+from .kit import Kit, folded, refuse_other_answers
 from .learning import Concepts, Customising
 from .probe import Probe
 from .ranking import Grounds
@@ -120,6 +120,9 @@ def learned(
         seed: Of the draws, and of a fresh assembler; the supernet's own weights are the caller's.
         stop_after: Seconds after which a stage stops, to go on when called again.
 
+    Returns:
+        The kit as it is read from its folder later: for use, with batch norms folded. `host` is trained in place.
+
     Raises:
         FitError: before anything is learned: the supernet has another number of outputs than the space, or the
             assembler or the normalisation is for another; there are no such shares; a probe, or a share to begin with,
@@ -171,7 +174,7 @@ def learned(
             seed_everything(seed, draw)
             second(lessons.tasks(draw))
     host.module.to(memory_format=torch.contiguous_format).eval()
-    return replace(kit, card=told)
+    return folded(replace(kit, card=told))
 
 
 def refuse_unfinished(done: Mapping[str, float], steps: int, run: Path) -> None:

@@ -96,7 +96,10 @@ class Device:
         outline = grounds.outline
         problems = []
         if self.host != outline.shape_hash:
-            problems.append(f"the device was measured for the supernet {self.host}, this one is {outline.shape_hash}")
+            problems.append(
+                f"the device was measured for the supernet {self.host}, this one is {outline.shape_hash} (and folding "
+                "batch norms makes another of it)"
+            )
         elif self.sites != grounds.sites:
             problems.append("the device's sites are in another order than the supernet's")
         if dict(self.inputs) != {name: tuple(shape) for name, shape in outline.inputs.items()}:

@@ -25,7 +25,7 @@ from .device import Device
 from .kit import Kit
 from .metering import picture_for
 from .ranking import Ranking
-from .refreshing import refreshed
+from .refreshing import baked_anew
 from .task import Task
 
 STOPS = 126  # models of a task that are measured, some 2 % apart
@@ -118,7 +118,7 @@ class Bench:
             model, lineage = bake(plan, self.kit.host)
             model.eval().requires_grad_(False)
             if self.pictures is not None:
-                refreshed(model, self.pictures)
+                model = baked_anew(plan, self.kit.host, self.pictures)
         costs = self.told(length)
         if self.order.device is not None:
             inputs = picture_for(self.kit.host)  # as the device was measured

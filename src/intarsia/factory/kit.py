@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def save_kit(kit: Kit, folder: Path, *, half: bool = False) -> None:
         OutputExists: something stands there.
         FitError: the supernet is not what timm builds from its name and arguments, so nobody could read it.
     """
-    host = kit.host
+    host = kit.host.unfolded or kit.host
     built = timm_supernet.create(host.architecture, host.size, grain=host.grain, **host.arguments)
     ours, theirs = (
         {name: tuple(value.shape) for name, value in one.module.state_dict().items()} for one in (host, built)
@@ -118,10 +118,15 @@ def refuse_unlike(host: TimmSupernet, model: nn.Module, built: nn.Module) -> Non
     Args:
         model: The supernet's, or one that was cut out of it; its mode is left as it is.
     """
-    picture = torch.randn(1, *host.size, generator=torch.Generator().manual_seed(0))
-    wanted, found = (answered(one, picture) for one in (model, built))
-    if not answers_apart(found, wanted) <= NEAR:
+    if not alike(host, model, built):
         raise misbuilt(host, "it answers otherwise.")
+
+
+def alike(host: TimmSupernet, model: nn.Module, other: nn.Module) -> bool:
+    """Whether two models of a supernet answer as near to each other as those of two runtimes should."""
+    picture = torch.randn(1, *host.size, generator=torch.Generator().manual_seed(0))
+    wanted, found = (answered(one, picture) for one in (model, other))
+    return answers_apart(found, wanted) <= NEAR
 
 
 @torch.no_grad()
@@ -160,8 +165,20 @@ def refuse_other_answers(space: Space, host: TimmSupernet) -> None:
         )
 
 
-def load_kit(folder: Path) -> Kit:
+def folded(kit: Kit) -> Kit:
+    """The same kit for use alone: batch norms are part of the convolutions before them, and models are faster for it.
+
+    Where that is not so, as where a convolution's output is read by others as well, or there are none, the kit itself.
+    """
+    host = timm_supernet.folded(kit.host)
+    return replace(kit, host=host) if alike(kit.host, kit.host.module, host.module) else kit
+
+
+def load_kit(folder: Path, *, fold: bool = True) -> Kit:
     """Read a kit.
+
+    Args:
+        fold: Make it faster, and of no more use for training: see `folded`. What devices cost is told of either.
 
     Raises:
         CardError: the folder holds none, or its weights are not those of its card.
@@ -200,4 +217,4 @@ def load_kit(folder: Path) -> Kit:
         raise CardError(f"{path}: not the card of a kit ({why}).") from None
     load_into(host.module, folder / SUPERNET)
     load_into(assembler, folder / ASSEMBLER)
-    return kit
+    return folded(kit) if fold else kit

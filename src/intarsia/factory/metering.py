@@ -101,9 +101,7 @@ def meter_device(
     """Measure subnets of a supernet on this machine, and fit what all others will cost.
 
     Subnets are spread evenly over total MACs, with shapes drawn at random; a third of them, spread likewise, is held
-    out. They are measured in rounds, shuffled, so that what the machine was slower or faster by for a while can be
-    taken out again. In the first every other one comes first, so that these are spread evenly too, should time be too
-    short for all.
+    out.
 
     Args:
         subnets: 50 to 64 are enough.
@@ -117,14 +115,55 @@ def meter_device(
         FitError: too few subnets for a fit, or more than anyone would wait for; the supernet is not on the CPU.
         RigError: the clock's runtime is not installed.
     """
-    drawn, inputs = Subnets.stratified(host, subnets, seed), picture_for(host, seed)
-    weights = sum(parameter.nbytes for parameter in host.module.parameters())
+    drawn = Subnets.stratified(host, subnets, seed)
+    found = measured_in_rounds(drawn, clock or WallClock(), seed=seed, patience=patience, tell=tell)
+    seen = sorted({subnet for subnet, _ in found.seconds})
+    return device_from(
+        host, drawn.counts[seen], steadied(found.seconds), found.memory[seen], found.machine, took=found.took
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of subnets.
+
+    Attributes:
+        seconds: The number of a subnet and seconds of a call, in the order of time; of each several times.
+        memory: (subnets), of a call in bytes; 0 of those that were not measured.
+        took: Seconds, conversions included.
+    """
+
+    seconds: list[tuple[int, float]]
+    memory: Array
+    machine: Machine
+    took: float
+
+
+def measured_in_rounds(
+    drawn: Subnets,
+    clock: Clock,
+    *,
+    seed: int = 0,
+    patience: float = PATIENCE,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Measured:
+    """Measure subnets in shuffled rounds, so that what the machine was slower or faster by for a while can be told.
+
+    In the first round every other one comes first, so that these are spread evenly too, should time be too short for
+    all.
+
+    Raises:
+        FitError: the supernet is not on the CPU.
+        RigError: the clock's runtime is not installed.
+    """
+    subnets, inputs = len(drawn.lengths), picture_for(drawn.host, seed)
+    weights = sum(parameter.nbytes for parameter in drawn.host.module.parameters())
     made = cache(drawn.made) if weights * subnets / 2 < KEPT else drawn.made
     memory = np.zeros(subnets)
     measured: list[tuple[int, float]] = []
     first, draws = [*range(0, subnets, 2), *range(1, subnets, 2)], np.random.default_rng(seed)
     watch, turned = Stopwatch(), 0.0
-    with keeping(clock or WallClock()) as kept:
+    with keeping(clock) as kept:
         for number in range(ROUNDS):
             before, turned = turned, watch.seconds
             if number >= ENOUGH and turned + turned - before > 0.75 * patience:
@@ -142,9 +181,7 @@ def meter_device(
                 quick = hurried(kept, left / (max(ENOUGH - number, 1) * subnets - place), SHARE)
                 measured.append((subnet, quick.seconds(model, inputs)))
                 tell(number * subnets + place + 1)
-        machine = kept.machine
-    seen, took = sorted({subnet for subnet, _ in measured}), round(watch.seconds + watch.aside, 1)
-    return device_from(host, drawn.counts[seen], steadied(measured), memory[seen], machine, took=took)
+        return Measured(measured, memory, kept.machine, round(watch.seconds + watch.aside, 1))
 
 
 def device_from(

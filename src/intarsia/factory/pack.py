@@ -29,7 +29,17 @@ from .kit import Kit
 from .shipping import Built, built_of, host_of, kept_of, read_recipe, sha256_of_bytes
 
 FORMAT = "pack/1"
-COMMON = ("architecture", "arguments", "size", "grain", "mean", "std", "supernet", "card")  # of all recipes of a kit
+COMMON = (
+    "architecture",
+    "arguments",
+    "size",
+    "grain",
+    "folded",
+    "mean",
+    "std",
+    "supernet",
+    "card",
+)  # of all recipes of a kit
 OWN = ("keep", "leave_out", "task", "answers", "groups", "budget")
 
 

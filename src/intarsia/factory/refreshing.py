@@ -5,12 +5,17 @@ Source: US-Nets (Yu and Huang 2019), Once-for-All (Cai et al. 2020): statistics 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import FitError
+from ..hosts.timm_folding import fold, pairs_of
+from ..hosts.timm_supernet import TimmSupernet
+from ..plan import Plan
+from ..rig import bake
 
 
 @contextmanager
@@ -58,6 +63,20 @@ def refreshed(model: nn.Module, pictures: Tensor, batch: int = 64) -> None:
         for part in pictures.split(batch) if any_at_all else ():
             if len(part) > 1:
                 called(model, part)
+
+
+def baked_anew(plan: Plan, host: TimmSupernet, pictures: Tensor) -> nn.Module:
+    """The model of a plan, with running statistics of these pictures; folded into convolutions if the supernet's are.
+
+    Raises:
+        FitError: as `refreshed` does.
+    """
+    trained = host.unfolded or host
+    model = bake(replace(plan, host=trained.outline.shape_hash), trained)[0].eval().requires_grad_(False)
+    refreshed(model, pictures)
+    if trained is not host:
+        fold(model, pairs_of(trained.module, trained.inputs()))
+    return model
 
 
 def called(model: nn.Module, pictures: Tensor) -> None:

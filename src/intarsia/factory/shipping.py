@@ -70,6 +70,7 @@ def recipe_of(order: Order, done: Fulfilled, kit: Kit) -> dict[str, Any]:
         "arguments": host.arguments,
         "size": list(host.size),
         "grain": host.grain,
+        "folded": host.unfolded is not None,
         "keep": {rule.sites: write_units(rule.do.units) for rule in rules if isinstance(rule.do, Keep)},
         "leave_out": [rule.sites for rule in rules if isinstance(rule.do, Skip)],
         "task": list(kit.space.spoken(order.task)),
@@ -177,9 +178,10 @@ def read_recipe(folder: Path) -> dict[str, Any]:
 def host_of(recipe: Mapping[str, Any]) -> TimmSupernet:
     """The supernet that a recipe narrows, with fresh weights."""
     channels, height, width = recipe["size"]
-    return timm_supernet.create(
+    host = timm_supernet.create(
         recipe["architecture"], (channels, height, width), grain=recipe["grain"], **recipe["arguments"]
     )
+    return timm_supernet.folded(host) if recipe.get("folded") else host
 
 
 def kept_of(recipe: Mapping[str, Any], host: TimmSupernet) -> dict[str, tuple[int, ...]]:

@@ -97,16 +97,18 @@ class Detector(nn.Module):
         for place in range(len(features) - 2, -1, -1):
             above = F.interpolate(features[place + 1], size=features[place].shape[-2:], mode="nearest")
             features[place] = features[place] + above
-        answers, centres, strides = [], [], []
+        cells, centres, strides = [], [], []
         for feature, mix, stride in zip(features, self.neck, self.strides, strict=True):
             hidden = self.head(mix(feature))
-            answers.append(torch.cat([self.reach(hidden), self.names(hidden)], 1).flatten(2))
+            cells.append(hidden.flatten(2))
             centres.append(centres_of(hidden.shape[-2], hidden.shape[-1], stride, hidden.device).flatten(1))
             strides.append(torch.full_like(centres[-1][:1], stride))
         # The rest at once for all resolutions: a small model's seconds are those of calling operations.
-        said, middle = torch.cat(answers, 2).float(), torch.cat(centres, 1)  # pixels want more digits than bfloat16 has
-        reach = F.softplus(said[:, :BOX]) * torch.cat(strides, 1)
-        return torch.cat([middle - reach[:, :2], middle + reach[:, 2:], said[:, BOX:]], 1).transpose(1, 2)
+        every, middle = torch.cat(cells, 2)[..., None], torch.cat(centres, 1)
+        reach, names = self.reach(every).squeeze(-1), self.names(every).squeeze(-1)
+        reach, names = reach.float(), names.float()  # pixels want more digits than bfloat16 has
+        reach = F.softplus(reach) * torch.cat(strides, 1)
+        return torch.cat([middle - reach[:, :2], middle + reach[:, 2:], names], 1).transpose(1, 2)
 
 
 def nchw_of(features: Tensor, order: Format) -> Tensor:

@@ -25,9 +25,11 @@ from torch import Tensor, nn
 from ..errors import FitError
 from ..plan import Outline, Price, Site
 from ..rig import Gate, Lineage, outline_of
+from ..rig.bare import bare_copy
 from ..rig.outlining import module_macs
 from . import timm_narrowing
 from .timm_blocks import ENDS, blocks_of
+from .timm_folding import fold, pairs_of
 from .timm_units import FINDERS, units_of
 from .timm_whole import unfollowed
 
@@ -41,6 +43,7 @@ class TimmSupernet:
         grain: The most channels in one unit.
         architecture: What `timm.create_model` knows the model by; read off the model if not given.
         arguments: What else it was created with, so that it can be built again.
+        unfolded: If batch norms were folded into convolutions, the supernet before that.
 
     Attributes:
         units: By site, those of layers and answers.
@@ -59,7 +62,9 @@ class TimmSupernet:
         grain: int = 8,
         architecture: str | None = None,
         arguments: Mapping[str, Any] | None = None,
+        unfolded: "TimmSupernet | None" = None,
     ) -> None:
+        self.unfolded = unfolded
         self.module, self.size, self.grain = module, size, grain
         said = getattr(module, "pretrained_cfg", None) or {}
         self.architecture = architecture or said.get("architecture") or type(module).__name__
@@ -173,6 +178,18 @@ class TimmSupernet:
 def bytes_of(module: nn.Module) -> int:
     """Of parameters and buffers."""
     return sum(value.numel() * value.element_size() for value in module.state_dict().values())
+
+
+def folded(host: TimmSupernet) -> TimmSupernet:
+    """A copy for use alone, whose batch norms are part of the convolutions before them; the host itself without any."""
+    pairs = pairs_of(host.module, host.inputs())
+    if not pairs:
+        return host
+    module = bare_copy(host.module, share=False).eval()
+    fold(module, pairs)
+    return TimmSupernet(
+        module, host.size, grain=host.grain, architecture=host.architecture, arguments=host.arguments, unfolded=host
+    )
 
 
 def create(architecture: str, size: tuple[int, int, int], *, grain: int = 8, **arguments: Any) -> TimmSupernet:
