@@ -66,7 +66,7 @@ def main(
     seed: int | None = typer.Option(None, help="Of these, one alone: its rows are kept and nothing is claimed."),
     train_only: bool = typer.Option(False, help="Train kits and stop."),
     only: Stage | None = typer.Option(None, help="Of the rows, these alone: they are kept and nothing is claimed."),
-    trained: int = typer.Option(2, help="Tasks of each part for which rivals are trained."),
+    trained: int = typer.Option(1, help="Tasks of each part for which rivals are trained."),
     patience: float = typer.Option(120.0, help="Seconds after which training from scratch gives up."),
     shown: int | None = typer.Option(None, help="Pictures for each task in the exam; as many as the world says."),
 ) -> None:
