@@ -11,6 +11,7 @@ from .coco import read_coco as read_coco
 from .course import Lessons as Lessons
 from .course import choice_lessons as choice_lessons
 from .course import learned as learned
+from .course import learned_further as learned_further
 from .detecting import detect as detect
 from .device import Device as Device
 from .device import load_device as load_device

@@ -1,6 +1,7 @@
-"""A whole training, both stages, from a supernet to a kit. It resumes where it was left."""
+"""A whole training, both stages, from a supernet to a kit; and further, from a kit. It resumes where it was left."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import FitError, Unfinished
+from ..graphs.exporting import digest_of
 from ..hosts.timm_supernet import TimmSupernet
 from ..keeping import keep_settings
 from ..train import Schedule, fit, seed_everything, wear_average
@@ -135,45 +137,116 @@ def learned(
         raise FitError(
             "a detector learns without a probe, and its budgets do not fall: leave out 'probe' and 'begins'."
         )
-    alike = {
-        "space": asdict(space), "architecture": host.architecture, "arguments": host.arguments, "size": host.size,
-        "grain": host.grain, "lowest": lowest, "rate": rate, "seed": seed,
-    }  # fmt: skip
-    host.module.requires_grad_(True).to(memory_format=torch.channels_last)  # on CPUs a tenth to two fifths less time
+    for_training(host)
     seed_everything(seed)
     assembler = assembler or Assembler.of(space, Grounds.of(host.outline, host.answers))
     channels = host.size[0]
     kit = Kit(host, assembler, space, lowest, mean or (0.0,) * channels, std or (1.0,) * channels, highest=highest)
     first = Naming(host, lowest) if space.things else Concepts(host, lowest, probe)
-    second: nn.Module  # made before the first learns, so that what it refuses is refused now
-    if space.things:
-        second = Seeking(host, assembler, space.groups_of(space.names), lowest, highest=highest)
-    else:
-        second = Customising(
-            host, assembler, lowest, highest=highest, shared_head=bool(space.shared), probe=probe, begins=begins,
-            easing=customising // 2,
-        )  # fmt: skip
+    second = second_stage(kit, probe, begins, customising // 2)  # before the first: what it refuses is refused now
     schedule = Schedule(concepts, rate, cooldown=concepts // 3)
-    keep_settings(out / "concepts", {**alike, "steps": concepts})
+    keep_settings(out / "concepts", {**told_of(kit), "rate": rate, "seed": seed, "steps": concepts})
     begun = fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)
     refuse_unfinished(begun, concepts, out / "concepts")
-    schedule = Schedule(customising, rate, cooldown=customising // 2)
-    keep_settings(out / "customising", {**alike, "steps": customising, "highest": highest, "begins": begins})
-    done = fit(second, lessons.tasks, schedule, out / "customising", seed=seed, stop_after=stop_after)
-    refuse_unfinished(done, customising, out / "customising")
-    wear_average(second, out / "customising")
+    begun_by = {**(card or {}), "steps": [int(begun["step"])], "seconds": begun["seconds"]}
+    settings = {**told_of(kit), "rate": rate, "seed": seed, "steps": customising, "highest": highest, "begins": begins}
+    keep_settings(out / "customising", settings)
+    return customised(
+        replace(kit, card=begun_by), second, lessons, Schedule(customising, rate, cooldown=customising // 2),
+        out / "customising", seed, stop_after,
+    )  # fmt: skip
+
+
+def learned_further(
+    kit: Kit,
+    lessons: Lessons,
+    out: Path,
+    *,
+    steps: int,
+    lowest: float | None = None,
+    rate: float = 5e-4,
+    card: Mapping[str, Any] | None = None,
+    seed: int = 100,
+    stop_after: float | None = None,
+) -> Kit:
+    """Train a kit's second stage further: on pictures of one's own with the same names, or for smaller budgets.
+
+    Args:
+        kit: As it was read or learned; it stays as it is.
+        lessons: Of which only `tasks` are given.
+        out: The folder of the run; what it holds of the same run, begun from the same kit, is gone on with.
+        steps: Of this training; they come after those that the kit's card tells.
+        lowest: The smallest share of MACs to train for; that of the kit if not given.
+        rate: Peak learning rate.
+        card: What is told of the kit besides, or instead, of what its card says.
+        seed: Of the draws. With the kit's own it would see the same pictures again.
+        stop_after: Seconds after which training stops, to go on when called again.
+
+    Returns:
+        A kit for use, with batch norms folded.
+
+    Raises:
+        FitError: there are no such shares.
+        CardError: `out` holds the run of another model, or one that was begun otherwise.
+        Unfinished: it was stopped.
+    """
+    host, assembler = deepcopy((kit.host.unfolded or kit.host, kit.assembler))
+    for_training(host)
+    told = {**kit.card, **(card or {})}
+    own = replace(
+        kit, host=host, assembler=assembler, lowest=kit.lowest if lowest is None else lowest,
+        card={"steps": [], "seconds": 0.0, **told},
+    )  # fmt: skip
+    second = second_stage(own)
+    keep_settings(out, {**told_of(own), "rate": rate, "seed": seed, "steps": steps, "from": digest_of(host.module)})
+    return customised(own, second, lessons, Schedule(steps, rate, cooldown=steps // 2), out, seed, stop_after)
+
+
+def for_training(host: TimmSupernet) -> None:
+    """Have all of a supernet learn, laid out in memory as convolutions of training like it."""
+    host.module.requires_grad_(True).to(memory_format=torch.channels_last)  # on CPUs a tenth to two fifths less time
+
+
+def told_of(kit: Kit) -> dict[str, Any]:
+    """What a run's settings tell of a kit in training."""
+    host = kit.host
+    return {
+        "space": asdict(kit.space), "architecture": host.architecture, "arguments": host.arguments, "size": host.size,
+        "grain": host.grain, "lowest": kit.lowest,
+    }  # fmt: skip
+
+
+def second_stage(kit: Kit, probe: Probe | None = None, begins: float | None = None, easing: int = 0) -> nn.Module:
+    """What learns in the second stage: a kit's assembler and supernet together."""
+    if kit.space.things:
+        groups = kit.space.groups_of(kit.space.names)
+        return Seeking(kit.host, kit.assembler, groups, kit.lowest, highest=kit.highest)
+    return Customising(
+        kit.host, kit.assembler, kit.lowest, highest=kit.highest, shared_head=bool(kit.space.shared), probe=probe,
+        begins=begins, easing=easing,
+    )  # fmt: skip
+
+
+def customised(
+    kit: Kit, second: nn.Module, lessons: Lessons, schedule: Schedule, out: Path, seed: int, stop_after: float | None
+) -> Kit:
+    """The second stage, from a kit in training, whose card tells what it learned before, to one for use."""
+    steps = schedule.steps
+    done = fit(second, lessons.tasks, schedule, out, seed=seed, stop_after=stop_after)
+    refuse_unfinished(done, steps, out)
+    wear_average(second, out)
     second.to("cpu")  # where pictures are; it learned where the accelerator is
     told = {
-        **(card or {}), "steps": [int(begun["step"]), int(done["step"])],
-        "seconds": round(begun["seconds"] + done["seconds"], 1),
+        **kit.card, "steps": [*kit.card["steps"], int(done["step"])],
+        "seconds": round(kit.card["seconds"] + done["seconds"], 1),
     }  # fmt: skip
-    assembler.eval()
+    kit.assembler.eval()
     # The averaged weights never met the statistics, and these are of a mixture of models, as in training.
-    with torch.no_grad(), statistics_anew(host.module):
-        for draw in range(customising, customising + REFRESHING):  # which were not learned from
+    with torch.no_grad(), statistics_anew(kit.host.module):
+        for draw in range(steps, steps + REFRESHING):  # which were not learned from
             seed_everything(seed, draw)
             second(lessons.tasks(draw))
-    host.module.to(memory_format=torch.contiguous_format).eval()
+    kit.host.module.to(memory_format=torch.contiguous_format).eval()
     return folded(replace(kit, card=told))
 
 
