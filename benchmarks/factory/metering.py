@@ -25,7 +25,7 @@ from intarsia.factory import Grounds, WallClock
 from intarsia.factory.device import COUNTED
 from intarsia.factory.drift import steadied
 from intarsia.factory.fitting import Array, Score, fit_line, score_of
-from intarsia.factory.metering import Subnets, measured_in_rounds
+from intarsia.factory.metering import Subnets, held_out, measured_in_rounds
 from intarsia.hosts import timm_supernet
 from intarsia.hosts.timm_supernet import TimmSupernet
 from intarsia.shipped import kit_folder
@@ -33,7 +33,6 @@ from intarsia.train import seed_everything
 
 SUBNETS, QUICK = 64, 24
 REPEATS = 5  # runs of the same subnets
-HIDDEN = 3  # of so many subnets one is held out
 WITHIN = 0.95  # share of them that is predicted within 10 %
 
 Raw = list[tuple[int, float]]
@@ -67,8 +66,7 @@ def predicted(host: TimmSupernet, counts: np.ndarray, seconds: Array, counted: S
     grounds = Grounds.of(host.outline, host.answers)
     costs = grounds.costs(counts, len(grounds.every_answer))
     told = np.stack([costs[name] for name in counted], 1).astype(float)
-    shares, hidden = counts / grounds.units, np.zeros(len(counts), bool)
-    hidden[np.argsort(costs["macs"])[1::HIDDEN]] = True
+    shares, hidden = counts / grounds.units, held_out(costs["macs"])
     line = fit_line(told[~hidden], shares[~hidden], seconds[~hidden])
     return score_of(line.predict(told[hidden], shares[hidden]), seconds[hidden])
 
@@ -76,8 +74,8 @@ def predicted(host: TimmSupernet, counts: np.ndarray, seconds: Array, counted: S
 def row_of(name: str, host: TimmSupernet, subnets: int, repeats: int) -> dict[str, object]:
     """One supernet: raw runs, what each way makes of them, and how well each fit predicts."""
     drawn, clock, raw, took = Subnets.stratified(host, subnets), WallClock(threads=1), [], []
-    for _ in range(repeats):
-        found = measured_in_rounds(drawn, clock)
+    for number in range(repeats):
+        found = measured_in_rounds(drawn, clock, seed=number)  # in another order each time
         raw.append(found.seconds)
         took.append(found.took)
     told = {way: [tell(run) for run in raw] for way, tell in WAYS.items()}

@@ -62,7 +62,7 @@ def detector_kit(backbone="test_efficientnet", host=None):
 
 
 KINDS = {"kit": kit_of, "thing_kit": detector_kit}  # fixtures, and who makes a fresh one; listing a kind here tests it
-IN_USE = (*KINDS, "folded_kit", "folded_thing_kit")  # fixtures
+ALL_KINDS = (*KINDS, "folded_kit", "folded_thing_kit")  # fixtures
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from intarsia.factory.clocks import clock_for
 from intarsia.factory.fulfil import LASTING, SPARE, TIMES
 from intarsia.graphs.backends import BACKENDS
 
-from .conftest import CLOCK, IN_USE, KINDS, apart, call, kit_of, parts_of
+from .conftest import ALL_KINDS, CLOCK, KINDS, apart, call, kit_of, parts_of
 
 QUICK = WallClock(calls=3, warmups=1, least=0, threads=1)
 FEW = 5  # subnets: enough to see that they are measured, not for a fit of any use
@@ -85,7 +85,7 @@ def whole_seconds(kit):
     return CLOCK.seconds(kit.host.module, torch.zeros(1, *kit.host.size))
 
 
-@pytest.mark.parametrize("metered", IN_USE, indirect=True)
+@pytest.mark.parametrize("metered", ALL_KINDS, indirect=True)
 @pytest.mark.parametrize("runtime", runtimes.TIMED)
 def test_budgets_bind_on_the_runtime_of_the_device(metered, runtime, monkeypatch, tmp_path):
     kit, device = metered
@@ -128,7 +128,7 @@ class Wall(WallClock):
         return CLOCK.seconds(model, inputs)
 
 
-@pytest.mark.parametrize("metered", IN_USE, indirect=True)
+@pytest.mark.parametrize("metered", ALL_KINDS, indirect=True)
 def test_the_smallest_model_is_given_away_with_nothing_to_spare(metered):
     kit, device = metered
     clock, task = Wall(threads=1), kit.space.read("red, blue")
@@ -247,7 +247,7 @@ def test_a_machine_without_pytorch_is_metered_by_a_script(kept, few, bare, tmp_p
     assert "--subnets goes" in call("meter", folder, "--times", "t.json", "--device", "d.yaml", "--subnets", 9)[1]
 
 
-@pytest.mark.parametrize("metered", IN_USE, indirect=True)
+@pytest.mark.parametrize("metered", ALL_KINDS, indirect=True)
 def test_seconds_elsewhere_are_promised_with_caution(metered, bare, tmp_path):
     kit, device = metered
     score = dataclasses.replace(device.scores["seconds"], error_95=0.1)

@@ -21,14 +21,14 @@ from intarsia.graphs.backends import BACKENDS
 from intarsia.hosts import timm_supernet
 from intarsia.hosts.timm_supernet import TimmSupernet
 
-from .conftest import CLOCK, IN_USE, KINDS, apart, detector_kit, kit_of
+from .conftest import ALL_KINDS, CLOCK, KINDS, apart, detector_kit, kit_of
 
 
 def fulfilled(kit, words, budget, device=None, clock=CLOCK, **more):
     return factory.fulfil(Order(kit.space.read(words), budget, device), kit, clock=clock, **more)
 
 
-MANY = [(which, 200 if which == "kit" else 20) for which in IN_USE]
+MANY = [(which, 200 if which == "kit" else 20) for which in ALL_KINDS]
 MANY += [pytest.param("thing_kit", 200, marks=pytest.mark.slow)]
 
 
@@ -161,7 +161,7 @@ def test_what_is_over_when_measured_is_made_smaller(fine, times, more):
     assert clock.seconds(longer, picture) > seconds  # and not smaller than it must be
 
 
-@pytest.mark.parametrize("metered", IN_USE, indirect=True)
+@pytest.mark.parametrize("metered", ALL_KINDS, indirect=True)
 def test_the_impossible_is_refused_with_the_cheapest(metered):
     kit, device = metered
     ranking = kit.assembler.rank([kit.space.read(some(kit))], kit.grounds)[0]

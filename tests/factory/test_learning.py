@@ -14,7 +14,6 @@ from intarsia.factory.cuts import Cuts, by_site, masks_of, straight_through, str
 from intarsia.factory.exams import own_answers
 from intarsia.factory.ranking import Ranking
 from intarsia.factory.task import codes_of
-from intarsia.graphs.exporting import digest_of
 from intarsia.train import Schedule, fit
 
 from .conftest import KINDS, apart, detector_kit, kit_of
@@ -220,36 +219,6 @@ def test_a_stage_that_was_stopped_is_gone_on_with_before_the_next_begins(tmp_pat
     assert kit.card["steps"] == list(steps.values())
     assert kit.card["seconds"] > 0
     assert all(parameter.is_contiguous() for parameter in kit.host.module.parameters())  # whatever is faster to train
-
-
-def further(kit, out, **told):
-    shown = sought if kit.space.things else asked
-    lessons = factory.Lessons(None, lambda draw: shown(draw, each=1))
-    with torch.enable_grad():
-        return factory.learned_further(kit, lessons, out, **{"steps": 2, **told})
-
-
-@pytest.mark.parametrize("which", KINDS)
-def test_a_kit_learns_further_and_stays_as_it_was(tmp_path, which):
-    kit = learned(tmp_path / "run", kit=KINDS[which]())
-    factory.save_kit(kit, tmp_path / "kit")
-    kit, before = factory.load_kit(tmp_path / "kit"), digest_of(kit.host.module)
-    lower = max(kit.grounds.floor, 0.95 * kit.lowest)
-    with pytest.raises(Unfinished, match=r"further: stopped after 20 of 21 steps\. Call it again"):
-        further(kit, tmp_path / "further", steps=21, lowest=lower, stop_after=0)
-    more = further(kit, tmp_path / "further", steps=21, lowest=lower, card={"for": "small ones"})
-    assert (more.lowest, kit.card["steps"], more.card["steps"]) == (lower, [2, 2], [2, 2, 21])
-    assert more.card["seconds"] > kit.card["seconds"]
-    assert more.card["for"] == "small ones"
-    assert more.host.outline.shape_hash == kit.host.outline.shape_hash, "folded, if what it began from was"
-    for one, other in ((kit.host.module, more.host.module), (kit.assembler, more.assembler)):
-        assert digest_of(one) != digest_of(other)
-    assert digest_of(kit.host.module) == before
-    with pytest.raises(CardError, match="was begun with other settings: from "):
-        further(more, tmp_path / "further", steps=21, lowest=lower)
-    with pytest.raises(FitError, match=r"cannot be 0\.1% to 100\.0%"):
-        further(kit, tmp_path / "other", lowest=0.001)
-    assert not (tmp_path / "other").exists(), "refused before anything is written"
 
 
 @pytest.mark.parametrize("which", KINDS)

@@ -30,7 +30,8 @@ def shipped(kit, orders, place):
 
 
 @pytest.mark.parametrize(
-    ("which", "orders"), [("kit", ORDERS), ("deep_kit", FEW), ("thing_kit", THINGS), ("folded_kit", ORDERS)]
+    ("which", "orders"),
+    [("kit", ORDERS), ("deep_kit", FEW), ("thing_kit", THINGS), ("folded_kit", ORDERS), ("folded_thing_kit", THINGS)],
 )
 def test_a_scenario_answers_as_the_model_that_was_ordered(which, orders, request, tmp_path):
     kit = request.getfixturevalue(which)
@@ -38,6 +39,7 @@ def test_a_scenario_answers_as_the_model_that_was_ordered(which, orders, request
     factory.save_pack(factory.packed(kit, folders), tmp_path / "pack.safetensors")
     pack = factory.load_pack(tmp_path / "pack.safetensors")
     assert list(pack.scenarios) == list(orders)
+    assert pack.host.unfolded is None, "a pack holds one supernet"
     assert any(pack.recipe(name)["leave_out"] for name in orders) == (orders is not ORDERS)
     before, pictures = digest_of(pack.host.module), torch.randn(2, *kit.host.size)
     whole = pack.host.module(pictures)
@@ -58,6 +60,18 @@ def test_a_scenario_answers_as_the_model_that_was_ordered(which, orders, request
             value.zero_()
     assert digest_of(pack.host.module) == before == digest_of(kit.host.module)
     assert torch.equal(pack.host.module(pictures), whole)
+
+
+def test_models_of_a_kit_as_it_was_trained_are_packed_too(kit, folded_kit, tmp_path):
+    folders, models = shipped(kit, {"warm": ORDERS["warm"]}, tmp_path)
+    recipe = json.loads((folders["warm"] / "recipe.json").read_text())
+    del recipe["folded"]  # as before there was such a thing
+    (folders["warm"] / "recipe.json").write_text(json.dumps(recipe))
+    pictures = torch.randn(2, *kit.host.size)
+    assert torch.equal(factory.packed(folded_kit, folders).cut("warm").model(pictures), models["warm"](pictures))
+    both = {**folders, "cool": shipped(folded_kit, {"cool": ORDERS["cool"]}, tmp_path)[0]["cool"]}
+    with pytest.raises(FitError, match=r"it differs in .*folded"):
+        factory.packed(folded_kit, both)
 
 
 def test_one_scenario_at_a_time_and_only_of_this_kit(kit, thing_kit, tmp_path):

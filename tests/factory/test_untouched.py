@@ -7,7 +7,7 @@ import torch
 
 from intarsia import factory
 
-from .conftest import CLOCK, IN_USE
+from .conftest import ALL_KINDS, CLOCK
 
 
 def never(*_):
@@ -18,12 +18,12 @@ def shown(*_):
     raise AssertionError("the supernet was called")
 
 
-@pytest.mark.parametrize("metered", IN_USE, indirect=True)
+@pytest.mark.parametrize("metered", ALL_KINDS, indirect=True)
 @pytest.mark.parametrize("refreshed", [False, True])
 def test_orders_touch_no_gradients_and_no_weights(metered, refreshed, tmp_path):
     kit, device = copy.deepcopy(metered[0]), metered[1]
     pictures = torch.randn(8, *kit.host.size) if refreshed else None
-    modules = (kit.host.module, kit.assembler)
+    modules = (kit.host.module, (kit.host.unfolded or kit.host).module, kit.assembler)
     before = [{name: value.clone() for name, value in module.state_dict().items()} for module in modules]
     parameters = [value.requires_grad_() for module in modules for value in module.parameters()]
     modes = [part.training for module in modules for part in module.modules()]

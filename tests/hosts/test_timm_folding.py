@@ -9,7 +9,7 @@ from timm.layers import StdConv2d
 from timm.models.resnet import ResNet
 from torch import nn
 
-from intarsia import factory
+from intarsia import FitError, factory
 from intarsia.hosts import timm_supernet
 from intarsia.hosts.timm_folding import NORMS, fold, pairs_of
 from intarsia.hosts.timm_supernet import TimmSupernet
@@ -61,6 +61,13 @@ class Elsewhere(Odd):
 
     def forward(self, x):
         return self.norm(self.first(x).relu())
+
+
+class InPlace(Odd):
+    """Something lies between the two, and hands on the very tensor that it was given."""
+
+    def forward(self, x):
+        return self.norm(self.first(x).relu_())
 
 
 class Twice(Odd):
@@ -121,7 +128,7 @@ def test_a_convolution_that_a_norm_follows_is_found_and_folded():
 
 @pytest.mark.parametrize(
     "model",
-    [Elsewhere(), Twice(), Two(), Among(), Before(), Odd(StdConv2d), Odd(track_running_stats=False)],
+    [Elsewhere(), InPlace(), Twice(), Two(), Among(), Before(), Odd(StdConv2d), Odd(track_running_stats=False)],
     ids=lambda model: type(model).__name__,
 )
 def test_what_cannot_be_folded_stays(model):
@@ -165,6 +172,22 @@ def test_a_folded_kit_is_saved_as_it_was_trained(architecture, tmp_path):
         task = kit.space.read("red, blue")
         order = factory.Order(task, factory.Budget(macs=1e12))
         assert len(factory.fulfil(order, one).model(torch.randn(2, *SIZE))) == 2
+
+
+def test_what_was_changed_after_it_was_folded_is_not_lost_in_silence(tmp_path):
+    small = factory.folded(kit_of())
+    next(small.host.module.parameters()).mul_(2)
+    with pytest.raises(FitError, match=r"was changed since it was folded.*fold=False"):
+        factory.save_kit(small, tmp_path / "kit")
+    assert not list(tmp_path.iterdir())
+
+
+def test_refreshed_models_are_where_and_what_the_kit_is():
+    small = factory.folded(kit_of())
+    small.host.module.double()
+    order = factory.Order(small.space.read("red, blue"), factory.Budget(macs=1e12))
+    done = factory.fulfil(order, small, pictures=torch.randn(8, *SIZE, dtype=torch.double))
+    assert {value.dtype for value in done.model.parameters()} == {torch.double}
 
 
 @pytest.mark.parametrize("architecture", ["test_resnet", "test_efficientnet"])

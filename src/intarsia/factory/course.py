@@ -15,7 +15,7 @@ from ..hosts.timm_supernet import TimmSupernet
 from ..keeping import keep_settings
 from ..train import Schedule, fit, seed_everything, wear_average
 from .assembler import Assembler
-from .cuts import refuse_tasks
+from .cuts import refuse_folded, refuse_tasks
 from .kit import Kit, folded, refuse_other_answers
 from .learning import Concepts, Customising
 from .probe import Probe
@@ -127,12 +127,14 @@ def learned(
 
     Raises:
         FitError: before anything is learned: the supernet has another number of outputs than the space, or the
-            assembler or the normalisation is for another; there are no such shares; a probe, or a share to begin with,
-            for things.
+            assembler or the normalisation is for another; its batch norms are folded; there are no such shares, or no
+            steps; a probe, or a share to begin with, for things.
         CardError: `out` holds the run of another model, or one that was begun otherwise.
         Unfinished: a stage was stopped; nothing after it was begun.
     """
     refuse_other_answers(space, host)
+    refuse_folded(host)
+    refuse_no_steps(concepts, customising)
     if space.things and (probe is not None or begins is not None):
         raise FitError(
             "a detector learns without a probe, and its budgets do not fall: leave out 'probe' and 'begins'."
@@ -165,6 +167,7 @@ def learned_further(
     steps: int,
     lowest: float | None = None,
     rate: float = 5e-4,
+    probe: Probe | None = None,
     card: Mapping[str, Any] | None = None,
     seed: int = 100,
     stop_after: float | None = None,
@@ -174,10 +177,11 @@ def learned_further(
     Args:
         kit: As it was read or learned; it stays as it is.
         lessons: Of which only `tasks` are given.
-        out: The folder of the run; what it holds of the same run, begun from the same kit, is gone on with.
+        out: The folder of the run; what it holds of the same run, begun from the same weights, is gone on with.
         steps: Of this training; they come after those that the kit's card tells.
         lowest: The smallest share of MACs to train for; that of the kit if not given.
         rate: Peak learning rate.
+        probe: One made anew, where batches tell what is in each cell and that is not to be unlearned; kits have none.
         card: What is told of the kit besides, or instead, of what its card says.
         seed: Of the draws. With the kit's own it would see the same pictures again.
         stop_after: Seconds after which training stops, to go on when called again.
@@ -186,19 +190,25 @@ def learned_further(
         A kit for use, with batch norms folded.
 
     Raises:
-        FitError: there are no such shares.
+        FitError: there are no such shares, or no steps; a probe for things.
         CardError: `out` holds the run of another model, or one that was begun otherwise.
         Unfinished: it was stopped.
     """
+    refuse_no_steps(steps)
+    if kit.space.things and probe is not None:
+        raise FitError("a detector learns without a probe: leave out 'probe'.")
     host, assembler = deepcopy((kit.host.unfolded or kit.host, kit.assembler))
     for_training(host)
     told = {**kit.card, **(card or {})}
     own = replace(
         kit, host=host, assembler=assembler, lowest=kit.lowest if lowest is None else lowest,
-        card={"steps": [], "seconds": 0.0, **told},
+        card={"steps": [], **told},
     )  # fmt: skip
-    second = second_stage(own)
-    keep_settings(out, {**told_of(own), "rate": rate, "seed": seed, "steps": steps, "from": digest_of(host.module)})
+    second = second_stage(own, probe)
+    # Not of statistics: they are taken anew whenever a training ends, and another machine's differ in the last bits.
+    began = digest_of(nn.ParameterList([*host.module.parameters(), *assembler.parameters()]))
+    settings = {**told_of(own), "rate": rate, "seed": seed, "steps": steps, "highest": kit.highest, "from": began}
+    keep_settings(out, settings)
     return customised(own, second, lessons, Schedule(steps, rate, cooldown=steps // 2), out, seed, stop_after)
 
 
@@ -236,10 +246,9 @@ def customised(
     refuse_unfinished(done, steps, out)
     wear_average(second, out)
     second.to("cpu")  # where pictures are; it learned where the accelerator is
-    told = {
-        **kit.card, "steps": [*kit.card["steps"], int(done["step"])],
-        "seconds": round(kit.card["seconds"] + done["seconds"], 1),
-    }  # fmt: skip
+    told = {**kit.card, "steps": [*kit.card["steps"], int(done["step"])]}
+    if "seconds" in told:  # or what came before is not known
+        told["seconds"] = round(told["seconds"] + done["seconds"], 1)
     kit.assembler.eval()
     # The averaged weights never met the statistics, and these are of a mixture of models, as in training.
     with torch.no_grad(), statistics_anew(kit.host.module):
@@ -248,6 +257,12 @@ def customised(
             second(lessons.tasks(draw))
     kit.host.module.to(memory_format=torch.contiguous_format).eval()
     return folded(replace(kit, card=told))
+
+
+def refuse_no_steps(*steps: int) -> None:
+    """Raise `FitError` for a stage that would leave nothing behind."""
+    if min(steps) < 1:
+        raise FitError(f"{min(steps)} steps of a stage: give it one or more.")
 
 
 def refuse_unfinished(done: Mapping[str, float], steps: int, run: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FitError
+from ..hosts.timm_supernet import TimmSupernet
 from .ranking import Grounds, Ranking
 
 PARTS = 24  # random models in a batch
@@ -24,6 +25,15 @@ def refuse_tasks(batch: int, tasks: int) -> None:
     if not STRATA <= tasks <= batch:
         raise FitError(
             f"a batch of {batch} pictures for {tasks} tasks: give it {STRATA} or more, and each a picture or more."
+        )
+
+
+def refuse_folded(host: TimmSupernet) -> None:
+    """Raise `FitError` for a supernet that is not for training: its batch norms are folded into convolutions."""
+    if host.unfolded is not None:
+        raise FitError(
+            "this supernet's batch norms are folded, so it cannot learn. Read the kit by load_kit(folder, fold=False), "
+            "or train it by learned_further, which takes the supernet as it was."
         )
 
 

@@ -78,7 +78,8 @@ def save_kit(kit: Kit, folder: Path, *, half: bool = False) -> None:
 
     Raises:
         OutputExists: something stands there.
-        FitError: the supernet is not what timm builds from its name and arguments, so nobody could read it.
+        FitError: the supernet is not what timm builds from its name and arguments, so nobody could read it; or it was
+            changed after its batch norms were folded.
     """
     host = kit.host.unfolded or kit.host
     built = timm_supernet.create(host.architecture, host.size, grain=host.grain, **host.arguments)
@@ -91,6 +92,11 @@ def save_kit(kit: Kit, folder: Path, *, half: bool = False) -> None:
     if built.outline.shape_hash != host.outline.shape_hash:
         raise misbuilt(host, "its units differ.")
     refuse_unlike(host, host.module, built.module)
+    if not alike(host, host.module, kit.host.module):
+        raise FitError(
+            "this kit's folded supernet was changed since it was folded, and what is kept is the one before: change "
+            "host.unfolded instead, or read the kit by load_kit(folder, fold=False)."
+        )
     with new_folder(folder) as part:
         for module, file in ((host.module, SUPERNET), (kit.assembler, ASSEMBLER)):
             tensors = module.state_dict().items()
@@ -178,7 +184,8 @@ def load_kit(folder: Path, *, fold: bool = True) -> Kit:
     """Read a kit.
 
     Args:
-        fold: Make it faster, and of no more use for training: see `folded`. What devices cost is told of either.
+        fold: Make it faster, and of no use for training but by `learned_further`: see `folded`. Device files are of one
+            or the other.
 
     Raises:
         CardError: the folder holds none, or its weights are not those of its card.

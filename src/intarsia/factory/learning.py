@@ -20,7 +20,7 @@ from ..errors import FitError
 from ..hosts.timm_supernet import TimmSupernet
 from ..rig import gated
 from .assembler import Assembler
-from .cuts import Cuts, by_site, random_parts, strata
+from .cuts import Cuts, by_site, random_parts, refuse_folded, strata
 from .probe import Probe
 from .ranking import Grounds
 
@@ -47,6 +47,7 @@ class Concepts(nn.Module):
 
     def __init__(self, host: TimmSupernet, lowest: float, probe: Probe | None = None) -> None:
         super().__init__()
+        refuse_folded(host)
         self.net, self.probe = host.module, probe
         self.host: list[TimmSupernet] = [host]  # in a list: no module, and saved elsewhere
         self.grounds = Grounds.of(host.outline, host.answers)
@@ -109,6 +110,7 @@ class Customising(nn.Module):
         easing: int = 0,
     ) -> None:
         super().__init__()
+        refuse_folded(host)
         self.net, self.assembler, self.probe = host.module, assembler, probe
         self.host: list[TimmSupernet] = [host]
         grounds = Grounds.of(host.outline, host.answers)

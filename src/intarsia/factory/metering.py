@@ -184,6 +184,13 @@ def measured_in_rounds(
         return Measured(measured, memory, kept.machine, round(watch.seconds + watch.aside, 1))
 
 
+def held_out(macs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """A third of so many subnets, spread over their MACs: those that judge what is fitted to the others."""
+    hidden = np.zeros(len(macs), bool)
+    hidden[np.argsort(macs)[1::3]] = True
+    return hidden
+
+
 def device_from(
     host: TimmSupernet,
     counts: NDArray[np.int64],
@@ -208,8 +215,7 @@ def device_from(
     grounds = Grounds.of(host.outline, host.answers)
     costs = grounds.costs(counts, len(grounds.every_answer))
     shares = counts / grounds.units
-    hidden = np.zeros(len(counts), bool)
-    hidden[np.argsort(costs["macs"])[1::3]] = True
+    hidden = held_out(costs["macs"])
     lines, scores = {}, {}
     for name, measured in (("seconds", seconds), ("memory", memory)):
         counted = counted_of(costs, name)

@@ -34,12 +34,12 @@ COMMON = (
     "arguments",
     "size",
     "grain",
-    "folded",
     "mean",
     "std",
     "supernet",
     "card",
-)  # of all recipes of a kit
+    "folded",
+)  # of a kit's models
 OWN = ("keep", "leave_out", "task", "answers", "groups", "budget")
 
 
@@ -143,14 +143,18 @@ def packed(kit: Kit, folders: Mapping[str, Path]) -> Pack:
         FitError: a model is not of this kit, or its weights are not the supernet's own (batch norms that took their
             statistics anew are not); no folders.
     """
-    recipes = {name: read_recipe(folder) for name, folder in folders.items()}
+    recipes = {
+        name: {"folded": False} | read_recipe(folder) for name, folder in folders.items()
+    }  # earlier ones do not say
     if not recipes:
         raise FitError("a pack has scenarios: name the folders that 'intarsia fulfil' wrote.")
     common = {name: next(iter(recipes.values())).get(name) for name in COMMON}
-    pack = Pack(kit.host, common, {name: {part: one.get(part) for part in OWN} for name, one in recipes.items()})
+    trained = kit.host.unfolded
+    host = trained if trained is not None and not common["folded"] else kit.host
+    pack = Pack(host, common, {name: {part: one.get(part) for part in OWN} for name, one in recipes.items()})
     for name, recipe in recipes.items():
         other = [part for part in COMMON if recipe.get(part) != common[part]]
-        if other or recipe.get("supernet") != kit.host.outline.shape_hash:
+        if other or recipe.get("supernet") != host.outline.shape_hash:
             raise FitError(
                 f"{folders[name]}: not a model of this kit (it differs in {', '.join(other) or 'supernet'})."
             )

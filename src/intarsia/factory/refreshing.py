@@ -47,6 +47,8 @@ def statistics_anew(model: nn.Module) -> Iterator[bool]:
 def refreshed(model: nn.Module, pictures: Tensor, batch: int = 64) -> None:
     """Set running means and variances to those of these pictures. Models without batch norms stay as they are.
 
+    So do those of kits whose batch norms are folded: for them give pictures to `fulfil`.
+
     Args:
         pictures: (count, channels, height, width), normalised as for the model; a last batch of one is left out.
         batch: Pictures in a call.
@@ -73,6 +75,7 @@ def baked_anew(plan: Plan, host: TimmSupernet, pictures: Tensor) -> nn.Module:
     """
     trained = host.unfolded or host
     model = bake(replace(plan, host=trained.outline.shape_hash), trained)[0].eval().requires_grad_(False)
+    model.to(next(host.module.parameters()))  # where the kit was moved to, which the supernet before folding was not
     refreshed(model, pictures)
     if trained is not host:
         fold(model, pairs_of(trained.module, trained.inputs()))

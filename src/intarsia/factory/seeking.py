@@ -24,7 +24,7 @@ from ..rig.bare import bare_copy
 from ..rig.outlining import on_meta
 from .assembler import Assembler
 from .boxes import Cells, answering, as_logits, crowded, fitting, losses, sure_of
-from .cuts import Cuts, by_site, random_parts, strata
+from .cuts import Cuts, by_site, random_parts, refuse_folded, strata
 from .ranking import Grounds
 from .task import groups_mask
 
@@ -67,6 +67,7 @@ class Naming(nn.Module):
 
     def __init__(self, host: TimmSupernet, lowest: float) -> None:
         super().__init__()
+        refuse_folded(host)
         self.net, self.cells = host.module, cells_of(host)
         self.host: list[TimmSupernet] = [host]  # in a list: no module, and saved elsewhere
         self.grounds = Grounds.of(host.outline, host.answers)
@@ -110,6 +111,7 @@ class Seeking(nn.Module):
         distilled: float = 1.0,
     ) -> None:
         super().__init__()
+        refuse_folded(host)
         self.net, self.assembler, self.cells = host.module, assembler, cells_of(host)
         self.host: list[TimmSupernet] = [host]
         grounds = Grounds.of(host.outline, host.answers)

@@ -181,7 +181,10 @@ def host_of(recipe: Mapping[str, Any]) -> TimmSupernet:
     host = timm_supernet.create(
         recipe["architecture"], (channels, height, width), grain=recipe["grain"], **recipe["arguments"]
     )
-    return timm_supernet.folded(host) if recipe.get("folded") else host
+    if recipe.get("folded"):
+        host = timm_supernet.folded(host)
+        host.unfolded = None  # it has nobody's weights
+    return host
 
 
 def kept_of(recipe: Mapping[str, Any], host: TimmSupernet) -> dict[str, tuple[int, ...]]:

@@ -30,14 +30,15 @@ def pairs_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Pairs:
         inputs: Of the model, by name, on the meta device.
     """
     module = bare_copy(model).eval()
-    made: list[tuple[Tensor, str]] = []  # outputs are kept, so that no other takes the place of one in memory
+    made: list[tuple[Tensor, int, str]] = []  # outputs are kept, so that no other takes the place of one in memory
     before: dict[str, set[str | None]] = {}
 
     def told(path: str, _module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
-        made.append((output, path))
+        made.append((output, output._version, path))  # an activation may change it in place
 
     def asked(path: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
-        before.setdefault(path, set()).add(next((maker for value, maker in made if value is args[0]), None))
+        makers = (maker for value, version, maker in made if value is args[0] and value._version == version)
+        before.setdefault(path, set()).add(next(makers, None))
 
     for path, layer in module.named_modules():
         if type(layer) in CONVOLUTIONS:

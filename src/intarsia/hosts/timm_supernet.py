@@ -43,7 +43,7 @@ class TimmSupernet:
         grain: The most channels in one unit.
         architecture: What `timm.create_model` knows the model by; read off the model if not given.
         arguments: What else it was created with, so that it can be built again.
-        unfolded: If batch norms were folded into convolutions, the supernet before that.
+        unfolded: If batch norms were folded into convolutions, the supernet before that, where it is known.
 
     Attributes:
         units: By site, those of layers and answers.
