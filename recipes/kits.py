@@ -3,7 +3,7 @@ know their tasks."""
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -67,12 +67,6 @@ def without(lessons: factory.Lessons, held: Sequence[Task]) -> factory.Lessons:
     return replace(lessons, tasks=others)
 
 
-def listed(words: Iterable[str]) -> str:
-    """Said one after another: a, b and c."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def leave(
     kit: factory.Kit, runs: Path, out: Path, card: Path, parts: Mapping[str, Sequence[Task]], exam: factory.Exam,
     shares: Sequence[float],
@@ -85,7 +79,7 @@ def leave(
         card: The card's template.
     """
     values = {
-        "steps": listed(f"{steps:,}" for steps in kit.card["steps"]),
+        "steps": " and ".join(f"{steps:,}" for steps in kit.card["steps"]),
         "macs": f"{kit.host.outline.macs / 1e6:.1f}", "parameters": f"{kit.host.outline.params / 1e6:.1f}",
         "lowest": f"{kit.lowest:.0%}", "highest": f"{kit.highest:.0%}",
     }  # fmt: skip

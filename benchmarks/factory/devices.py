@@ -115,7 +115,7 @@ def fresh_kit() -> Kit:
     grounds = factory.Grounds.of(host.outline, host.answers)
     assembler = factory.Assembler.of(finding.SPACE, grounds).eval()
     nn.init.normal_(assembler.scores.bias)
-    lowest = max(finding.LOWER, grounds.floor)
+    lowest = max(finding.LOWEST, grounds.floor)
     return factory.folded(Kit(host, assembler, finding.SPACE, lowest, (finding.MEAN,) * 3, (finding.STD,) * 3))
 
 

@@ -81,7 +81,7 @@ def main(
         here = WORLDS[world](**given)
         settings = {
             "quick": quick, "world": world, "shares": here.shares[:1] if quick else here.shares, "patience": patience,
-            "shown": shown, "trained": trained, "steps": (2,) * len(here.steps) if quick else here.steps,
+            "shown": shown, "trained": trained, "steps": (2, 2) if quick else here.steps,
         }  # fmt: skip
         rows: list[dict] = []
         for one in range(seeds) if seed is None else [seed]:
@@ -99,7 +99,7 @@ def main(
             write_result(f"factory_{world}", rows, claims_of(here, rows), settings | {"seeds": seeds})
 
 
-def kit_of(world: World, folder: Path, run: Path, steps: tuple[int, ...], seed: int, *, blind: bool = False) -> Kit:
+def kit_of(world: World, folder: Path, run: Path, steps: tuple[int, int], seed: int, *, blind: bool = False) -> Kit:
     """A kit as it is kept in a folder; trained now, in `run`, and put there if it is not.
 
     Raises:
@@ -113,16 +113,16 @@ def kit_of(world: World, folder: Path, run: Path, steps: tuple[int, ...], seed: 
     return kit
 
 
-def blind_kit(world: World, folder: Path, runs: Path, steps: tuple[int, ...]) -> Kit:
+def blind_kit(world: World, folder: Path, runs: Path, steps: tuple[int, int]) -> Kit:
     """A kit of the first seed whose assembler is told nothing; where that seed's concepts are at hand, it has them."""
     run, taught = runs / folder.name, runs / f"{world.name}-0" / "concepts"
     if taught.exists() and not (run / "concepts").exists():
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(taught, run / "copied")
         (run / "copied").replace(run / "concepts")
-    first, second, *further = steps
-    second = min(second, BLIND) if world.space.shared else second
-    return kit_of(world, folder, run, (first, second, *further), 0, blind=True)
+    return kit_of(
+        world, folder, run, (steps[0], min(steps[1], BLIND) if world.space.shared else steps[1]), 0, blind=True
+    )
 
 
 if __name__ == "__main__":

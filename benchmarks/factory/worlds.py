@@ -35,7 +35,6 @@ from recipes.sprites.scenes import PAIRS, Scenery
 CHOICE_SHARES = (0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 THING_SHARES = (0.2, 0.3, 0.5, 0.7, 1.0)
 SPRITES = Path("runs/sprites/data")
-FURTHER = 100  # added to the seed of what is learned further, which is to see other pictures
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class World:
         known: All tasks that were trained, or near enough to them to lend their units.
         loss: Of a model for one task, on so many pictures that are drawn: what rivals learn from.
         probe: For the first stage, if concepts are not answers.
-        steps: Of both stages; and further, where there is a `lower`.
+        steps: Of both stages.
         shares: Of the MACs, at which scenarios are.
         kept: For shares of the MACs, the share of the dense model's marks that should be kept.
         apart: Points by which a task's own units should be above others at low budgets; None where tasks are so alike
@@ -57,7 +56,6 @@ class World:
         answered: If concepts are not answers: what the right answers to a task are, where concepts are known.
         plain: Seconds to train the whole architecture without tasks; 0 where that is not done.
         rate: Peak learning rate of both stages, and that of rivals.
-        lower: The lowest share that is learned further, after both stages, at half of their rate.
         begins: The lowest share that the second stage begins with.
     """
 
@@ -74,7 +72,7 @@ class World:
     mean: float
     std: float
     probe: Callable[[nn.Module], factory.Probe] | None
-    steps: tuple[int, ...]
+    steps: tuple[int, int]
     shares: tuple[float, ...]
     kept: Mapping[float, float]
     apart: float | None = None
@@ -83,9 +81,8 @@ class World:
     plain: float = 0.0
     rate: float = 2e-3
     begins: float | None = None
-    lower: float | None = None
 
-    def kit(self, out: Path, steps: tuple[int, ...], seed: int, *, blind: bool = False) -> factory.Kit:
+    def kit(self, out: Path, steps: tuple[int, int], seed: int, *, blind: bool = False) -> factory.Kit:
         """Train a kit, as the world's recipe does; resumes.
 
         Args:
@@ -98,16 +95,10 @@ class World:
         if blind:
             shut_eyes(assembler)
         with torch.enable_grad():
-            kit = factory.learned(
+            return factory.learned(
                 host, self.space, self.lessons, out, lowest=self.lowest, highest=self.highest, concepts=steps[0],
                 customising=steps[1], seed=seed, assembler=assembler, mean=(self.mean,) * host.size[0],
                 std=(self.std,) * host.size[0], rate=self.rate, probe=probe, begins=self.begins,
-            )  # fmt: skip
-            if self.lower is None:
-                return kit
-            return factory.learned_further(
-                kit, self.lessons, out / "further", steps=steps[2], lowest=self.lower, rate=self.rate / 2,
-                seed=FURTHER + seed,
             )  # fmt: skip
 
 
@@ -245,7 +236,7 @@ def sprite_world(data: Path = SPRITES, shown: int = 150) -> World:
         sprites.examined(held), sprites.split(held)["seen"],
         seeking(cells_of(finding.supernet()), sprites.SPACE, sought(held)), sprites.exam_of(held, shown),
         finding.LOWEST, 1.0, backbone.MEAN, backbone.STD, None, finding.STEPS, THING_SHARES, {0.5: 0.95}, plain=1200.0,
-        rate=finding.RATE, lower=finding.LOWER,
+        rate=finding.RATE,
     )  # fmt: skip
 
 

