@@ -1,6 +1,7 @@
 """One supernet and many scenarios in a file: each answers as the model that was shipped, and the supernet stays."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,6 +41,7 @@ def test_a_scenario_answers_as_the_model_that_was_ordered(which, orders, request
     pack = factory.load_pack(tmp_path / "pack.safetensors")
     assert list(pack.scenarios) == list(orders)
     assert pack.host.unfolded is None, "a pack holds one supernet"
+    assert pack.host.folded == kit.host.folded
     assert any(pack.recipe(name)["leave_out"] for name in orders) == (orders is not ORDERS)
     before, pictures = digest_of(pack.host.module), torch.randn(2, *kit.host.size)
     whole = pack.host.module(pictures)
@@ -72,6 +74,24 @@ def test_models_of_a_kit_as_it_was_trained_are_packed_too(kit, folded_kit, tmp_p
     both = {**folders, "cool": shipped(folded_kit, {"cool": ORDERS["cool"]}, tmp_path)[0]["cool"]}
     with pytest.raises(FitError, match=r"it differs in .*folded"):
         factory.packed(folded_kit, both)
+
+
+def test_a_supernet_that_was_folded_elsewhere_is_known_as_such(folded_kit, tmp_path):
+    folders, _ = shipped(folded_kit, {"warm": ORDERS["warm"]}, tmp_path)
+    factory.save_pack(factory.packed(folded_kit, folders), tmp_path / "pack.safetensors")
+    there = replace(folded_kit, host=factory.load_pack(tmp_path / "pack.safetensors").host)
+    order = Order(there.space.read("red, pink"), Budget(macs=1e12))
+    done = factory.fulfil(order, there)
+    pictures = torch.randn(2, *there.host.size)
+    assert torch.equal(
+        factory.rebuild(factory.ship(order, done, there, tmp_path / "out")).model(pictures), done.model(pictures)
+    )
+    with pytest.raises(FitError, match="no statistics to take anew"):
+        factory.fulfil(order, there, pictures=pictures)
+    with pytest.raises(FitError, match="so it cannot learn"):
+        factory.Concepts(there.host, there.lowest)
+    with pytest.raises(FitError, match="builds another model"):
+        factory.save_kit(there, tmp_path / "kit")
 
 
 def test_one_scenario_at_a_time_and_only_of_this_kit(kit, thing_kit, tmp_path):

@@ -135,10 +135,6 @@ def learned(
     refuse_other_answers(space, host)
     refuse_folded(host)
     refuse_no_steps(concepts, customising)
-    if space.things and (probe is not None or begins is not None):
-        raise FitError(
-            "a detector learns without a probe, and its budgets do not fall: leave out 'probe' and 'begins'."
-        )
     for_training(host)
     seed_everything(seed)
     assembler = assembler or Assembler.of(space, Grounds.of(host.outline, host.answers))
@@ -150,11 +146,11 @@ def learned(
     keep_settings(out / "concepts", {**told_of(kit), "rate": rate, "seed": seed, "steps": concepts})
     begun = fit(first, lessons.concepts, schedule, out / "concepts", seed=seed, stop_after=stop_after)
     refuse_unfinished(begun, concepts, out / "concepts")
-    begun_by = {**(card or {}), "steps": [int(begun["step"])], "seconds": begun["seconds"]}
+    so_far = {**(card or {}), "steps": [int(begun["step"])], "seconds": begun["seconds"]}
     settings = {**told_of(kit), "rate": rate, "seed": seed, "steps": customising, "highest": highest, "begins": begins}
     keep_settings(out / "customising", settings)
     return customised(
-        replace(kit, card=begun_by), second, lessons, Schedule(customising, rate, cooldown=customising // 2),
+        replace(kit, card=so_far), second, lessons, Schedule(customising, rate, cooldown=customising // 2),
         out / "customising", seed, stop_after,
     )  # fmt: skip
 
@@ -195,14 +191,11 @@ def learned_further(
         Unfinished: it was stopped.
     """
     refuse_no_steps(steps)
-    if kit.space.things and probe is not None:
-        raise FitError("a detector learns without a probe: leave out 'probe'.")
     host, assembler = deepcopy((kit.host.unfolded or kit.host, kit.assembler))
     for_training(host)
-    told = {**kit.card, **(card or {})}
     own = replace(
         kit, host=host, assembler=assembler, lowest=kit.lowest if lowest is None else lowest,
-        card={"steps": [], **told},
+        card={"steps": [], **kit.card, **(card or {})},
     )  # fmt: skip
     second = second_stage(own, probe)
     # Not of statistics: they are taken anew whenever a training ends, and another machine's differ in the last bits.
@@ -227,8 +220,16 @@ def told_of(kit: Kit) -> dict[str, Any]:
 
 
 def second_stage(kit: Kit, probe: Probe | None = None, begins: float | None = None, easing: int = 0) -> nn.Module:
-    """What learns in the second stage: a kit's assembler and supernet together."""
+    """What learns in the second stage: a kit's assembler and supernet together.
+
+    Raises:
+        FitError: there are no such shares; a probe, or a share to begin with, for things; the supernet is folded.
+    """
     if kit.space.things:
+        if probe is not None or begins is not None:
+            raise FitError(
+                "a detector learns without a probe, and its budgets do not fall: leave out 'probe' and 'begins'."
+            )
         groups = kit.space.groups_of(kit.space.names)
         return Seeking(kit.host, kit.assembler, groups, kit.lowest, highest=kit.highest)
     return Customising(

@@ -30,7 +30,7 @@ def refuse_tasks(batch: int, tasks: int) -> None:
 
 def refuse_folded(host: TimmSupernet) -> None:
     """Raise `FitError` for a supernet that is not for training: its batch norms are folded into convolutions."""
-    if host.unfolded is not None:
+    if host.folded:
         raise FitError(
             "this supernet's batch norms are folded, so it cannot learn. Read the kit by load_kit(folder, fold=False), "
             "or train it by learned_further, which takes the supernet as it was."

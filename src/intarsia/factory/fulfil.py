@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import FitError, OverBudget
 from ..plan import Plan
-from ..rig import Lineage, bake, peak_bytes
+from ..rig import bake, peak_bytes
 from .budget import UNITS, Budget
 from .clocks import Clock, RuntimeClock, WallClock, clock_for, is_of_the_wall, keeping, lasting
 from .device import Device
@@ -33,7 +33,7 @@ MEASUREMENTS = 9  # of models on the way to one that fits; halves of so many sto
 TIMES = 4  # that seconds of a model that fits are measured; the slowest counts: the promise is to hold next time too
 SPARE = 0.03  # of the seconds of a budget, that models are left short of: machines are not always as fast
 LASTING = 0.1  # seconds of each: a model that takes a thousandth could be lucky for a few dozen calls
-Made = tuple[Plan, nn.Module, Lineage, dict[str, float]]
+Made = tuple[Plan, nn.Module, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,6 @@ class Fulfilled:
 
     plan: Plan
     model: nn.Module
-    lineage: Lineage
     costs: Mapping[str, float]
     predicted: Mapping[str, float]
     measured: int
@@ -115,10 +114,9 @@ class Bench:
         """The model of a beginning, and all that it costs."""
         with self.timed("bake"):
             plan = self.ranking.plan(length)
-            model, lineage = bake(plan, self.kit.host)
+            host, pictures = self.kit.host, self.pictures
+            model = bake(plan, host)[0] if pictures is None else baked_anew(plan, host, pictures)
             model.eval().requires_grad_(False)
-            if self.pictures is not None:
-                model = baked_anew(plan, self.kit.host, self.pictures)
         costs = self.told(length)
         if self.order.device is not None:
             inputs = picture_for(self.kit.host)  # as the device was measured
@@ -131,7 +129,7 @@ class Bench:
                     self.measured += 1
                 costs["memory"] = peak_bytes(model, inputs)
             self.tried += 1
-        return plan, model, lineage, costs
+        return plan, model, costs
 
     def slowest(self, model: nn.Module, inputs: Tensor) -> float:
         """The most seconds of several measurements; the one that is over the budget is the last."""
@@ -183,13 +181,13 @@ def fulfil(order: Order, kit: Kit, *, clock: Clock | None = None, pictures: Tens
         floor, ceiling = (ranking.cut_at_share(share) for share in (kit.lowest, kit.highest))
         bench.took["assemble"] = time.perf_counter() - began
         if over := order.budget.exceeded(bench.told(floor)):
-            raise refusal(order, bench.made(floor)[3], over)
-        length, (plan, model, lineage, costs) = searched(bench, {**predicted, **known}, floor, ceiling)
+            raise refusal(order, bench.made(floor)[2], over)
+        length, (plan, model, costs) = searched(bench, {**predicted, **known}, floor, ceiling)
         if over := order.budget.exceeded(costs):
             raise refusal(order, costs, over)
         files = kept.files(model) if isinstance(kept, RuntimeClock) and bench.took["convert"] else {}
     said = {name: float(values[length - ranking.least]) for name, values in predicted.items()}
-    return Fulfilled(plan, model, lineage, costs, said, bench.measured, bench.took, files)
+    return Fulfilled(plan, model, costs, said, bench.measured, bench.took, files)
 
 
 def searched(bench: Bench, told: Mapping[str, NDArray[Any]], floor: int, ceiling: int) -> tuple[int, Made]:
@@ -224,12 +222,12 @@ def searched(bench: Bench, told: Mapping[str, NDArray[Any]], floor: int, ceiling
         wanted = bisect_right(stops, longest()) - 1
         place = min(max(wanted, fitting + 1, over - reach), over - 1, fitting + reach)
         made = bench.made(stops[place])
-        if budget.exceeded(made[3]):
+        if budget.exceeded(made[2]):
             over = place
         else:
             fitting, found = place, made
         for name in budget.bounds:
-            seen[name].append((float(told[name][stops[place] - ranking.least]), made[3][name]))
+            seen[name].append((float(told[name][stops[place] - ranking.least]), made[2][name]))
     return stops[max(fitting, 0)], found or made
 
 

@@ -29,17 +29,8 @@ from .kit import Kit
 from .shipping import Built, built_of, host_of, kept_of, read_recipe, sha256_of_bytes
 
 FORMAT = "pack/1"
-COMMON = (
-    "architecture",
-    "arguments",
-    "size",
-    "grain",
-    "mean",
-    "std",
-    "supernet",
-    "card",
-    "folded",
-)  # of a kit's models
+# What all recipes of a kit say alike.
+COMMON = ("architecture", "arguments", "size", "grain", "folded", "mean", "std", "supernet", "card")
 OWN = ("keep", "leave_out", "task", "answers", "groups", "budget")
 
 
@@ -143,9 +134,8 @@ def packed(kit: Kit, folders: Mapping[str, Path]) -> Pack:
         FitError: a model is not of this kit, or its weights are not the supernet's own (batch norms that took their
             statistics anew are not); no folders.
     """
-    recipes = {
-        name: {"folded": False} | read_recipe(folder) for name, folder in folders.items()
-    }  # earlier ones do not say
+    earlier = {"folded": False}  # before any were, recipes did not say
+    recipes = {name: earlier | read_recipe(folder) for name, folder in folders.items()}
     if not recipes:
         raise FitError("a pack has scenarios: name the folders that 'intarsia fulfil' wrote.")
     common = {name: next(iter(recipes.values())).get(name) for name in COMMON}

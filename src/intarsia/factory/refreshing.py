@@ -71,9 +71,14 @@ def baked_anew(plan: Plan, host: TimmSupernet, pictures: Tensor) -> nn.Module:
     """The model of a plan, with running statistics of these pictures; folded into convolutions if the supernet's are.
 
     Raises:
-        FitError: as `refreshed` does.
+        FitError: as `refreshed` does; or nobody knows what was folded, as of a pack's supernet.
     """
     trained = host.unfolded or host
+    if trained.folded:
+        raise FitError(
+            "this supernet's batch norms are folded and what they were is not known, so they have no statistics to "
+            "take anew: order from the kit, or leave the pictures out."
+        )
     model = bake(replace(plan, host=trained.outline.shape_hash), trained)[0].eval().requires_grad_(False)
     model.to(next(host.module.parameters()))  # where the kit was moved to, which the supernet before folding was not
     refreshed(model, pictures)

@@ -70,7 +70,7 @@ def recipe_of(order: Order, done: Fulfilled, kit: Kit) -> dict[str, Any]:
         "arguments": host.arguments,
         "size": list(host.size),
         "grain": host.grain,
-        "folded": host.unfolded is not None,
+        "folded": host.folded,
         "keep": {rule.sites: write_units(rule.do.units) for rule in rules if isinstance(rule.do, Keep)},
         "leave_out": [rule.sites for rule in rules if isinstance(rule.do, Skip)],
         "task": list(kit.space.spoken(order.task)),

@@ -43,7 +43,8 @@ class TimmSupernet:
         grain: The most channels in one unit.
         architecture: What `timm.create_model` knows the model by; read off the model if not given.
         arguments: What else it was created with, so that it can be built again.
-        unfolded: If batch norms were folded into convolutions, the supernet before that, where it is known.
+        folded: Batch norms are part of the convolutions before them, so it is not for training; see `folded`.
+        unfolded: If so, the supernet before that, where its weights are known.
 
     Attributes:
         units: By site, those of layers and answers.
@@ -62,9 +63,10 @@ class TimmSupernet:
         grain: int = 8,
         architecture: str | None = None,
         arguments: Mapping[str, Any] | None = None,
+        folded: bool = False,
         unfolded: "TimmSupernet | None" = None,
     ) -> None:
-        self.unfolded = unfolded
+        self.folded, self.unfolded = folded, unfolded
         self.module, self.size, self.grain = module, size, grain
         said = getattr(module, "pretrained_cfg", None) or {}
         self.architecture = architecture or said.get("architecture") or type(module).__name__
@@ -188,8 +190,9 @@ def folded(host: TimmSupernet) -> TimmSupernet:
     module = bare_copy(host.module, share=False).eval()
     fold(module, pairs)
     return TimmSupernet(
-        module, host.size, grain=host.grain, architecture=host.architecture, arguments=host.arguments, unfolded=host
-    )
+        module, host.size, grain=host.grain, architecture=host.architecture, arguments=host.arguments, folded=True,
+        unfolded=host,
+    )  # fmt: skip
 
 
 def create(architecture: str, size: tuple[int, int, int], *, grain: int = 8, **arguments: Any) -> TimmSupernet:
